@@ -1,0 +1,24 @@
+import { createHash } from "node:crypto";
+import { canonicalJson } from "../canonical-json.js";
+import type { Shape } from "../network/network.js";
+import type { Preprocessing } from "../network/preprocessing.js";
+import type { NumericsProfile } from "./numerics-profile.js";
+
+/** SHA-256 of a picture's bytes, 64 lower-case hex digits. */
+export type ImageId = string;
+
+/** All that a feature's bits depend on besides the picture. Its digest names the folder of the features. */
+export interface FeatureSpec {
+  readonly formatVersion: 1;
+  readonly backboneDigest: string;
+  readonly cut: string;
+  readonly shape: Shape;
+  readonly preprocessing: Preprocessing;
+  readonly dtype: "float32";
+  readonly profile: NumericsProfile;
+}
+
+/** SHA-256 of the spec's canonical JSON (keys sorted at every level). */
+export function featureSpecDigest(spec: FeatureSpec): string {
+  return createHash("sha256").update(canonicalJson(spec)).digest("hex");
+}

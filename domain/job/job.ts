@@ -1,0 +1,64 @@
+import type { Preprocessing } from "../network/preprocessing.js";
+import type { LossSpec } from "../training/loss.js";
+
+/** A job spec with every default filled in: what the services work from. Made by `resolveJob`; nothing in it depends on the machine. */
+export interface ResolvedJob {
+  readonly dataset: {
+    readonly source: string;
+    /** Percents add up to 100. Ignored where the dataset gives its own splits. */
+    readonly split: { readonly trainPercent: number; readonly validationPercent: number; readonly testPercent: number; readonly seed: number };
+    readonly maxRejectedPercent: number;
+  };
+  readonly backbone: { readonly name: string; readonly digest: string | undefined };
+  /** Overrides of the backbone's preprocessing. */
+  readonly preprocessing: Partial<Preprocessing>;
+  readonly cut: string | undefined;
+  readonly head: { readonly layers: readonly HeadLayer[]; readonly initializer: Initializer };
+  readonly training: Recipe;
+  readonly minimumAccuracy: number;
+  readonly extractors: Workers;
+  readonly trainers: Workers;
+  readonly numericsProfile: "PINNED" | "ANY";
+}
+
+export type HeadLayer =
+  | { readonly kind: "dense"; readonly units: number; readonly activation: "NONE" | "RELU" }
+  | { readonly kind: "dropout"; readonly rate: number };
+
+export type Initializer = { readonly kind: "glorotUniform" } | { readonly kind: "truncatedNormal"; readonly stddev: number } | { readonly kind: "zeros" };
+
+export interface Recipe {
+  /** Steps, or epochs that mean ceil(epochs x training rows / batch size) steps. */
+  readonly length: { readonly steps: number } | { readonly epochs: number };
+  readonly batchSize: number;
+  readonly grains: number;
+  readonly optimizer: Optimizer;
+  readonly schedule: Schedule;
+  readonly learningRateMultipliers: readonly { readonly layers: string; readonly factor: number }[];
+  readonly weightDecay: number;
+  readonly weightDecayExempt: readonly string[];
+  readonly loss: LossSpec;
+  readonly classWeights: { readonly kind: "none" } | { readonly kind: "balanced" } | { readonly kind: "given"; readonly weights: Readonly<Record<string, number>> };
+  readonly sampling: "SHUFFLED" | "CLASS_BALANCED";
+  readonly batchNorm: "FROZEN" | "BATCH";
+  readonly evaluateEvery: { readonly steps: number } | { readonly epochs: number };
+  readonly earlyStopping: { readonly patienceEvaluations: number; readonly minimumDelta: number } | undefined;
+  readonly seed: number;
+}
+
+export type Optimizer =
+  | { readonly kind: "sgd"; readonly learningRate: number; readonly momentum: number; readonly nesterov: boolean }
+  | { readonly kind: "rmsprop"; readonly learningRate: number; readonly decay: number; readonly momentum: number; readonly epsilon: number }
+  | { readonly kind: "adam" | "adamw"; readonly learningRate: number; readonly beta1: number; readonly beta2: number; readonly epsilon: number };
+
+export type Schedule = { readonly warmupSteps: number } & (
+  | { readonly kind: "constant" }
+  | { readonly kind: "cosine"; readonly finalFraction: number }
+  | { readonly kind: "step"; readonly everySteps: number; readonly factor: number }
+  | { readonly kind: "exponential"; readonly decaySteps: number; readonly rate: number }
+);
+
+export interface Workers {
+  readonly min: number;
+  readonly max: number;
+}

@@ -1,0 +1,25 @@
+/** Every bound, with its unit in its name and its reason. */
+export const limits = {
+  /** A picture file; larger ones are rejected before they are read. */
+  imageBytes: 64 * 1024 * 1024,
+  /** Width x height before decoding: 100 megapixels is above any camera of 2026 and decodes within 400 MB. */
+  imagePixels: 100_000_000,
+  /** Long side of a thumbnail in the report. */
+  thumbnailPixels: 96,
+  /** Rows of one shard, whatever their size. */
+  shardRows: 4_096,
+  /** Features of one shard: one PUT, one allocation. */
+  shardBytes: 32 * 1024 * 1024,
+  /** Pictures of one task: at least this many, so that a commit is worth its cost … */
+  taskPicturesMin: 64,
+  /** … and at most this many, so that a lost worker loses little. */
+  taskPicturesMax: 4_096,
+  /** Tasks that a large listing is aimed to have (images / this is the task size between the two above). */
+  tasksAimedAt: 64,
+  /** One message of the gradient bus, header included; half of what NATS allows by default. */
+  exchangeMessageBytes: 512 * 1024,
+  /** More parameters than this are trained in one grain: the gradient of several would not fit in memory. */
+  parametersForGrains: 8_000_000,
+  /** Rows of one evaluation grain. */
+  evaluationRows: 256,
+} as const;
