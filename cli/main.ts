@@ -1,0 +1,133 @@
+#!/usr/bin/env node
+import { Command, InvalidArgumentError, Option } from "commander";
+import { version } from "../domain/version.js";
+import { failWith } from "./failure.js";
+
+/** Commands are imported when they run, so that `graft --help` loads nothing heavy. */
+const program = new Command("graft")
+  .description("Transfer learning on pictures: features of a pretrained network are extracted once and kept, heads are trained on them with the same bits on any number of workers.")
+  .version(version)
+  .showHelpAfterError("(graft COMMAND --help shows examples)")
+  .configureHelp({ showGlobalOptions: false });
+
+/** Flags of `train` and `run` that override one field of the job spec each (domain/job/override.ts says which). */
+function jobFlags(command: Command): Command {
+  return command
+    .option("--backbone <name>", "pretrained network, see `graft backbone list`")
+    .option("--cut <layer>", "layer whose output is the feature; default: the last layer of the backbone")
+    .addOption(new Option("--steps <n>", "optimiser steps").argParser(wholeNumber).conflicts("epochs"))
+    .option("--epochs <n>", "passes over the training pictures", number)
+    .option("--batch <n>", "rows of one step", wholeNumber)
+    .option("--optimizer <name>", "sgd, rmsprop, adam or adamw")
+    .option("--learning-rate <x>", "learning rate", number)
+    .option("--seed <n>", "seed of order, dropout and initial weights", wholeNumber)
+    .option("--split-seed <n>", "seed of the split into training, validation and test pictures", wholeNumber)
+    .option("--grains <n>", "slices of a batch that trainers share, a power of two", wholeNumber)
+    .option("--trainers <n>", "trainers in this process", wholeNumber)
+    .option("--extractors <n>", "extractors in this process", wholeNumber);
+}
+
+function storeFlag(command: Command): Command {
+  return command.option("--store <dir>", "where features, backbones and jobs are kept (default: $GRAFT_STORE or ~/.graft)");
+}
+
+jobFlags(storeFlag(program.command("train").argument("<dir>", "folder of class folders, or a manifest (.csv, .jsonl)")))
+  .summary("train a classifier on a folder of pictures")
+  .description("Scans the pictures, extracts the features that are not kept yet, trains, evaluates and exports. Run again after an interruption, it goes on from there with the same result.")
+  .option("--out <dir>", "where the results go (default: ./NAME-model)")
+  .option("--json", "one JSON object a line, the last one with the metrics")
+  .addHelpText(
+    "after",
+    `
+Examples:
+  graft train ./flowers                                 all defaults
+  graft train ./flowers --backbone mobilenet_v2_0.35_224 --steps 500 --out ./flowers-small
+  graft train ./flowers --optimizer sgd --learning-rate 0.01 --trainers 4`,
+  )
+  .action(run(async (source: string, flags) => (await import("./commands/train.js")).train(source, flags)));
+
+jobFlags(storeFlag(program.command("run").argument("<job.yaml>", "a GraftJob")))
+  .summary("run a job file in this process")
+  .description("The same as `graft train`, from a job file; flags override its fields.")
+  .option("--dataset <dir>", "pictures, instead of the file's dataset.source")
+  .option("--out <dir>", "where the results go (default: ./NAME-model)")
+  .option("--json", "one JSON object a line, the last one with the metrics")
+  .addHelpText("after", "\nExamples:\n  graft run examples/flowers.yaml --dataset ./flowers\n  graft run job.yaml --learning-rate 0.003 --out ./second")
+  .action(run(async (file: string, flags) => (await import("./commands/train.js")).runJobFile(file, flags)));
+
+jobFlags(storeFlag(program.command("plan").argument("<dir or job.yaml>")))
+  .summary("say what a job would do, and start nothing")
+  .option("--dataset <dir>", "pictures, instead of the file's dataset.source")
+  .option("--read", "read, hash and decode every picture, so that counts are exact and bad pictures are known")
+  .option("--json", "the plan as JSON")
+  .addHelpText("after", "\nExamples:\n  graft plan ./flowers\n  graft plan job.yaml --read --json")
+  .action(run(async (source: string, flags) => (await import("./commands/plan.js")).plan(source, flags)));
+
+program
+  .command("predict")
+  .argument("<out>", "the folder that `graft train --out` wrote")
+  .argument("<image...>", "pictures")
+  .summary("classify pictures with a trained model")
+  .option("--top <n>", "classes to print", wholeNumber, 5)
+  .option("--json", "one JSON object a picture")
+  .addHelpText("after", "\nExamples:\n  graft predict ./flowers-model rose.jpg\n  graft predict ./flowers-model *.jpg --top 1 --json")
+  .action(run(async (out: string, images: string[], flags) => (await import("./commands/predict.js")).predict(out, images, flags)));
+
+program
+  .command("inspect")
+  .argument("<file>", "a shard, checkpoint, model, event file, metrics or passport")
+  .summary("print what a file holds")
+  .addHelpText("after", "\nExamples:\n  graft inspect flowers-model/passport.json\n  graft inspect ~/.graft/features/…/shards/….arrow")
+  .action(run(async (file: string) => (await import("./commands/inspect.js")).inspectFile(file)));
+
+const backbone = program.command("backbone").summary("list, add and show pretrained networks");
+storeFlag(backbone.command("list").description("The networks that jobs can name, with origin, licence and digest."))
+  .option("--json", "one JSON object a network")
+  .action(run(async (flags) => (await import("./commands/backbone.js")).listBackbones(flags)));
+storeFlag(backbone.command("add").argument("<file or folder or url>", "TensorFlow.js model.json, Keras .h5 or .safetensors, or a result of graft"))
+  .description("Imports weights after checking every tensor.")
+  .option("--name <name>", "the name that jobs will use (default: from the file)")
+  .option("--topology <name>", "known topology, such as mobilenet_v2_1.0_224 (default: found by the tensors)")
+  .option("--sha256 <hex>", "refuse the file unless it has this SHA-256")
+  .option("--preprocessing <json>", "overrides, such as '{\"size\":150,\"mean\":[0,0,0],\"deviation\":[255,255,255]}'")
+  .addHelpText("after", "\nExamples:\n  graft backbone add mobilenet_v2.h5 --name my_mobilenet\n  graft backbone add ./tfjs/model.json --preprocessing '{\"size\":150}'\n  graft backbone add ./flowers-model --name flowers_v1")
+  .action(run(async (source: string, flags) => (await import("./commands/backbone.js")).addBackbone(source, flags)));
+storeFlag(backbone.command("show").argument("<name>"))
+  .description("Layers, shapes, legal cuts, parameters and multiply-adds.")
+  .option("--json", "as JSON")
+  .action(run(async (name: string, flags) => (await import("./commands/backbone.js")).showBackbone(name, flags)));
+
+program
+  .command("engines")
+  .summary("what can compute here")
+  .option("--json", "as JSON")
+  .action(run(async (flags) => (await import("./commands/doctor.js")).engines(flags)));
+storeFlag(program.command("doctor"))
+  .summary("check this machine and the store, with remedies")
+  .option("--json", "as JSON")
+  .action(run(async (flags) => (await import("./commands/doctor.js")).doctor(flags)));
+
+/** An action whose failure is printed once, here, and becomes the exit code. */
+function run<Arguments extends unknown[]>(action: (...values: Arguments) => Promise<void>): (...values: Arguments) => Promise<void> {
+  return async (...values) => {
+    try {
+      await action(...values);
+    } catch (error) {
+      failWith(error, program.args.length > 0 && process.argv.includes("--json"));
+    }
+  };
+}
+
+function number(text: string): number {
+  const value = Number(text);
+  if (text.trim() === "" || !Number.isFinite(value)) throw new InvalidArgumentError("expected a number");
+  return value;
+}
+
+function wholeNumber(text: string): number {
+  const value = number(text);
+  if (!Number.isInteger(value)) throw new InvalidArgumentError("expected a whole number");
+  return value;
+}
+
+await program.parseAsync();
