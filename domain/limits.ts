@@ -22,4 +22,10 @@ export const limits = {
   parametersForGrains: 8_000_000,
   /** Rows of one evaluation grain. */
   evaluationRows: 256,
+  /** A job file; the largest sensible one (a thousand class weights) has 50 kB. */
+  jobFileBytes: 1024 * 1024,
+  /** Uses of YAML aliases in a job file: enough to share a pod description, too few for a file that grows a millionfold. */
+  jobFileAliases: 100,
+  /** Problems of one job file that are listed; the rest are counted. */
+  problemsListed: 100,
 } as const;

@@ -6,7 +6,12 @@ export interface ResolvedJob {
   readonly dataset: {
     readonly source: string;
     /** Percents add up to 100. Ignored where the dataset gives its own splits. */
-    readonly split: { readonly trainPercent: number; readonly validationPercent: number; readonly testPercent: number; readonly seed: number };
+    readonly split: {
+      readonly trainPercent: number;
+      readonly validationPercent: number;
+      readonly testPercent: number;
+      readonly seed: number;
+    };
     readonly maxRejectedPercent: number;
   };
   readonly backbone: { readonly name: string; readonly digest: string | undefined };
@@ -25,7 +30,8 @@ export type HeadLayer =
   | { readonly kind: "dense"; readonly units: number; readonly activation: "NONE" | "RELU" }
   | { readonly kind: "dropout"; readonly rate: number };
 
-export type Initializer = { readonly kind: "glorotUniform" } | { readonly kind: "truncatedNormal"; readonly stddev: number } | { readonly kind: "zeros" };
+export type Initializer =
+  { readonly kind: "glorotUniform" } | { readonly kind: "truncatedNormal"; readonly stddev: number } | { readonly kind: "zeros" };
 
 export interface Recipe {
   /** Steps, or epochs that mean ceil(epochs x training rows / batch size) steps. */
@@ -38,7 +44,10 @@ export interface Recipe {
   readonly weightDecay: number;
   readonly weightDecayExempt: readonly string[];
   readonly loss: LossSpec;
-  readonly classWeights: { readonly kind: "none" } | { readonly kind: "balanced" } | { readonly kind: "given"; readonly weights: Readonly<Record<string, number>> };
+  readonly classWeights:
+    | { readonly kind: "none" }
+    | { readonly kind: "balanced" }
+    | { readonly kind: "given"; readonly weights: Readonly<Record<string, number>> };
   readonly sampling: "SHUFFLED" | "CLASS_BALANCED";
   readonly batchNorm: "FROZEN" | "BATCH";
   readonly evaluateEvery: { readonly steps: number } | { readonly epochs: number };
@@ -49,7 +58,13 @@ export interface Recipe {
 export type Optimizer =
   | { readonly kind: "sgd"; readonly learningRate: number; readonly momentum: number; readonly nesterov: boolean }
   | { readonly kind: "rmsprop"; readonly learningRate: number; readonly decay: number; readonly momentum: number; readonly epsilon: number }
-  | { readonly kind: "adam" | "adamw"; readonly learningRate: number; readonly beta1: number; readonly beta2: number; readonly epsilon: number };
+  | {
+      readonly kind: "adam" | "adamw";
+      readonly learningRate: number;
+      readonly beta1: number;
+      readonly beta2: number;
+      readonly epsilon: number;
+    };
 
 export type Schedule = { readonly warmupSteps: number } & (
   | { readonly kind: "constant" }

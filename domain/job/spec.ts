@@ -1,6 +1,6 @@
 /**
- * The job spec as it stands in a YAML file, in kubectl and, as proto's JSON mapping, in gRPC (proto/graft/v1/job.proto; a test keeps the two equal).
- * Every field is optional but `dataset.source`. `resolveJob` (resolve.ts) checks it and fills in the defaults.
+ * The job spec as it stands in a YAML file, in kubectl and, as proto's JSON mapping, in gRPC (proto/graft/v1/job.proto; formats/job-file/job-spec-json.test.ts keeps the two equal, field by field).
+ * Every field is optional but `dataset.source`. `resolveJob` (resolve.ts) checks it and fills in the defaults; it refuses fields that this version does not implement.
  */
 export interface JobSpec {
   readonly dataset?: DatasetSpec;
@@ -8,39 +8,73 @@ export interface JobSpec {
   readonly preprocessing?: PreprocessingSpec;
   /** Name of the layer whose output is the feature. Default: the last layer of the backbone. */
   readonly cut?: string;
+  readonly views?: ViewsSpec;
   readonly head?: HeadSpec;
+  readonly initialWeights?: InitialWeightsSpec;
   readonly training?: TrainingSpec;
   readonly minimumAccuracy?: number;
   readonly extractors?: WorkersSpec;
   readonly trainers?: WorkersSpec;
   /** ANY lets features of other numerics profiles be used; the passport says so. */
   readonly numericsProfile?: "PINNED" | "ANY";
+  /** Features are shared among jobs of one domain only. */
+  readonly cacheDomain?: string;
   readonly suspend?: boolean;
   readonly activeDeadlineSeconds?: number;
   readonly ttlSecondsAfterFinished?: number;
   readonly backoffLimit?: number;
+  readonly deletionPolicy?: "RETAIN" | "DELETE";
 }
 
 export interface DatasetSpec {
   /** A folder, a manifest (`.csv`, `.jsonl`) or `s3://bucket/prefix/`. */
   readonly source?: string;
-  readonly split?: { readonly trainPercent?: number; readonly validationPercent?: number; readonly testPercent?: number; readonly seed?: number };
+  readonly split?: {
+    readonly trainPercent?: number;
+    readonly validationPercent?: number;
+    readonly testPercent?: number;
+    readonly seed?: number;
+  };
   readonly maxRejectedPercent?: number;
+  /** Name of a Kubernetes Secret with the keys to the source. */
+  readonly credentialsSecret?: string;
 }
 
 export interface PreprocessingSpec {
   readonly size?: number;
   readonly resize?: "STRETCH" | "SHORT_SIDE";
   readonly resizeTo?: number;
+  readonly crop?: "CENTER";
   readonly channels?: "RGB" | "BGR";
   readonly mean?: readonly number[];
   readonly deviation?: readonly number[];
+}
+
+/** Numbered variants of every training picture; view 0 is the plain one. */
+export interface ViewsSpec {
+  readonly count?: number;
+  readonly randomResizedCrop?: {
+    readonly minScale?: number;
+    readonly maxScale?: number;
+    readonly minAspect?: number;
+    readonly maxAspect?: number;
+  };
+  readonly horizontalFlip?: boolean;
+  readonly color?: { readonly brightness?: number; readonly contrast?: number; readonly saturation?: number };
+}
+
+/** Warm start from a finished result. */
+export interface InitialWeightsSpec {
+  readonly fromResult?: string;
+  readonly prefix?: { readonly strip?: string; readonly add?: string };
 }
 
 export interface HeadSpec {
   /** Hidden layers; the output layer is implied by the classes. */
   readonly layers?: readonly HeadLayerSpec[];
   readonly initializer?: InitializerSpec;
+  /** Name of a class of the backbone's own head whose row the new output layer starts from. */
+  readonly initialFromClass?: string;
 }
 
 export interface HeadLayerSpec {
@@ -68,7 +102,10 @@ export interface TrainingSpec {
   readonly weightDecayExempt?: readonly string[];
   readonly loss?: "SOFTMAX_CROSS_ENTROPY" | "SIGMOID_CROSS_ENTROPY";
   readonly labelSmoothing?: number;
-  readonly classWeights?: { readonly balanced?: Record<string, never>; readonly given?: { readonly weights?: Readonly<Record<string, number>> } };
+  readonly classWeights?: {
+    readonly balanced?: Record<string, never>;
+    readonly given?: { readonly weights?: Readonly<Record<string, number>> };
+  };
   readonly sampling?: "SHUFFLED" | "CLASS_BALANCED";
   readonly batchNorm?: "FROZEN" | "BATCH";
   readonly evaluateEverySteps?: number;
@@ -99,4 +136,22 @@ export interface ScheduleSpec {
 export interface WorkersSpec {
   readonly min?: number;
   readonly max?: number;
+  readonly pod?: PodSpec;
+}
+
+/** What may be said about pods on Kubernetes: this and nothing else. */
+export interface PodSpec {
+  readonly resources?: { readonly requests?: Readonly<Record<string, string>>; readonly limits?: Readonly<Record<string, string>> };
+  readonly nodeSelector?: Readonly<Record<string, string>>;
+  readonly tolerations?: readonly {
+    readonly key?: string;
+    readonly operator?: string;
+    readonly value?: string;
+    readonly effect?: string;
+    readonly tolerationSeconds?: number;
+  }[];
+  readonly labels?: Readonly<Record<string, string>>;
+  readonly annotations?: Readonly<Record<string, string>>;
+  readonly priorityClassName?: string;
+  readonly runtimeClassName?: string;
 }

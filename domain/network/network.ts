@@ -20,7 +20,14 @@ export type Pair = readonly [height: number, width: number];
 /** What a layer computes. Weight tensors are named `LAYER/kernel` and so on; `weightSpecs` in shapes.ts lists them. */
 export type LayerKind =
   /** `kernel [h, w, in / groups, filters]`, `bias [filters]`. */
-  | { readonly kind: "conv2d"; readonly filters: number; readonly kernel: Pair; readonly strides: Pair; readonly padding: Padding; readonly bias: boolean }
+  | {
+      readonly kind: "conv2d";
+      readonly filters: number;
+      readonly kernel: Pair;
+      readonly strides: Pair;
+      readonly padding: Padding;
+      readonly bias: boolean;
+    }
   /** `depthwise_kernel [h, w, in, 1]`, `bias [in]`. */
   | { readonly kind: "depthwiseConv2d"; readonly kernel: Pair; readonly strides: Pair; readonly padding: Padding; readonly bias: boolean }
   /** `gamma`, `beta` (where present), `moving_mean`, `moving_variance`, each `[channels]`. */

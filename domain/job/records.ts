@@ -1,0 +1,104 @@
+import type { FeatureSpec } from "../features/feature-spec.js";
+import type { Shape } from "../network/network.js";
+import type { NumericsProfile } from "../features/numerics-profile.js";
+
+/** The facts of a job as JSON objects under `jobs/<id>/`. Each is written once, by create-if-absent; the job's status is a projection of them. */
+
+/** `listing/summary.json`: what the scan found. */
+export interface ListingRecord {
+  readonly formatVersion: 1;
+  readonly source: string;
+  readonly pictures: number;
+  /** Number of listing parts; one task each. */
+  readonly tasks: number;
+  /** Pictures of every part but the last. */
+  readonly taskPictures: number;
+  /** SHA-256 over the bytes of all parts: a later scan of an unchanged dataset gives the same. */
+  readonly digest: string;
+  readonly classes: readonly string[];
+  readonly givenSplits: readonly string[];
+  readonly ignoredCount: number;
+  readonly ignored: readonly { readonly path: string; readonly reason: string }[];
+}
+
+/** `plan.json`: everything that shapes the result and is known before extraction. */
+export interface PlanRecord {
+  readonly formatVersion: 1;
+  readonly backbone: { readonly name: string; readonly digest: string };
+  readonly cut: string;
+  readonly featureSpec: FeatureSpec;
+  readonly featureSpecDigest: string;
+  readonly featureShape: Shape;
+  readonly trainingProfile: NumericsProfile;
+}
+
+/** A shard and the rows in it, as the feature index records it. */
+export interface CommittedShard {
+  readonly sha256: string;
+  readonly bytes: number;
+  readonly view: number;
+  readonly rows: number;
+  /** Image ids of the rows, 32 bytes each, in base64. */
+  readonly imageIds: string;
+  /** SHA-256 of the object with the rows' thumbnails. */
+  readonly thumbnails: string | null;
+}
+
+/** `commits/<task>.json`: what became of every picture of one task. */
+export interface TaskCommit {
+  readonly formatVersion: 1;
+  readonly task: number;
+  readonly worker: string;
+  /** One image id per picture of the listing part, 32 bytes each, in base64; zeros for rejected pictures. */
+  readonly imageIds: string;
+  readonly rejected: readonly { readonly row: number; readonly reason: string }[];
+  readonly extracted: number;
+  readonly cached: number;
+  readonly shards: readonly CommittedShard[];
+}
+
+/** `samples/summary.json`: the sample table in numbers, and what of the recipe follows from it. */
+export interface SamplesRecord {
+  readonly formatVersion: 1;
+  /** SHA-256 over image ids, labels and splits of all rows. */
+  readonly digest: string;
+  readonly rows: number;
+  readonly parts: number;
+  readonly classes: readonly string[];
+  /** Rows per class, in the order of `classes`. */
+  readonly counts: { readonly train: readonly number[]; readonly validation: readonly number[]; readonly test: readonly number[] };
+  readonly rejectedCount: number;
+  readonly rejected: readonly { readonly uri: string; readonly reason: string }[];
+  readonly duplicateCount: number;
+  readonly conflictCount: number;
+  /** Pictures with one content and two labels, left out; the first hundred. */
+  readonly conflicts: readonly { readonly imageId: string; readonly uris: readonly string[] }[];
+  readonly splitConflictCount: number;
+}
+
+/** `repairs/<n>.json`: tasks added after the listing's, because features that were kept turned out to be corrupt. */
+export interface RepairRecord {
+  readonly formatVersion: 1;
+  readonly task: number;
+  readonly pictures: number;
+}
+
+/** A point of a job's life at which tests end the process: nothing may be lost there. Listed once, so that a test can try each. */
+export const milestones = [
+  "after scan",
+  "after plan",
+  "after claim",
+  "mid batch",
+  "after shard put",
+  "after commit",
+  "after samples",
+  "mid exchange",
+  "between updates",
+  "before checkpoint",
+  "after checkpoint",
+  "after evaluation",
+  "mid export",
+  "after result",
+] as const;
+
+export type Milestone = (typeof milestones)[number];

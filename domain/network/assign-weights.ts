@@ -1,0 +1,72 @@
+import { CodedError } from "../errors.js";
+import type { NameMap } from "./name-maps.js";
+import { elementCount, type Network, type Shape, type Tensor, type Weights } from "./network.js";
+import { sameShape, weightSpecs } from "./shapes.js";
+
+const problemsShown = 10;
+
+/**
+ * The network's weights out of a file's tensors: every tensor used exactly once, of the expected shape and finite.
+ * Axes of length 1 may be missing or added ([1, 1, in, out] of a 1x1 convolution is the [in, out] of a dense layer); the order of the others counts.
+ * @throws CodedError WEIGHTS_INVALID naming every missing, surplus, misshaped and non-finite tensor (the first ten).
+ */
+export function assignWeights(network: Network, tensors: ReadonlyMap<string, Tensor>, nameMap: NameMap): Weights {
+  const { weights, problems } = matchWeights(network, tensors, nameMap);
+  if (problems.length > 0) throw weightsInvalid(network, nameMap, problems);
+  return weights;
+}
+
+export interface WeightsMatch {
+  readonly weights: Weights;
+  /** One line for each tensor that does not fit; empty if all do. */
+  readonly problems: readonly string[];
+}
+
+/** As `assignWeights`, but tells what does not fit instead of throwing. */
+export function matchWeights(network: Network, tensors: ReadonlyMap<string, Tensor>, nameMap: NameMap): WeightsMatch {
+  const specs = weightSpecs(network);
+  const expected = new Set(specs.map((spec) => spec.name));
+  const found = new Map<string, { readonly fileName: string; readonly tensor: Tensor }>();
+  const surplus: string[] = [];
+  for (const [fileName, tensor] of tensors) {
+    const name = nameMap.map(fileName);
+    const other = name === undefined ? undefined : found.get(name);
+    if (name === undefined || !expected.has(name)) surplus.push(`surplus: "${fileName}" [${tensor.shape.join(", ")}], which no layer needs`);
+    else if (other) surplus.push(`surplus: "${fileName}" and "${other.fileName}" both stand for ${name}`);
+    else found.set(name, { fileName, tensor });
+  }
+
+  const weights = new Map<string, Tensor>();
+  const missing: string[] = [];
+  const wrong: string[] = [];
+  for (const { name, shape } of specs) {
+    const match = found.get(name);
+    if (match === undefined) {
+      missing.push(`missing: ${name} [${shape.join(", ")}]`);
+      continue;
+    }
+    const { fileName, tensor } = match;
+    if (!sameShape(withoutOnes(tensor.shape), withoutOnes(shape)) || tensor.data.length !== elementCount(shape)) {
+      wrong.push(`misshaped: ${name} must be [${shape.join(", ")}], found [${tensor.shape.join(", ")}] in "${fileName}"`);
+    } else {
+      const bad = tensor.data.findIndex((value) => !Number.isFinite(value));
+      if (bad >= 0) wrong.push(`not finite: ${name} holds ${tensor.data[bad]} at position ${bad} in "${fileName}"`);
+      weights.set(name, { shape, data: tensor.data });
+    }
+  }
+  return { weights, problems: [...missing, ...wrong, ...surplus] };
+}
+
+export function weightsInvalid(network: Network, nameMap: NameMap, problems: readonly string[]): CodedError {
+  const shown = problems.slice(0, problemsShown).map((problem) => `\n  ${problem}`);
+  const rest = problems.length > problemsShown ? `\n  and ${problems.length - problemsShown} more` : "";
+  return new CodedError(
+    "WEIGHTS_INVALID",
+    `the weights do not fit ${network.name} (read by ${nameMap.name} names): ${problems.length} of its tensors are wrong; give the file that belongs to this network${shown.join("")}${rest}`,
+    { problems: problems.slice(0, problemsShown), problemCount: problems.length },
+  );
+}
+
+function withoutOnes(shape: Shape): Shape {
+  return shape.filter((length) => length !== 1);
+}

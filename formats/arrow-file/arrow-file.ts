@@ -1,0 +1,154 @@
+import assert from "node:assert";
+import {
+  type Data,
+  type DataType,
+  Field,
+  makeData,
+  RecordBatch,
+  Schema,
+  Struct,
+  tableFromIPC,
+  tableToIPC,
+  Table,
+  Utf8,
+  Vector,
+} from "apache-arrow";
+import { CodedError } from "../../domain/errors.js";
+
+/** Names a kind of Arrow file and its version in the schema's metadata: every Arrow file of graft says what it is. */
+export interface ArrowFormat {
+  readonly name: string;
+  readonly version: number;
+}
+
+/** One column: no nulls, all rows in one chunk. */
+export interface Column {
+  readonly name: string;
+  readonly data: Data;
+}
+
+/** An Arrow IPC file of one record batch. Equal arguments give equal bytes. */
+export function encodeArrowFile(
+  format: ArrowFormat,
+  metadata: readonly (readonly [key: string, value: string])[],
+  columns: readonly Column[],
+): Uint8Array {
+  const rows = columns[0]?.data.length ?? 0;
+  assert(columns.every(({ data }) => data.length === rows && data.nullCount === 0));
+  const fields = columns.map(({ name, data }) => new Field(name, data.type as DataType, false));
+  const entries: [string, string][] = [
+    ["graft.format", format.name],
+    ["graft.formatVersion", `${format.version}`],
+    ...metadata.map(([key, value]) => [`graft.${key}`, value] as [string, string]),
+  ];
+  const schema = new Schema(fields, new Map(entries));
+  const children = columns.map(({ data }) => data);
+  return tableToIPC(
+    new Table(schema, [new RecordBatch(schema, makeData({ type: new Struct(fields), length: rows, nullCount: 0, children }))]),
+    "file",
+  );
+}
+
+/** An Arrow file of the expected format; every accessor throws CodedError OBJECT_CORRUPT where the file does not hold what it should. */
+export class ArrowFile {
+  readonly rows: number;
+  readonly #table: Table;
+  readonly #name: string;
+
+  /** @throws CodedError STORE_FORMAT_NEWER for a newer version, OBJECT_CORRUPT for anything else that is not `format`. */
+  constructor(bytes: Uint8Array, format: ArrowFormat) {
+    this.#name = format.name;
+    this.#table = readTable(bytes, format.name);
+    const found = this.#table.schema.metadata.get("graft.format");
+    if (found !== format.name) this.corrupt(`expected an Arrow file with graft.format ${format.name}, found ${found ?? "none"}`);
+    const version = this.wholeNumber("formatVersion");
+    if (version > format.version) {
+      throw new CodedError(
+        "STORE_FORMAT_NEWER",
+        `${format.name} has version ${version}; this graft reads up to version ${format.version}. Use a newer graft`,
+        { version },
+      );
+    }
+    if (version !== format.version) this.corrupt(`version ${version} does not exist`);
+    if (this.#table.batches.length !== 1) this.corrupt(`expected one record batch, found ${this.#table.batches.length}`);
+    this.rows = this.#table.numRows;
+  }
+
+  corrupt(problem: string): never {
+    throw new CodedError("OBJECT_CORRUPT", `${this.#name}: ${problem}; it has to be made again`);
+  }
+
+  text(key: string): string {
+    return this.#table.schema.metadata.get(`graft.${key}`) ?? this.corrupt(`metadata graft.${key} is missing`);
+  }
+
+  wholeNumber(key: string): number {
+    const text = this.text(key);
+    const value = /^\d{1,10}$/.test(text) ? Number(text) : NaN;
+    return Number.isNaN(value) ? this.corrupt(`metadata graft.${key} is not a whole number: ${JSON.stringify(text)}`) : value;
+  }
+
+  /** The values of a column whose type prints as `type` (`FixedSizeBinary[32]`, `Utf8`, …), without nulls. */
+  column(name: string, type: string): Data {
+    const vector = this.#table.getChild(name);
+    if (vector === null) return this.corrupt(`column ${name} is missing`);
+    const found = String(vector.type);
+    if (found !== type) return this.corrupt(`column ${name} has type ${found}, expected ${type}`);
+    if (vector.nullCount > 0) return this.corrupt(`column ${name} has ${vector.nullCount} empty rows, expected none`);
+    const data = vector.data[0];
+    if (data === undefined || data.length !== this.rows || data.offset !== 0)
+      return this.corrupt(`column ${name} does not have ${this.rows} rows`);
+    return data;
+  }
+
+  /** Values of a column of fixed-size elements as the typed array that lies in the file, `count` of them. */
+  values<T extends { readonly length: number; subarray(begin: number, end: number): T }>(name: string, type: string, count: number): T {
+    return this.#exactly(name, this.column(name, type).values as T, count);
+  }
+
+  /** As `values`, of a column of fixed-size lists. */
+  listValues<T extends { readonly length: number; subarray(begin: number, end: number): T }>(name: string, type: string, count: number): T {
+    return this.#exactly(name, this.column(name, type).children[0]?.values as T, count);
+  }
+
+  #exactly<T extends { readonly length: number; subarray(begin: number, end: number): T }>(
+    name: string,
+    values: T | undefined,
+    count: number,
+  ): T {
+    if (values === undefined || values.length < count)
+      return this.corrupt(`column ${name} has ${values?.length ?? 0} values, expected ${count}`);
+    return values.subarray(0, count);
+  }
+
+  strings(name: string): string[] {
+    const data = this.column(name, "Utf8");
+    const vector = new Vector<Utf8>([data as Data<Utf8>]);
+    return Array.from({ length: this.rows }, (_, row) => vector.get(row) ?? this.corrupt(`column ${name} has no row ${row}`));
+  }
+}
+
+/** Strings as a column; unpaired surrogates have no UTF-8 and are a mistake of the caller. */
+export function stringColumn(name: string, values: readonly string[]): Column {
+  const offsets = new Int32Array(values.length + 1);
+  let bytes = 0;
+  for (const [row, value] of values.entries()) {
+    assert(!/\p{Surrogate}/u.test(value), `${name} ${JSON.stringify(value)} is not Unicode text`);
+    bytes += Buffer.byteLength(value);
+    offsets[row + 1] = bytes;
+  }
+  const data = new Uint8Array(bytes);
+  const target = Buffer.from(data.buffer);
+  for (const [row, value] of values.entries()) target.write(value, offsets[row] as number);
+  return { name, data: makeData({ type: new Utf8(), length: values.length, nullCount: 0, valueOffsets: offsets, data }) };
+}
+
+function readTable(bytes: Uint8Array, what: string): Table {
+  // Typed arrays are views on the file only where it begins at a multiple of eight.
+  const aligned = bytes.byteOffset % 8 === 0 ? bytes : bytes.slice();
+  try {
+    return tableFromIPC(aligned);
+  } catch (error) {
+    throw new CodedError("OBJECT_CORRUPT", `${what}: not an Arrow file (${bytes.length} bytes); it has to be made again`, {}, error);
+  }
+}

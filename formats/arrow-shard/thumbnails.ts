@@ -1,0 +1,43 @@
+import assert from "node:assert";
+import { Binary, FixedSizeBinary, makeData } from "apache-arrow";
+import { ArrowFile, encodeArrowFile } from "../arrow-file/arrow-file.js";
+import { ID_BYTES } from "./arrow-shard.js";
+
+const format = { name: "thumbnails", version: 1 } as const;
+
+/** Small JPEGs of some pictures. */
+export interface Thumbnails {
+  /** `[rows, 32]` */
+  readonly imageIds: Uint8Array;
+  readonly jpegs: readonly Uint8Array[];
+}
+
+/** An Arrow IPC file with columns imageId and jpeg. Equal thumbnails give equal bytes. */
+export function encodeThumbnails({ imageIds, jpegs }: Thumbnails): Uint8Array {
+  assert(imageIds.length === jpegs.length * ID_BYTES && jpegs.length >= 1);
+  const offsets = new Int32Array(jpegs.length + 1);
+  for (const [row, jpeg] of jpegs.entries()) offsets[row + 1] = (offsets[row] as number) + jpeg.length;
+  const data = new Uint8Array(offsets[jpegs.length] as number);
+  for (const [row, jpeg] of jpegs.entries()) data.set(jpeg, offsets[row] as number);
+  return encodeArrowFile(
+    format,
+    [],
+    [
+      { name: "imageId", data: makeData({ type: new FixedSizeBinary(ID_BYTES), length: jpegs.length, nullCount: 0, data: imageIds }) },
+      { name: "jpeg", data: makeData({ type: new Binary(), length: jpegs.length, nullCount: 0, valueOffsets: offsets, data }) },
+    ],
+  );
+}
+
+/** Its arrays are views on `bytes`. @throws CodedError OBJECT_CORRUPT, STORE_FORMAT_NEWER */
+export function decodeThumbnails(bytes: Uint8Array): Thumbnails {
+  const file = new ArrowFile(bytes, format);
+  const imageIds = file.values<Uint8Array>("imageId", `FixedSizeBinary[${ID_BYTES}]`, file.rows * ID_BYTES);
+  const { values, valueOffsets } = file.column("jpeg", "Binary");
+  const jpegs = Array.from({ length: file.rows }, (_, row) => {
+    const [begin = -1, end = -1] = (valueOffsets as Int32Array).subarray(row, row + 2);
+    if (begin < 0 || end < begin || end > values.length) file.corrupt(`row ${row} lies at ${begin} to ${end} of ${values.length} bytes`);
+    return (values as Uint8Array).subarray(begin, end);
+  });
+  return { imageIds, jpegs };
+}

@@ -1,0 +1,66 @@
+import type { TensorStatistics } from "../../domain/training/histogram.js";
+import type { SummaryEvent } from "./event-file.js";
+
+/** What one evaluation of a training run saw. */
+export interface TrainingSnapshot {
+  readonly step: number;
+  /** Seconds since the Unix epoch. */
+  readonly wallSeconds: number;
+  readonly train: LossAndAccuracy;
+  /** Undefined where there is no validation split. */
+  readonly validation: LossAndAccuracy | undefined;
+  readonly learningRate: number;
+  /** By layer, e.g. `head/output`. */
+  readonly layers: ReadonlyMap<string, LayerStatistics>;
+}
+
+export interface LossAndAccuracy {
+  readonly loss: number;
+  readonly accuracy: number;
+}
+
+/** Statistics of what a layer has: a relu has no weights, a dense layer without bias no biases. */
+export interface LayerStatistics {
+  readonly weights?: TensorStatistics;
+  readonly biases?: TensorStatistics;
+  readonly preActivations?: TensorStatistics;
+  readonly activations?: TensorStatistics;
+}
+
+/** Last part of the tags, as in TensorFlow's retraining example. */
+const tagOf = {
+  weights: "weights",
+  biases: "biases",
+  preActivations: "pre_activations",
+  activations: "activations",
+} as const satisfies Record<keyof LayerStatistics, string>;
+
+const kinds = Object.keys(tagOf) as (keyof LayerStatistics)[];
+
+/**
+ * `train/loss`, `train/accuracy`, `validation/loss`, `validation/accuracy`, `learning_rate` and, for every layer and kind, a histogram `LAYER/KIND`
+ * with the scalars `LAYER/KIND/mean`, `…/deviation`, `…/minimum`, `…/maximum`.
+ */
+export function trainingEvent(snapshot: TrainingSnapshot): SummaryEvent {
+  const scalars = new Map<string, number>([
+    ["train/loss", snapshot.train.loss],
+    ["train/accuracy", snapshot.train.accuracy],
+  ]);
+  if (snapshot.validation !== undefined) {
+    scalars.set("validation/loss", snapshot.validation.loss);
+    scalars.set("validation/accuracy", snapshot.validation.accuracy);
+  }
+  scalars.set("learning_rate", snapshot.learningRate);
+
+  const histograms = new Map<string, TensorStatistics>();
+  for (const [layer, statistics] of snapshot.layers) {
+    for (const kind of kinds) {
+      const tensor = statistics[kind];
+      if (tensor === undefined || tensor.count === 0) continue;
+      const tag = `${layer}/${tagOf[kind]}`;
+      histograms.set(tag, tensor);
+      for (const moment of ["mean", "deviation", "minimum", "maximum"] as const) scalars.set(`${tag}/${moment}`, tensor[moment]);
+    }
+  }
+  return { step: snapshot.step, wallSeconds: snapshot.wallSeconds, scalars, histograms };
+}

@@ -1,0 +1,172 @@
+import assert from "node:assert/strict";
+import sharp, { type Sharp, type SharpOptions } from "sharp";
+import { limits } from "../../domain/limits.js";
+import type { Preprocessing } from "../../domain/network/preprocessing.js";
+import { DecodeGate } from "./decode-gate.js";
+import type { DecodedImage, ImageDecoder, RejectedImage } from "./image-decoder.js";
+import { type PictureHeader, readPictureHeader } from "./picture-header.js";
+
+/** Grows with every change below that can change a pixel; part of `version`, so that old features are not mixed with new ones. */
+const PIPELINE_REVISION = 1;
+
+/** Libraries inside libvips that shape pixels. */
+const pixelLibraries = ["vips", "mozjpeg", "jpeg", "png", "webp", "lcms", "highway"] as const;
+
+/**
+ * Untrusted input: limits hold before decoding. `truncated` rejects a file that ends early, but not a camera's JPEG with stray bytes between segments,
+ * which the default `warning` would reject.
+ */
+const inputOptions: SharpOptions = { failOn: "truncated", limitInputPixels: limits.imagePixels, limitInputChannels: 5 };
+
+/**
+ * `linear` is a triangle filter that widens when it shrinks: what "bilinear" means in the recipes where a picture is enlarged, and free of aliasing where it is
+ * shrunk. The default (lanczos3) overshoots at edges, which no backbone has seen in its training, and costs about 5 % more.
+ */
+const KERNEL = "linear";
+
+/** Pixels of the long side of a picture whose short side was brought to `resizeTo`: far above any panorama, below what libvips can address. */
+const RESIZED_SIDE_MAX = 10_000_000;
+
+/** A picture whose failure cannot be told from another thread's is tried alone this often. */
+const ATTEMPTS_ALONE = 3;
+
+/** libvips keeps one error buffer for the whole process, so the gate is the process's too. */
+const gate = new DecodeGate();
+
+/**
+ * Decodes with sharp (libvips). Each call takes one libuv thread: keep as many calls in flight as there are cores, and set UV_THREADPOOL_SIZE to at least that
+ * number plus 2, so that file reads do not queue behind pictures.
+ */
+export class SharpImageDecoder implements ImageDecoder {
+  readonly version: string;
+
+  constructor() {
+    sharp.concurrency(1); // one picture a thread: no threads inside a picture
+    sharp.cache(false); // no picture is decoded twice, a cache only holds memory
+    const versions: Readonly<Record<string, string | undefined>> = sharp.versions;
+    const libraries = pixelLibraries.filter((name) => versions[name] !== undefined).map((name) => `${name}-${versions[name] ?? ""}`);
+    this.version = [`sharp-${versions.sharp ?? ""}`, ...libraries, `pipeline-${PIPELINE_REVISION}`].join(" ");
+  }
+
+  async decode(bytes: Uint8Array, geometry: Pick<Preprocessing, "size" | "resize" | "resizeTo">): Promise<DecodedImage | RejectedImage> {
+    const header = readPictureHeader(bytes);
+    const refusal = refusalOf(bytes, header, geometry);
+    if (refusal !== undefined) return { kind: "rejected", reason: refusal };
+    try {
+      return await gate.shared(() => decodePixels(bytes, geometry));
+    } catch {
+      return await this.#decodeAlone(bytes, header, geometry);
+    }
+  }
+
+  async thumbnail(pixels: Uint8Array, size: number): Promise<Uint8Array> {
+    assert.equal(pixels.length, size * size * 3, "pixels of [size, size, 3]");
+    const small = shrinkByBox(pixels, size, limits.thumbnailPixels);
+    return gate.shared(() =>
+      sharp(small.pixels, { raw: { width: small.size, height: small.size, channels: 3 } })
+        .jpeg({ quality: 70, optimiseCoding: false })
+        .toBuffer(),
+    );
+  }
+
+  /**
+   * The second look at a picture that failed. Other threads' errors mix with its own in libvips' one buffer and may even empty it, so that only a failure with no
+   * other picture in flight says something about this picture.
+   */
+  async #decodeAlone(bytes: Uint8Array, header: PictureHeader, geometry: Pick<Preprocessing, "size" | "resize" | "resizeTo">): Promise<DecodedImage | RejectedImage> {
+    assert.ok(header.kind === "picture");
+    return gate.alone(async () => {
+      for (let attempt = 1; ; attempt++) {
+        try {
+          return await decodePixels(bytes, geometry);
+        } catch (error) {
+          const complaint = complaintAboutBytes(error);
+          if (complaint !== undefined) {
+            const found = `found ${bytes.length} bytes that are damaged or cut short (${complaint})`;
+            return { kind: "rejected", reason: `expected a whole ${header.format} picture of ${header.width} x ${header.height} pixels, ${found}` };
+          }
+          if (attempt === ATTEMPTS_ALONE) throw error;
+        }
+      }
+    });
+  }
+}
+
+/** Why a picture is not even tried, or undefined. */
+function refusalOf(bytes: Uint8Array, header: PictureHeader, geometry: Pick<Preprocessing, "size" | "resize" | "resizeTo">): string | undefined {
+  if (bytes.length > limits.imageBytes) return `expected a file of at most ${limits.imageBytes} bytes, found ${bytes.length}`;
+  if (header.kind === "unusable") return header.reason;
+  const { format, width, height } = header;
+  if (width * height > limits.imagePixels) return `expected at most ${limits.imagePixels} pixels, found a ${format} picture of ${width} x ${height}`;
+  const longSide = geometry.resize === "SHORT_SIDE" ? (Math.max(width, height) / Math.min(width, height)) * geometry.resizeTo : 0;
+  if (longSide > RESIZED_SIDE_MAX) {
+    return `expected a picture that is at most ${RESIZED_SIDE_MAX} pixels long once its short side has ${geometry.resizeTo}, found a ${format} picture of ${width} x ${height}`;
+  }
+  return undefined;
+}
+
+async function decodePixels(bytes: Uint8Array, geometry: Pick<Preprocessing, "size" | "resize" | "resizeTo">): Promise<DecodedImage> {
+  const { data, info } = await resized(sharp(bytes, inputOptions).autoOrient().flatten({ background: "#ffffff" }), geometry)
+    .toColourspace("srgb")
+    .raw({ depth: "uchar" })
+    .toBuffer({ resolveWithObject: true });
+  assert.deepEqual([info.width, info.height, info.channels], [geometry.size, geometry.size, 3], "sharp gives [size, size, 3]");
+  return { kind: "decoded", pixels: data };
+}
+
+function resized(picture: Sharp, { size, resize, resizeTo }: Pick<Preprocessing, "size" | "resize" | "resizeTo">): Sharp {
+  if (resize === "STRETCH") return picture.resize(size, size, { fit: "fill", kernel: KERNEL });
+  assert.ok(resizeTo >= size, "resizeTo is at least size");
+  const margin = Math.floor((resizeTo - size) / 2);
+  return picture.resize(resizeTo, resizeTo, { fit: "cover", position: "centre", kernel: KERNEL }).extract({ left: margin, top: margin, width: size, height: size });
+}
+
+/** Errors of libvips that are about the bytes of a picture: every line must be one of these. */
+const bytesErrors =
+  /^(VipsJpeg|vipspng|pngload_buffer|pngload|webp|webp2vips|webpload_buffer|gifload_buffer|gifload|jpegload_buffer): |^Input buffer contains unsupported image format$|^Input image exceeds (pixel|channel) limit$/;
+
+/** Errors that may stand behind the same prefixes and are about the machine. */
+const machineErrors = /memory|alloc|thread|temporary|disk|too many open/i;
+
+/** What the decoder said about the bytes, without repeats; undefined where it may have failed for another reason. */
+function complaintAboutBytes(error: unknown): string | undefined {
+  if (!(error instanceof Error)) return undefined;
+  const lines = error.message.split("\n").map((line) => line.replace(/^Input buffer has corrupt header: ?/, ""));
+  const said = [...new Set(lines.filter((line) => line !== ""))];
+  const isAboutBytes = said.length > 0 && said.every((line) => bytesErrors.test(line) && !machineErrors.test(line));
+  return isAboutBytes ? said.map((line) => line.replace(/^\w+: /, "")).join("; ") : undefined;
+}
+
+/**
+ * `[size, size, 3]` to `[m, m, 3]` with m at most `sideMax`: the mean of squares of whole pixels. A resize through sharp takes five times as long, as it starts a
+ * pipeline with a thread of its own; the last rows and columns that fill no square are left out.
+ */
+function shrinkByBox(pixels: Uint8Array, size: number, sideMax: number): { readonly pixels: Uint8Array; readonly size: number } {
+  const box = Math.ceil(size / sideMax);
+  if (box === 1) return { pixels, size };
+  const side = Math.floor(size / box);
+  const shrunk = new Uint8Array(side * side * 3);
+  const sums = new Uint32Array(side * 3);
+  const half = (box * box) >> 1;
+  for (let row = 0; row < side; row++) {
+    sums.fill(half);
+    for (let line = 0; line < box; line++) {
+      let from = (row * box + line) * size * 3;
+      for (let to = 0; to < side * 3; to += 3) {
+        let red = 0;
+        let green = 0;
+        let blue = 0;
+        for (let column = 0; column < box; column++, from += 3) {
+          red += pixels[from] as number;
+          green += pixels[from + 1] as number;
+          blue += pixels[from + 2] as number;
+        }
+        sums[to] = (sums[to] as number) + red;
+        sums[to + 1] = (sums[to + 1] as number) + green;
+        sums[to + 2] = (sums[to + 2] as number) + blue;
+      }
+    }
+    for (let to = 0; to < side * 3; to++) shrunk[row * side * 3 + to] = ((sums[to] as number) / (box * box)) | 0;
+  }
+  return { pixels: shrunk, size: side };
+}

@@ -1,0 +1,47 @@
+import { expect, test } from "vitest";
+import type { Clock } from "../../platform/clock/clock.js";
+import { LeaseTable } from "./leases.js";
+
+function setup({ tasks = [0, 1], durationMs = 1_000 } = {}) {
+  let nowMs = 0;
+  const clock: Clock = { now: () => nowMs, monotonic: () => nowMs, sleep: () => Promise.resolve() };
+  return { table: new LeaseTable(tasks, durationMs, clock), pass: (ms: number) => (nowMs += ms) };
+}
+
+test("each task is given out once, lowest first", () => {
+  const { table } = setup();
+  expect([table.claim("a")?.task, table.claim("b")?.task, table.claim("c")?.task]).toEqual([0, 1, undefined]);
+});
+
+test("an expired lease is given out again and its old holder learns that it is lost", () => {
+  const { table, pass } = setup({ tasks: [7] });
+  const first = table.claim("a")!;
+  pass(999);
+  expect(table.claim("b")).toBeUndefined();
+  expect(table.nextExpiryMs()).toBe(1);
+  pass(1);
+  expect(table.claim("b")?.task).toBe(7);
+  expect(table.renew(first.lease)).toBe("lost");
+});
+
+test("a renewed lease lives on", () => {
+  const { table, pass } = setup({ tasks: [7] });
+  const { lease } = table.claim("a")!;
+  pass(900);
+  expect(table.renew(lease)).toBe("kept");
+  pass(900);
+  expect(table.claim("b")).toBeUndefined();
+});
+
+test("a released task is next; a committed one never comes back, whoever held it", () => {
+  const { table } = setup();
+  const first = table.claim("a")!;
+  table.release(first.lease);
+  const again = table.claim("b")!;
+  expect(again.task).toBe(0);
+  table.commit(0);
+  expect(table.renew(again.lease)).toBe("lost");
+  table.release(again.lease);
+  expect(table.claim("c")?.task).toBe(1);
+  expect(table.claim("c")).toBeUndefined();
+});
