@@ -16,6 +16,16 @@ export const limits = {
   taskPicturesMax: 4_096,
   /** Tasks that a large listing is aimed to have (images / this is the task size between the two above). */
   tasksAimedAt: 64,
+  /** Rows of one forward pass: the fastest batch on a CPU, and small enough that an extractor stops within a second. */
+  forwardBatch: 8,
+  /** Pictures that an extractor reads and decodes ahead of the forward pass: enough to keep every core busy while it runs … */
+  picturesInFlight: 64,
+  /** … and no more bytes of files and pixels than this. */
+  pictureBytesInFlight: 128 * 1024 * 1024,
+  /** How often an extractor reports. */
+  picturesPerHeartbeat: 16,
+  /** A worker that is silent for this long loses its task. */
+  leaseMs: 60_000,
   /** One message of the gradient bus, header included; half of what NATS allows by default. */
   exchangeMessageBytes: 512 * 1024,
   /** More parameters than this are trained in one grain: the gradient of several would not fit in memory. */

@@ -7,7 +7,7 @@ const problemsShown = 10;
 
 /**
  * The network's weights out of a file's tensors: every tensor used exactly once, of the expected shape and finite.
- * Axes of length 1 may be missing or added ([1, 1, in, out] of a 1x1 convolution is the [in, out] of a dense layer); the order of the others counts.
+ * Leading axes of length 1 may be missing or added: [1, 1, in, out] of a 1x1 convolution is the [in, out] of a dense layer.
  * @throws CodedError WEIGHTS_INVALID naming every missing, surplus, misshaped and non-finite tensor (the first ten).
  */
 export function assignWeights(network: Network, tensors: ReadonlyMap<string, Tensor>, nameMap: NameMap): Weights {
@@ -31,7 +31,8 @@ export function matchWeights(network: Network, tensors: ReadonlyMap<string, Tens
   for (const [fileName, tensor] of tensors) {
     const name = nameMap.map(fileName);
     const other = name === undefined ? undefined : found.get(name);
-    if (name === undefined || !expected.has(name)) surplus.push(`surplus: "${fileName}" [${tensor.shape.join(", ")}], which no layer needs`);
+    if (name === undefined || !expected.has(name))
+      surplus.push(`surplus: "${fileName}" [${tensor.shape.join(", ")}], which no layer needs`);
     else if (other) surplus.push(`surplus: "${fileName}" and "${other.fileName}" both stand for ${name}`);
     else found.set(name, { fileName, tensor });
   }
@@ -46,7 +47,7 @@ export function matchWeights(network: Network, tensors: ReadonlyMap<string, Tens
       continue;
     }
     const { fileName, tensor } = match;
-    if (!sameShape(withoutOnes(tensor.shape), withoutOnes(shape)) || tensor.data.length !== elementCount(shape)) {
+    if (!sameShape(withoutLeadingOnes(tensor.shape), withoutLeadingOnes(shape)) || tensor.data.length !== elementCount(shape)) {
       wrong.push(`misshaped: ${name} must be [${shape.join(", ")}], found [${tensor.shape.join(", ")}] in "${fileName}"`);
     } else {
       const bad = tensor.data.findIndex((value) => !Number.isFinite(value));
@@ -67,6 +68,7 @@ export function weightsInvalid(network: Network, nameMap: NameMap, problems: rea
   );
 }
 
-function withoutOnes(shape: Shape): Shape {
-  return shape.filter((length) => length !== 1);
+function withoutLeadingOnes(shape: Shape): Shape {
+  const first = shape.findIndex((length) => length !== 1);
+  return first < 0 ? [] : shape.slice(first);
 }

@@ -5,10 +5,10 @@ export interface NameMap {
 }
 
 /** graft's own names, which are also those of Keras's current files: `LAYER/kernel`, with an optional `:0`. */
-const plain: NameMap = { name: "plain", map: (fileName) => fileName.replace(/:\d+$/, "") };
+export const plainNames: NameMap = { name: "plain", map: (fileName) => fileName.replace(/:\d+$/, "") };
 
 const kerasParts: readonly (readonly [pattern: RegExp, part: string])[] = [
-  [/^(?:W|kernel|uniform\d+|pointwise_kernel)$/, "kernel"],
+  [/^(?:W|kernel|uniform\d+)$/, "kernel"],
   [/^(?:b|bias)$/, "bias"],
   [/^depthwise_kernel$/, "depthwise_kernel"],
   [/^gamma$/, "gamma"],
@@ -17,24 +17,14 @@ const kerasParts: readonly (readonly [pattern: RegExp, part: string])[] = [
   [/^(?:moving_variance|running_std|running_var)$/, "moving_variance"],
 ];
 
-/**
- * The names of Keras over the years: `LAYER/kernel:0`, `LAYER/LAYER/kernel:0`, `LAYER/LAYER_W`, `LAYER/uniform7`, `LAYER/LAYER_running_std`.
- * (Keras 1 called the variance a "std", although it was one.)
- */
+/** The names of Keras over the years: `LAYER/kernel:0`, `LAYER/W`, `LAYER/uniform7`, `LAYER/running_std` (which is a variance, whatever its name says). */
 const keras: NameMap = {
   name: "Keras",
   map(fileName) {
     const segments = fileName.replace(/:\d+$/, "").split("/");
     const last = segments.pop() ?? "";
-    // Whole models and .h5 files say the layer twice: once as the group, once in the weight's own name.
-    const half = segments.length / 2;
-    const doubled = segments.length % 2 === 0 && segments.slice(0, half).join("/") === segments.slice(half).join("/");
-    const layer = (doubled ? segments.slice(0, half) : segments).join("/");
-    if (layer === "") return undefined;
-    const stem = segments.at(-1) ?? "";
-    const part = last.startsWith(`${stem}_`) ? last.slice(stem.length + 1) : last;
-    const known = kerasParts.find(([pattern]) => pattern.test(part));
-    return known && `${layer}/${known[1]}`;
+    const known = kerasParts.find(([pattern]) => pattern.test(last));
+    return known && segments.length > 0 ? `${segments.join("/")}/${known[1]}` : undefined;
   },
 };
 
@@ -87,5 +77,4 @@ function tensorName(layer: string, slimPart: string): string {
 }
 
 /** All schemes, the most exact first. */
-export const nameMaps: readonly NameMap[] = [plain, keras, slimMobilenetV2, slimMobilenetV1];
-export const plainNames = plain;
+export const nameMaps: readonly NameMap[] = [plainNames, keras, slimMobilenetV2, slimMobilenetV1];

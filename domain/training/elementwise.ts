@@ -1,3 +1,5 @@
+import { CodedError } from "../errors.js";
+
 /**
  * Compiles elementwise float32 arithmetic to WebAssembly: four elements an instruction, one rounding an operation. Plain JavaScript rounds float64 results to float32 one by one,
  * which takes five times as long; the bits are the same (f32 add, sub, mul, div and sqrt are exact IEEE 754 operations, and WebAssembly knows no fused ones).
@@ -36,10 +38,17 @@ export interface WebAssemblyMemory {
 
 const webAssembly = (globalThis as unknown as { WebAssembly: WebAssemblyInterface }).WebAssembly;
 const PAGE_BYTES = 65_536;
+const PAGES_MAX = 65_536;
 
-/** A memory that never grows, so that views on it stay valid. */
+/**
+ * A memory that never grows, so that views on it stay valid.
+ * @throws CodedError ENGINE_UNSUPPORTED above the 4 GiB that WebAssembly can address.
+ */
 export function kernelMemory(bytes: number): WebAssemblyMemory {
-  return new webAssembly.Memory({ initial: Math.ceil(bytes / PAGE_BYTES) });
+  if (bytes > PAGES_MAX * PAGE_BYTES) {
+    throw new CodedError("ENGINE_UNSUPPORTED", `parameters, gradient and optimiser state take ${bytes} bytes; at most 4 GiB can be trained: cut the network later or take sgd`, { bytes });
+  }
+  return new webAssembly.Memory({ initial: Math.max(1, Math.ceil(bytes / PAGE_BYTES)) });
 }
 
 export function compileKernel(program: Program, memory: WebAssemblyMemory): Kernel {

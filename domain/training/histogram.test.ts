@@ -28,8 +28,13 @@ describe("tensorStatistics", () => {
   });
 
   test("moments", () => {
-    const { count, nonFinite, mean, deviation, minimum, maximum, sum, sumOfSquares } = tensorStatistics(Float32Array.of(1, 2, 3, 6, NaN, Infinity));
-    assert.deepEqual({ count, nonFinite, mean, minimum, maximum, sum, sumOfSquares }, { count: 4, nonFinite: 2, mean: 3, minimum: 1, maximum: 6, sum: 12, sumOfSquares: 50 });
+    const { count, nonFinite, mean, deviation, minimum, maximum, sum, sumOfSquares } = tensorStatistics(
+      Float32Array.of(1, 2, 3, 6, NaN, Infinity),
+    );
+    assert.deepEqual(
+      { count, nonFinite, mean, minimum, maximum, sum, sumOfSquares },
+      { count: 4, nonFinite: 2, mean: 3, minimum: 1, maximum: 6, sum: 12, sumOfSquares: 50 },
+    );
     assert.ok(Math.abs(deviation - Math.sqrt(3.5)) < 1e-15);
   });
 
@@ -55,12 +60,18 @@ describe("tensorStatistics", () => {
     }
     assert.ok(values.length > 4000);
     const singles = values.map((value) => Math.fround(value));
-    assert.deepEqual([...filledBuckets(singles)].sort(([a], [b]) => a - b), [...plainCounts(singles)].sort(([a], [b]) => a - b));
+    assert.deepEqual(
+      [...filledBuckets(singles)].sort(([a], [b]) => a - b),
+      [...plainCounts(singles)].sort(([a], [b]) => a - b),
+    );
   });
 
   test("runs of empty buckets are joined and the counts add up", () => {
     const { limits, counts } = tensorStatistics(Float32Array.of(-2, 0, 0, 5));
-    assert.equal(counts.reduce((total, count) => total + count, 0), 4);
+    assert.equal(
+      counts.reduce((total, count) => total + count, 0),
+      4,
+    );
     assert.ok(limits.length <= 7);
     assert.equal(limits.at(-1), Number.MAX_VALUE);
   });

@@ -68,7 +68,8 @@ export function tensorStatistics(values: Float32Array): TensorStatistics {
     buckets[bucket] = (buckets[bucket] as number) + 1;
   }
   const nonFinite = values.length - count;
-  if (count === 0) return { count, nonFinite, mean: 0, deviation: 0, minimum: 0, maximum: 0, sum: 0, sumOfSquares: 0, limits: [], counts: [] };
+  if (count === 0)
+    return { count, nonFinite, mean: 0, deviation: 0, minimum: 0, maximum: 0, sum: 0, sumOfSquares: 0, limits: [], counts: [] };
 
   const mean = sum / count;
   let squares = 0;
@@ -76,7 +77,17 @@ export function tensorStatistics(values: Float32Array): TensorStatistics {
     const difference = (values[i] as number) - mean;
     if (difference - difference === 0) squares += difference * difference;
   }
-  return { count, nonFinite, mean, deviation: Math.sqrt(squares / count), minimum, maximum, sum, sumOfSquares, ...joinEmptyBuckets(buckets) };
+  return {
+    count,
+    nonFinite,
+    mean,
+    deviation: Math.sqrt(squares / count),
+    minimum,
+    maximum,
+    sum,
+    sumOfSquares,
+    ...joinEmptyBuckets(buckets),
+  };
 }
 
 /** Index of the first limit above `value`. */

@@ -11,7 +11,6 @@ import {
   tableToIPC,
   Table,
   Utf8,
-  Vector,
 } from "apache-arrow";
 import { CodedError } from "../../domain/errors.js";
 
@@ -121,10 +120,27 @@ export class ArrowFile {
     return values.subarray(0, count);
   }
 
+  /** The byte ranges of a column of variable length (`Utf8`, `Binary`), as views on the file. */
+  ranges(name: string, type: "Utf8" | "Binary"): Uint8Array[] {
+    const { values, valueOffsets } = this.column(name, type) as { readonly values: Uint8Array; readonly valueOffsets: Int32Array };
+    return Array.from({ length: this.rows }, (_, row) => {
+      const [begin = -1, end = -1] = valueOffsets.subarray(row, row + 2);
+      if (begin < 0 || end < begin || end > values.length)
+        this.corrupt(`column ${name}, row ${row} lies at ${begin} to ${end} of ${values.length} bytes`);
+      return values.subarray(begin, end);
+    });
+  }
+
   strings(name: string): string[] {
-    const data = this.column(name, "Utf8");
-    const vector = new Vector<Utf8>([data as Data<Utf8>]);
-    return Array.from({ length: this.rows }, (_, row) => vector.get(row) ?? this.corrupt(`column ${name} has no row ${row}`));
+    // Arrow's own reading drops a byte order mark and replaces what is not UTF-8; names are kept byte by byte.
+    const decoder = new TextDecoder("utf-8", { fatal: true, ignoreBOM: true });
+    return this.ranges(name, "Utf8").map((bytes, row) => {
+      try {
+        return decoder.decode(bytes);
+      } catch {
+        return this.corrupt(`column ${name}, row ${row} is not UTF-8`);
+      }
+    });
   }
 }
 

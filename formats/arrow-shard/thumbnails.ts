@@ -33,11 +33,5 @@ export function encodeThumbnails({ imageIds, jpegs }: Thumbnails): Uint8Array {
 export function decodeThumbnails(bytes: Uint8Array): Thumbnails {
   const file = new ArrowFile(bytes, format);
   const imageIds = file.values<Uint8Array>("imageId", `FixedSizeBinary[${ID_BYTES}]`, file.rows * ID_BYTES);
-  const { values, valueOffsets } = file.column("jpeg", "Binary");
-  const jpegs = Array.from({ length: file.rows }, (_, row) => {
-    const [begin = -1, end = -1] = (valueOffsets as Int32Array).subarray(row, row + 2);
-    if (begin < 0 || end < begin || end > values.length) file.corrupt(`row ${row} lies at ${begin} to ${end} of ${values.length} bytes`);
-    return (values as Uint8Array).subarray(begin, end);
-  });
-  return { imageIds, jpegs };
+  return { imageIds, jpegs: file.ranges("jpeg", "Binary") };
 }

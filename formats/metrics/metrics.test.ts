@@ -28,6 +28,9 @@ describe("metrics.json", () => {
   });
 
   test("refuses what JSON cannot say", () => {
-    assert.throws(() => encodeMetrics({ ...metrics, test: { accuracy: 1, loss: NaN, count: 3 } }), { code: "TRAINING_DIVERGED", message: /loss is NaN/ });
+    assert.throws(() => encodeMetrics({ ...metrics, test: { accuracy: 1, loss: NaN, count: 3 } }), {
+      code: "TRAINING_DIVERGED",
+      message: /loss is NaN/,
+    });
   });
 });

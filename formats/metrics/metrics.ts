@@ -72,7 +72,10 @@ function ordered({ classes, train, validation, test, perClass, weightsSha256, ex
 
 function finiteOnly(field: string, value: unknown): unknown {
   if (typeof value === "number" && !Number.isFinite(value)) {
-    throw new CodedError("TRAINING_DIVERGED", `metrics: ${field} is ${value}, a finite number was expected; train again with a smaller learning rate`);
+    throw new CodedError(
+      "TRAINING_DIVERGED",
+      `metrics: ${field} is ${value}, a finite number was expected; train again with a smaller learning rate`,
+    );
   }
   return value;
 }

@@ -18,7 +18,8 @@ export function decodeLabels(text: string): string[] {
     .map((line, index) =>
       line.replace(/\\(.?)/g, (escape) => {
         const plain = Object.keys(escapes).find((character) => escapes[character] === escape);
-        if (plain === undefined) throw new CodedError("FILE_FORMAT_INVALID", `labels: line ${index + 1} holds the unknown escape ${escape}`);
+        if (plain === undefined)
+          throw new CodedError("FILE_FORMAT_INVALID", `labels: line ${index + 1} holds the unknown escape ${escape}`);
         return plain;
       }),
     );

@@ -71,9 +71,14 @@ export function decodePassport(bytes: Uint8Array): Passport {
   } catch (cause) {
     throw new CodedError("FILE_FORMAT_INVALID", "passport: it is no JSON in UTF-8; export the result again", {}, cause);
   }
-  const { formatVersion, weightsSha256, files, dataset, backbone } = (typeof value === "object" && value !== null ? value : {}) as Partial<Record<keyof Passport, unknown>>;
+  const { formatVersion, weightsSha256, files, dataset, backbone } = (typeof value === "object" && value !== null ? value : {}) as Partial<
+    Record<keyof Passport, unknown>
+  >;
   if (typeof formatVersion === "number" && formatVersion > passportVersion) {
-    throw new CodedError("STORE_FORMAT_NEWER", `passport: version ${formatVersion} is newer than ${passportVersion}, which this graft reads; update graft`);
+    throw new CodedError(
+      "STORE_FORMAT_NEWER",
+      `passport: version ${formatVersion} is newer than ${passportVersion}, which this graft reads; update graft`,
+    );
   }
   const problem =
     formatVersion !== passportVersion

@@ -37,7 +37,8 @@ export function decodeTrainedWeights(bytes: Uint8Array): TrainedWeights {
   const { tensors, metadata } = decodeSafetensors(bytes);
   const text = (key: string): string => {
     const value = metadata.get(key);
-    if (value === undefined) throw new CodedError("FILE_FORMAT_INVALID", `trained weights: the metadata lacks ${key}; this is no weights.safetensors of graft`);
+    if (value === undefined)
+      throw new CodedError("FILE_FORMAT_INVALID", `trained weights: the metadata lacks ${key}; this is no weights.safetensors of graft`);
     return value;
   };
   if (text("format") !== "graft-trained-weights" || text("formatVersion") !== "1") {
@@ -45,9 +46,19 @@ export function decodeTrainedWeights(bytes: Uint8Array): TrainedWeights {
   }
   const found = weightsSha256(tensors);
   if (found !== text("weightsSha256")) {
-    throw new CodedError("FILE_FORMAT_INVALID", `trained weights: the metadata says weightsSha256 ${text("weightsSha256")}, the tensors have ${found}; the file is damaged`);
+    throw new CodedError(
+      "FILE_FORMAT_INVALID",
+      `trained weights: the metadata says weightsSha256 ${text("weightsSha256")}, the tensors have ${found}; the file is damaged`,
+    );
   }
-  return { tensors, weightsSha256: found, backbone: text("backbone"), backboneDigest: text("backboneDigest"), cut: text("cut"), classes: classNames(text("classes")) };
+  return {
+    tensors,
+    weightsSha256: found,
+    backbone: text("backbone"),
+    backboneDigest: text("backboneDigest"),
+    cut: text("cut"),
+    classes: classNames(text("classes")),
+  };
 }
 
 function classNames(json: string): string[] {

@@ -1,5 +1,6 @@
 import { CodedError } from "../../domain/errors.js";
 import { elementCount, type Shape, type Tensor } from "../../domain/network/network.js";
+import { widenBrainFloats, widenHalves } from "./half-float.js";
 
 /** What a safetensors file holds: tensors, all as float32, and the strings of `__metadata__`. */
 export interface SafetensorsFile {
@@ -56,7 +57,7 @@ export function decodeSafetensors(bytes: Uint8Array): SafetensorsFile {
   const tensors = new Map(
     entries.map(({ name, dtype, shape, begin, end }) => [
       name,
-      { shape, data: widen(dtype, bytes.slice(bodyStart + begin, bodyStart + end)) },
+      { shape, data: widen(dtype, new Uint8Array(bytes.subarray(bodyStart + begin, bodyStart + end)).buffer) },
     ]),
   );
   return { tensors, metadata };
@@ -125,36 +126,11 @@ function readEntry(name: string, value: unknown): Entry {
   return { name, dtype: dtype as Dtype, shape, begin, end };
 }
 
-/** `bytes` are a copy of their own, so that they begin at an address that typed arrays can read. */
-function widen(dtype: Dtype, bytes: Uint8Array): Float32Array {
-  const { buffer } = bytes.byteOffset === 0 ? bytes : new Uint8Array(bytes);
-  if (dtype === "F32") return new Float32Array(buffer, 0, bytes.byteLength / 4);
-  const halves = new Uint16Array(buffer, 0, bytes.byteLength / 2);
-  const words = new Uint32Array(halves.length);
-  for (let index = 0; index < halves.length; index++) {
-    const bits = halves[index] ?? 0;
-    words[index] = dtype === "BF16" ? bits << 16 : float32BitsOfHalf(bits);
-  }
-  return new Float32Array(words.buffer);
-}
-
-/** IEEE 754 binary16 to binary32; exact. */
-function float32BitsOfHalf(half: number): number {
-  const sign = (half & 0x8000) << 16;
-  let exponent = (half >> 10) & 0x1f;
-  let fraction = half & 0x3ff;
-  if (exponent === 0x1f) return sign | 0x7f800000 | (fraction << 13);
-  if (exponent === 0) {
-    if (fraction === 0) return sign;
-    // A subnormal half is a normal float32: move its first one bit to the implicit place.
-    exponent = 1;
-    while ((fraction & 0x400) === 0) {
-      fraction <<= 1;
-      exponent--;
-    }
-    fraction &= 0x3ff;
-  }
-  return sign | ((exponent + 112) << 23) | (fraction << 13);
+/** `buffer` is a copy of the tensor's bytes, so that it begins at an address that typed arrays can read. */
+function widen(dtype: Dtype, buffer: ArrayBuffer): Float32Array {
+  if (dtype === "F32") return new Float32Array(buffer);
+  const halves = new Uint16Array(buffer);
+  return dtype === "F16" ? widenHalves(halves) : widenBrainFloats(halves);
 }
 
 function isRecord(value: unknown): value is Record<string, unknown> {

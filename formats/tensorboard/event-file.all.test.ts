@@ -10,7 +10,10 @@ import { trainingEvent } from "./training-events.js";
 
 interface Read {
   readonly scalars: Record<string, [step: number, wallSeconds: number, value: number][]>;
-  readonly histograms: Record<string, { step: number; min: number; max: number; num: number; sum: number; sum_squares: number; limits: number[]; counts: number[] }[]>;
+  readonly histograms: Record<
+    string,
+    { step: number; min: number; max: number; num: number; sum: number; sum_squares: number; limits: number[]; counts: number[] }[]
+  >;
 }
 
 test("the tensorboard package reads every scalar and histogram back", ({ skip }) => {
@@ -24,7 +27,12 @@ test("the tensorboard package reads every scalar and histogram back", ({ skip })
       train: { loss: 1 / (step + 1), accuracy: 0.5 },
       validation: { loss: 2 / (step + 1), accuracy: 0.25 },
       learningRate: 0.1,
-      layers: new Map([["head/output", { weights: tensorStatistics(Float32Array.from({ length: 5000 }, (_, i) => Math.fround(((i * 7919) % 5000) / 2500 - 1 + step))) }]]),
+      layers: new Map([
+        [
+          "head/output",
+          { weights: tensorStatistics(Float32Array.from({ length: 5000 }, (_, i) => Math.fround(((i * 7919) % 5000) / 2500 - 1 + step))) },
+        ],
+      ]),
     }),
   );
   const folder = mkdtempSync(join(tmpdir(), "graft-events-"));
@@ -44,7 +52,9 @@ test("the tensorboard package reads every scalar and histogram back", ({ skip })
     assert.deepEqual(
       read.histograms["head/output/weights"],
       events.map(({ step, histograms }) => {
-        const { minimum, maximum, count, sum, sumOfSquares, limits, counts } = histograms.get("head/output/weights") as NonNullable<ReturnType<typeof histograms.get>>;
+        const { minimum, maximum, count, sum, sumOfSquares, limits, counts } = histograms.get("head/output/weights") as NonNullable<
+          ReturnType<typeof histograms.get>
+        >;
         return { step, min: minimum, max: maximum, num: count, sum, sum_squares: sumOfSquares, limits, counts };
       }),
     );

@@ -75,7 +75,10 @@ describe("event files", () => {
       const written = events[i] as (typeof events)[number];
       assert.equal(event.step, written.step);
       assert.equal(event.wallSeconds, written.wallSeconds);
-      assert.deepEqual([...event.scalars], [...written.scalars].map(([tag, value]) => [tag, Math.fround(value)]));
+      assert.deepEqual(
+        [...event.scalars],
+        [...written.scalars].map(([tag, value]) => [tag, Math.fround(value)]),
+      );
       assert.deepEqual([...event.histograms.keys()], [...written.histograms.keys()]);
       for (const [tag, histogram] of event.histograms) {
         assert.deepEqual(histogram.limits, written.histograms.get(tag)?.limits);

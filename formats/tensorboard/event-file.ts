@@ -32,9 +32,15 @@ export function encodeEventFile(wallSeconds: number, events: readonly SummaryEve
 function eventMessage({ step, wallSeconds, scalars, histograms }: SummaryEvent) {
   const value = [
     ...[...scalars].map(([tag, scalar]) => create(Summary_ValueSchema, { tag, value: { case: "simpleValue", value: scalar } })),
-    ...[...histograms].map(([tag, histogram]) => create(Summary_ValueSchema, { tag, value: { case: "histo", value: histogramMessage(histogram) } })),
+    ...[...histograms].map(([tag, histogram]) =>
+      create(Summary_ValueSchema, { tag, value: { case: "histo", value: histogramMessage(histogram) } }),
+    ),
   ];
-  return create(EventSchema, { wallTime: wallSeconds, step: BigInt(step), what: { case: "summary", value: create(SummarySchema, { value }) } });
+  return create(EventSchema, {
+    wallTime: wallSeconds,
+    step: BigInt(step),
+    what: { case: "summary", value: create(SummarySchema, { value }) },
+  });
 }
 
 function histogramMessage({ minimum, maximum, count, sum, sumOfSquares, limits, counts }: HistogramSummary) {
@@ -58,12 +64,20 @@ export function decodeEventFile(file: Uint8Array): SummaryEvent[] {
     try {
       return fromBinary(EventSchema, record);
     } catch (cause) {
-      throw new CodedError("FILE_FORMAT_INVALID", `event file: record ${index} is no tensorboard.Event; the file is damaged, export it again`, {}, cause);
+      throw new CodedError(
+        "FILE_FORMAT_INVALID",
+        `event file: record ${index} is no tensorboard.Event; the file is damaged, export it again`,
+        {},
+        cause,
+      );
     }
   });
   const first = messages[0];
   if (first?.what.case !== "fileVersion" || first.what.value !== fileVersion) {
-    throw new CodedError("FILE_FORMAT_INVALID", `event file: the first event must give the version "${fileVersion}"; this is no TensorBoard event file`);
+    throw new CodedError(
+      "FILE_FORMAT_INVALID",
+      `event file: the first event must give the version "${fileVersion}"; this is no TensorBoard event file`,
+    );
   }
   return messages.flatMap((event) => {
     if (event.what.case !== "summary") return [];

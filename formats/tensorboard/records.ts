@@ -34,12 +34,16 @@ export function decodeRecords(file: Uint8Array): Uint8Array[] {
   const records: Uint8Array[] = [];
   let at = 0;
   while (at < file.length) {
-    if (file.length - at < headerBytes) throw damaged(records.length, at, `${headerBytes} bytes of header expected, ${file.length - at} left`);
-    if (view.getUint32(at + 8, true) !== maskedCrc32c(file.subarray(at, at + 8))) throw damaged(records.length, at, "the checksum of its length does not hold");
+    if (file.length - at < headerBytes)
+      throw damaged(records.length, at, `${headerBytes} bytes of header expected, ${file.length - at} left`);
+    if (view.getUint32(at + 8, true) !== maskedCrc32c(file.subarray(at, at + 8)))
+      throw damaged(records.length, at, "the checksum of its length does not hold");
     const length = view.getUint32(at, true);
-    if (view.getUint32(at + 4, true) !== 0 || length > recordBytesMax) throw damaged(records.length, at, `its length is above ${recordBytesMax} bytes`);
+    if (view.getUint32(at + 4, true) !== 0 || length > recordBytesMax)
+      throw damaged(records.length, at, `its length is above ${recordBytesMax} bytes`);
     const end = at + headerBytes + length;
-    if (end + trailerBytes > file.length) throw damaged(records.length, at, `${length} bytes of data expected, ${file.length - at - headerBytes} left`);
+    if (end + trailerBytes > file.length)
+      throw damaged(records.length, at, `${length} bytes of data expected, ${file.length - at - headerBytes} left`);
     const record = file.subarray(at + headerBytes, end);
     if (view.getUint32(end, true) !== maskedCrc32c(record)) throw damaged(records.length, at, "the checksum of its data does not hold");
     records.push(record);
@@ -49,5 +53,8 @@ export function decodeRecords(file: Uint8Array): Uint8Array[] {
 }
 
 function damaged(index: number, offset: number, problem: string): CodedError {
-  return new CodedError("FILE_FORMAT_INVALID", `event file: record ${index} at byte ${offset}: ${problem}; the file is cut off or damaged, export it again`);
+  return new CodedError(
+    "FILE_FORMAT_INVALID",
+    `event file: record ${index} at byte ${offset}: ${problem}; the file is cut off or damaged, export it again`,
+  );
 }

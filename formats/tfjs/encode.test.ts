@@ -59,7 +59,14 @@ async function difference(network: Network, preprocessing?: Preprocessing): Prom
 
 const none: Padding = { top: 0, bottom: 0, left: 0, right: 0 };
 const odd: Padding = { top: 1, bottom: 0, left: 0, right: 1 };
-const conv = (padding: Padding, stride = 1): LayerKind => ({ kind: "conv2d", filters: 4, kernel: [3, 3], strides: [stride, stride], padding, bias: true });
+const conv = (padding: Padding, stride = 1): LayerKind => ({
+  kind: "conv2d",
+  filters: 4,
+  kernel: [3, 3],
+  strides: [stride, stride],
+  padding,
+  bias: true,
+});
 
 describe("encodeTfjs gives what the onnx engine gives", () => {
   const cases: readonly (readonly [string, Network])[] = [
@@ -68,17 +75,56 @@ describe("encodeTfjs gives what the onnx engine gives", () => {
     ["conv2d, another padding, as in PyTorch's networks", chain([8, 8, 3], [conv({ top: 1, bottom: 1, left: 1, right: 1 }, 2)])],
     ["conv2d without bias, padding on two sides", chain([7, 6, 3], [{ ...conv(odd), bias: false } as LayerKind])],
     ["depthwiseConv2d", chain([8, 8, 3], [{ kind: "depthwiseConv2d", kernel: [3, 3], strides: [2, 2], padding: odd, bias: true }])],
-    ["depthwiseConv2d, SAME", chain([8, 8, 3], [{ kind: "depthwiseConv2d", kernel: [3, 3], strides: [2, 2], padding: samePadding([8, 8], [3, 3], [2, 2]), bias: false }])],
+    [
+      "depthwiseConv2d, SAME",
+      chain(
+        [8, 8, 3],
+        [{ kind: "depthwiseConv2d", kernel: [3, 3], strides: [2, 2], padding: samePadding([8, 8], [3, 3], [2, 2]), bias: false }],
+      ),
+    ],
     ["batchNorm", chain([5, 5, 3], [{ kind: "batchNorm", epsilon: 1e-3, scale: true, center: true }])],
-    ["batchNorm after conv2d, without scale", chain([5, 5, 3], [conv(none), { kind: "batchNorm", epsilon: 1e-2, scale: false, center: true }])],
+    [
+      "batchNorm after conv2d, without scale",
+      chain([5, 5, 3], [conv(none), { kind: "batchNorm", epsilon: 1e-2, scale: false, center: true }]),
+    ],
     ["batchNorm without offset", chain([4], [{ kind: "batchNorm", epsilon: 1e-3, scale: true, center: false }])],
-    ["relu, relu6, sigmoid", chain([6], [{ kind: "relu" }, { kind: "dense", units: 5, bias: true }, { kind: "relu6" }, { kind: "dense", units: 5, bias: false }, { kind: "sigmoid" }])],
+    [
+      "relu, relu6, sigmoid",
+      chain(
+        [6],
+        [
+          { kind: "relu" },
+          { kind: "dense", units: 5, bias: true },
+          { kind: "relu6" },
+          { kind: "dense", units: 5, bias: false },
+          { kind: "sigmoid" },
+        ],
+      ),
+    ],
     ["softmax", chain([6], [{ kind: "dense", units: 5, bias: true }, { kind: "softmax" }])],
-    ["add and concat", chain([6], [{ kind: "relu" }, { kind: "add", inputs: ["layer/0", INPUT] }, { kind: "concat", inputs: ["layer/1", "layer/0", INPUT] }])],
+    [
+      "add and concat",
+      chain(
+        [6],
+        [{ kind: "relu" }, { kind: "add", inputs: ["layer/0", INPUT] }, { kind: "concat", inputs: ["layer/1", "layer/0", INPUT] }],
+      ),
+    ],
     ["concat of channels", chain([3, 3, 2], [conv(none), { kind: "concat", inputs: ["layer/0", "layer/0"] }])],
-    ["maxPool, SAME on negative values", chain([5, 5, 2], [{ kind: "maxPool", size: [3, 3], strides: [2, 2], padding: samePadding([5, 5], [3, 3], [2, 2]) }])],
-    ["maxPool, another padding after relu", chain([6, 6, 2], [{ kind: "relu" }, { kind: "maxPool", size: [3, 3], strides: [2, 2], padding: { top: 1, bottom: 1, left: 1, right: 1 } }])],
-    ["averagePool, SAME", chain([5, 5, 2], [{ kind: "averagePool", size: [3, 3], strides: [1, 1], padding: samePadding([5, 5], [3, 3], [1, 1]) }])],
+    [
+      "maxPool, SAME on negative values",
+      chain([5, 5, 2], [{ kind: "maxPool", size: [3, 3], strides: [2, 2], padding: samePadding([5, 5], [3, 3], [2, 2]) }]),
+    ],
+    [
+      "maxPool, another padding after relu",
+      chain(
+        [6, 6, 2],
+        [{ kind: "relu" }, { kind: "maxPool", size: [3, 3], strides: [2, 2], padding: { top: 1, bottom: 1, left: 1, right: 1 } }],
+      ),
+    ],
+    [
+      "averagePool, SAME",
+      chain([5, 5, 2], [{ kind: "averagePool", size: [3, 3], strides: [1, 1], padding: samePadding([5, 5], [3, 3], [1, 1]) }]),
+    ],
     ["globalAveragePool, dropout", chain([5, 4, 3], [{ kind: "globalAveragePool" }, { kind: "dropout", rate: 0.5 }])],
     ["zeroPad, flatten", chain([2, 3, 2], [{ kind: "zeroPad", padding: odd }, { kind: "flatten" }])],
   ];
@@ -106,7 +152,14 @@ describe("model.json", () => {
     const files = encodeTfjs(network, weightsFor(network), { ...options, preprocessing });
     const model = JSON.parse(new TextDecoder().decode(files.get("model.json"))) as { format: string; userDefinedMetadata: unknown };
     assert.equal(model.format, "layers-model");
-    assert.deepEqual(model.userDefinedMetadata, { labels: ["a", "b"], pixels: "RGB, 0 to 255", size: 8, resize: "SHORT_SIDE", resizeTo: 10, interpolation: "bilinear" });
+    assert.deepEqual(model.userDefinedMetadata, {
+      labels: ["a", "b"],
+      pixels: "RGB, 0 to 255",
+      size: 8,
+      resize: "SHORT_SIDE",
+      resizeTo: 10,
+      interpolation: "bilinear",
+    });
   });
 
   test("weights are cut into files of 4 MiB that its manifest names", async () => {
@@ -121,7 +174,11 @@ describe("model.json", () => {
     const network: Network = {
       name: "small",
       inputShape: [8, 8, 3],
-      layers: [{ name: "images", inputs: [INPUT], kind: "relu" }, { name: "preprocessing", inputs: ["images"], ...conv(odd) }, { name: "preprocessing_pad", inputs: ["preprocessing"], kind: "relu" }],
+      layers: [
+        { name: "images", inputs: [INPUT], kind: "relu" },
+        { name: "preprocessing", inputs: ["images"], ...conv(odd) },
+        { name: "preprocessing_pad", inputs: ["preprocessing"], kind: "relu" },
+      ],
       output: "preprocessing_pad",
     };
     assert.equal(layerShapes(network).get("preprocessing_pad")?.length, 3);

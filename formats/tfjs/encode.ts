@@ -1,6 +1,15 @@
 import { CodedError } from "../../domain/errors.js";
 import { noPadding, samePadding } from "../../domain/network/catalog/same-padding.js";
-import { INPUT, type Layer, type Network, type Padding, type Pair, type Shape, type Tensor, type Weights } from "../../domain/network/network.js";
+import {
+  INPUT,
+  type Layer,
+  type Network,
+  type Padding,
+  type Pair,
+  type Shape,
+  type Tensor,
+  type Weights,
+} from "../../domain/network/network.js";
 import type { Preprocessing } from "../../domain/network/preprocessing.js";
 import { layerShapes, sameShape, weightSpecs } from "../../domain/network/shapes.js";
 
@@ -43,9 +52,7 @@ export function encodeTfjs(network: Network, weights: Weights, options: EncodeTf
       keras_version: "2.15.0",
       backend: "tensorflow",
     },
-    weightsManifest: [
-      { paths: [...files.keys()], weights: tensors.map(([name, { shape }]) => ({ name, shape, dtype: "float32" })) },
-    ],
+    weightsManifest: [{ paths: [...files.keys()], weights: tensors.map(([name, { shape }]) => ({ name, shape, dtype: "float32" })) }],
     userDefinedMetadata: { labels: options.labels, ...describeInput(options.preprocessing) },
   };
   return new Map([["model.json", new TextEncoder().encode(JSON.stringify(model))], ...files]);
@@ -81,7 +88,11 @@ class Translation {
     const input = this.#newName(this.#preprocessing === undefined ? INPUT : "images");
     const entry = this.#addInput(input);
     for (const { name, shape } of weightSpecs(this.#network)) this.#tensors.push([name, this.#tensor(name, shape)]);
-    for (const layer of this.#network.layers) this.#addLayer(layer, layer.inputs.map((from) => (from === INPUT ? entry : from)));
+    for (const layer of this.#network.layers)
+      this.#addLayer(
+        layer,
+        layer.inputs.map((from) => (from === INPUT ? entry : from)),
+      );
     return { layers: this.#layers, tensors: this.#tensors, input, output: this.#network.output === INPUT ? entry : this.#network.output };
   }
 
@@ -89,7 +100,10 @@ class Translation {
     const tensor = this.#weights.get(name);
     if (tensor === undefined || !sameShape(tensor.shape, shape)) {
       const found = tensor === undefined ? "nothing" : `[${tensor.shape.join(", ")}]`;
-      throw new CodedError("WEIGHTS_INVALID", `network ${this.#network.name}: tensor "${name}" must have the shape [${shape.join(", ")}], found ${found}`);
+      throw new CodedError(
+        "WEIGHTS_INVALID",
+        `network ${this.#network.name}: tensor "${name}" must have the shape [${shape.join(", ")}], found ${found}`,
+      );
     }
     return tensor;
   }
@@ -103,7 +117,12 @@ class Translation {
 
   #add(class_name: string, name: string, config: Readonly<Record<string, unknown>>, inputs: readonly string[]): string {
     const nodes = inputs.map((from) => [from, 0, 0, {}] as const);
-    this.#layers.push({ class_name, name, config: { name, trainable: true, ...config }, inbound_nodes: inputs.length === 0 ? [] : [nodes as never] });
+    this.#layers.push({
+      class_name,
+      name,
+      config: { name, trainable: true, ...config },
+      inbound_nodes: inputs.length === 0 ? [] : [nodes as never],
+    });
     return name;
   }
 
@@ -132,15 +151,31 @@ class Translation {
       bias[channel] = -mean[channel] / deviation[channel];
     }
     this.#tensors.push([`${layer}/kernel`, { shape: [1, 1, 3, 3], data: kernel }], [`${layer}/bias`, { shape: [3], data: bias }]);
-    return this.#add("Conv2D", layer, { filters: 3, kernel_size: [1, 1], ...window([1, 1], "valid"), use_bias: true, activation: "linear" }, [name]);
+    return this.#add(
+      "Conv2D",
+      layer,
+      { filters: 3, kernel_size: [1, 1], ...window([1, 1], "valid"), use_bias: true, activation: "linear" },
+      [name],
+    );
   }
 
   #addLayer(layer: Layer, inputs: readonly string[]): void {
-    const add = (className: string, config: Readonly<Record<string, unknown>>, from = inputs): void => void this.#add(className, layer.name, config, from);
+    const add = (className: string, config: Readonly<Record<string, unknown>>, from = inputs): void =>
+      void this.#add(className, layer.name, config, from);
     switch (layer.kind) {
       case "conv2d": {
         const { padding, from } = this.#pad(layer, layer.kernel, inputs);
-        add("Conv2D", { filters: layer.filters, kernel_size: layer.kernel, ...window(layer.strides, padding), use_bias: layer.bias, activation: "linear" }, from);
+        add(
+          "Conv2D",
+          {
+            filters: layer.filters,
+            kernel_size: layer.kernel,
+            ...window(layer.strides, padding),
+            use_bias: layer.bias,
+            activation: "linear",
+          },
+          from,
+        );
         break;
       }
       case "depthwiseConv2d": {
@@ -155,7 +190,11 @@ class Translation {
       case "maxPool":
       case "averagePool": {
         const { padding, from } = this.#pad(layer, layer.size, inputs);
-        add(layer.kind === "maxPool" ? "MaxPooling2D" : "AveragePooling2D", { pool_size: layer.size, ...window(layer.strides, padding) }, from);
+        add(
+          layer.kind === "maxPool" ? "MaxPooling2D" : "AveragePooling2D",
+          { pool_size: layer.size, ...window(layer.strides, padding) },
+          from,
+        );
         break;
       }
       case "batchNorm":
@@ -198,12 +237,18 @@ class Translation {
 
   #isNonNegative(layer: Layer): boolean {
     if (layer.kind === "relu" || layer.kind === "relu6" || layer.kind === "sigmoid" || layer.kind === "softmax") return true;
-    const keepsSign = ["add", "concat", "maxPool", "averagePool", "globalAveragePool", "zeroPad", "flatten", "dropout"].includes(layer.kind);
+    const keepsSign = ["add", "concat", "maxPool", "averagePool", "globalAveragePool", "zeroPad", "flatten", "dropout"].includes(
+      layer.kind,
+    );
     return keepsSign && layer.inputs.every((input) => this.#nonNegative.has(input));
   }
 
   /** How Keras says this layer's padding: in a word, or by a layer of its own before it. */
-  #pad(layer: Layer & { readonly padding: Padding; readonly strides: Pair }, size: Pair, inputs: readonly string[]): { padding: "same" | "valid"; from: readonly string[] } {
+  #pad(
+    layer: Layer & { readonly padding: Padding; readonly strides: Pair },
+    size: Pair,
+    inputs: readonly string[],
+  ): { padding: "same" | "valid"; from: readonly string[] } {
     const [height = 0, width = 0] = this.#shapes.get(layer.inputs[0] ?? INPUT) ?? [];
     if (samePadded(layer.padding, noPadding)) return { padding: "valid", from: inputs };
     if (samePadded(layer.padding, samePadding([height, width], size, layer.strides))) return { padding: "same", from: inputs };
@@ -222,7 +267,13 @@ function window(strides: Pair, padding: "same" | "valid"): Readonly<Record<strin
 }
 
 function zeroPadding({ top, bottom, left, right }: Padding): Readonly<Record<string, unknown>> {
-  return { padding: [[top, bottom], [left, right]], data_format: "channels_last" };
+  return {
+    padding: [
+      [top, bottom],
+      [left, right],
+    ],
+    data_format: "channels_last",
+  };
 }
 
 function samePadded(a: Padding, b: Padding): boolean {

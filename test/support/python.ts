@@ -30,7 +30,9 @@ export function pythonWith(packages: readonly string[]): { readonly python: stri
     mkdirSync(cache, { recursive: true });
     rmSync(folder, { recursive: true, force: true });
     execFileSync(system, ["-m", "venv", made], { stdio: "pipe" });
-    execFileSync(join(made, "bin/python"), ["-m", "pip", "install", "--quiet", "--disable-pip-version-check", ...packages], { stdio: "pipe" });
+    execFileSync(join(made, "bin/python"), ["-m", "pip", "install", "--quiet", "--disable-pip-version-check", ...packages], {
+      stdio: "pipe",
+    });
     mkdirSync(join(made, "complete"));
     renameSync(made, folder);
     return { python };

@@ -21,5 +21,9 @@ export async function loadTfjsModel(read: (file: string) => Uint8Array): Promise
 /** The model's output for `rows` rows of its one input, flat. */
 export function predictTfjs(model: tf.LayersModel, rows: number, input: ArrayLike<number>): Float32Array {
   const shape = model.inputs[0]?.shape.slice(1) as number[];
-  return tf.tidy(() => (model.predict(tf.tensor(Float32Array.from(input), [rows, ...shape], "float32"), { batchSize: rows }) as tf.Tensor).dataSync<"float32">().slice());
+  return tf.tidy(() =>
+    (model.predict(tf.tensor(Float32Array.from(input), [rows, ...shape], "float32"), { batchSize: rows }) as tf.Tensor)
+      .dataSync<"float32">()
+      .slice(),
+  );
 }

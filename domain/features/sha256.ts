@@ -1,0 +1,10 @@
+import { createHash } from "node:crypto";
+
+/** SHA-256 as 64 lower-case hex digits: what names a shard, a picture, a backbone. */
+export function sha256Hex(bytes: Uint8Array): string {
+  return createHash("sha256").update(bytes).digest("hex");
+}
+
+export function isSha256Hex(text: unknown): text is string {
+  return typeof text === "string" && /^[0-9a-f]{64}$/.test(text);
+}

@@ -1,0 +1,81 @@
+import assert from "node:assert";
+import { describe, test } from "vitest";
+import { CodedError } from "../errors.js";
+import { applyOverrides, overrides } from "./override.js";
+import { resolveJob } from "./resolve.js";
+import type { JobSpec } from "./spec.js";
+
+const spec: JobSpec = {
+  dataset: { source: "a", split: { seed: 7 } },
+  backbone: { name: "x", digest: "ab" },
+  training: { epochs: 3, optimizer: { sgd: { learningRate: 0.1, momentum: 0.9 } }, schedule: { warmupSteps: 5, step: { everySteps: 3 } } },
+};
+
+describe("flags over a job file", () => {
+  test("set their fields and leave the others and the given spec alone", () => {
+    const before = structuredClone(spec);
+    assert.deepEqual(applyOverrides(spec, { "--batch": "64", "--split-seed": "2", "--trainers": "3", "--dataset": "b" }), {
+      ...spec,
+      dataset: { source: "b", split: { seed: 2 } },
+      training: { ...spec.training, batchSize: 64 },
+      trainers: { min: 3, max: 3 },
+    });
+    assert.deepEqual(spec, before);
+    assert.deepEqual(applyOverrides(spec, {}), spec);
+  });
+
+  test("take out what contradicts them", () => {
+    assert.deepEqual(applyOverrides(spec, { "--steps": "10" }).training, { ...spec.training, epochs: undefined, steps: 10 } as object);
+    assert.deepEqual(applyOverrides(spec, { "--backbone": "y" }).backbone, { name: "y" });
+    assert.deepEqual(applyOverrides(spec, { "--schedule": "cosine" }).training?.schedule, { warmupSteps: 5, cosine: {} });
+  });
+
+  test("--learning-rate goes to the optimiser that is chosen, whatever the order of the flags", () => {
+    assert.deepEqual(applyOverrides(spec, { "--learning-rate": "1e-2" }).training?.optimizer, {
+      sgd: { learningRate: 0.01, momentum: 0.9 },
+    });
+    assert.deepEqual(applyOverrides(spec, { "--learning-rate": ".5", "--optimizer": "adamw" }).training?.optimizer, {
+      adamw: { learningRate: 0.5 },
+    });
+    assert.deepEqual(applyOverrides({}, { "--learning-rate": "0.5" }).training?.optimizer, { adam: { learningRate: 0.5 } });
+    assert.deepEqual(applyOverrides({}, { "--optimizer": "sgd", "--momentum": "0.9" }).training?.optimizer, { sgd: { momentum: 0.9 } });
+    assert.deepEqual(applyOverrides(spec, { "--optimizer": "sgd" }).training?.optimizer, spec.training?.optimizer as object);
+  });
+
+  test.each([
+    ["--batch", "many", '--batch: must be a whole number, found "many"'],
+    ["--batch", "1.5", '--batch: must be a whole number, found "1.5"'],
+    ["--batch", "", '--batch: must be a whole number, found ""'],
+    ["--batch", "0x10", '--batch: must be a whole number, found "0x10"'],
+    ["--learning-rate", "Infinity", '--learning-rate: must be a number, found "Infinity"'],
+    ["--optimizer", "Adam", '--optimizer: must be one of sgd, rmsprop, adam, adamw; found "Adam"; did you mean adam?'],
+    ["--dataset", "", "--dataset: must not be empty"],
+    ["--nonsense", "1", "--nonsense: unknown flag"],
+    ["--momentum", "0.9", "--momentum: adam has none; use it with --optimizer sgd or rmsprop"],
+  ])("%s %j is refused", (flag, text, message) => {
+    assert.throws(
+      () => applyOverrides({}, { [flag]: text }),
+      (error) => error instanceof CodedError && error.code === "USAGE_INVALID" && error.message === message,
+    );
+  });
+
+  test("--steps and --epochs together are refused", () => {
+    assert.throws(() => applyOverrides({}, { "--steps": "1", "--epochs": "1" }), /exclude each other/);
+  });
+
+  test("each one alone gives a spec that resolves, and changes it", () => {
+    const values: Record<string, string> = {
+      "--optimizer": "sgd",
+      "--schedule": "cosine",
+      "--dataset": "b",
+      "--backbone": "b",
+      "--cut": "c",
+      "--label-smoothing": "0.1",
+    };
+    const base: JobSpec = { dataset: { source: "a" }, training: { optimizer: { rmsprop: {} } } };
+    for (const { flag, kind } of overrides) {
+      const text = values[flag] ?? (kind === "integer" ? "4" : "0.5");
+      assert.notDeepEqual(resolveJob(applyOverrides(base, { [flag]: text })), resolveJob(base), flag);
+    }
+  });
+});

@@ -1,0 +1,148 @@
+import { defaults } from "./defaults.js";
+import { type FieldCheck, fraction, integer, nonNegative, positive, seedNumber, shareBelowOne } from "./field-check.js";
+import type { Optimizer, Recipe, Schedule } from "./job.js";
+import type { OptimizerSpec, ScheduleSpec, TrainingSpec } from "./spec.js";
+
+/** The recipe with its defaults; problems go to `check` with paths under `training`. */
+export function resolveRecipe(given: TrainingSpec, check: FieldCheck): Recipe {
+  const path = "training";
+  check.atMostOne(path, { epochs: given.epochs, steps: given.steps });
+  check.atMostOne(path, { evaluateEverySteps: given.evaluateEverySteps, evaluateEveryEpochs: given.evaluateEveryEpochs });
+  const steps = check.optional(`${path}.steps`, given.steps, integer(1));
+  const epochs = check.number(`${path}.epochs`, given.epochs, defaults.epochs, positive);
+  const batchSize = check.number(`${path}.batchSize`, given.batchSize, defaults.batchSize, integer(2, 65_536));
+  const evaluateSteps = check.optional(`${path}.evaluateEverySteps`, given.evaluateEverySteps, integer(1));
+  const evaluateEpochs = check.number(`${path}.evaluateEveryEpochs`, given.evaluateEveryEpochs, defaults.evaluateEveryEpochs, positive);
+  return {
+    length: steps === undefined ? { epochs } : { steps },
+    batchSize,
+    grains: resolveGrains(given.grains, batchSize, check),
+    optimizer: resolveOptimizer(given.optimizer ?? {}, check),
+    schedule: resolveSchedule(given.schedule ?? {}, steps, check),
+    learningRateMultipliers: (given.learningRateMultipliers ?? []).map((entry, index) => {
+      const at = `${path}.learningRateMultipliers[${index}]`;
+      if (entry.layers === undefined) check.report(`${at}.layers`, 'is required: a pattern of layer names such as "head/*"');
+      return {
+        layers: check.text(`${at}.layers`, entry.layers, "?"),
+        factor: check.required(`${at}.factor`, entry.factor, nonNegative, 1),
+      };
+    }),
+    weightDecay: check.number(`${path}.weightDecay`, given.weightDecay, defaults.weightDecay, nonNegative),
+    weightDecayExempt: (given.weightDecayExempt ?? []).map((pattern, index) =>
+      check.text(`${path}.weightDecayExempt[${index}]`, pattern, ""),
+    ),
+    loss: {
+      kind: given.loss === "SIGMOID_CROSS_ENTROPY" ? "sigmoid" : "softmax",
+      labelSmoothing: check.number(`${path}.labelSmoothing`, given.labelSmoothing, defaults.labelSmoothing, shareBelowOne),
+    },
+    classWeights: resolveClassWeights(given.classWeights, check),
+    sampling: given.sampling ?? defaults.sampling,
+    batchNorm: given.batchNorm ?? defaults.batchNorm,
+    evaluateEvery: evaluateSteps === undefined ? { epochs: evaluateEpochs } : { steps: evaluateSteps },
+    earlyStopping: resolveEarlyStopping(given.earlyStopping, check),
+    seed: check.number(`${path}.seed`, given.seed, defaults.seed, seedNumber),
+  };
+}
+
+/** Every grain needs two rows. Without a wish: the default, halved until it fits the batch. */
+function resolveGrains(given: number | undefined, batchSize: number, check: FieldCheck): number {
+  let grains: number = defaults.grains;
+  while (grains > 1 && batchSize < 2 * grains) grains /= 2;
+  if (given === undefined) return grains;
+  const powerOfTwo = {
+    text: "a power of two (1, 2, 4, …)",
+    holds: (value: number) => Number.isInteger(value) && value >= 1 && (value & (value - 1)) === 0,
+  };
+  if (check.optional("training.grains", given, powerOfTwo) === undefined) return grains;
+  if (batchSize < 2 * given) {
+    check.report("training.grains", `must be at most half of batchSize (${batchSize}), found ${given}: every grain needs two rows`);
+    return grains;
+  }
+  return given;
+}
+
+function resolveOptimizer(given: OptimizerSpec, check: FieldCheck): Optimizer {
+  const path = "training.optimizer";
+  check.atMostOne(path, { ...given });
+  if (given.sgd !== undefined) {
+    const momentum = check.number(`${path}.sgd.momentum`, given.sgd.momentum, defaults.sgd.momentum, shareBelowOne);
+    const nesterov = given.sgd.nesterov ?? defaults.sgd.nesterov;
+    if (nesterov && momentum === 0) check.report(`${path}.sgd.nesterov`, "needs a momentum > 0 beside it");
+    const learningRate = check.number(`${path}.sgd.learningRate`, given.sgd.learningRate, defaults.sgd.learningRate, positive);
+    return { kind: "sgd", learningRate, momentum, nesterov };
+  }
+  if (given.rmsprop !== undefined) {
+    const at = `${path}.rmsprop`;
+    const { learningRate, decay, momentum, epsilon } = given.rmsprop;
+    return {
+      kind: "rmsprop",
+      learningRate: check.number(`${at}.learningRate`, learningRate, defaults.rmsprop.learningRate, positive),
+      decay: check.number(`${at}.decay`, decay, defaults.rmsprop.decay, shareBelowOne),
+      momentum: check.number(`${at}.momentum`, momentum, defaults.rmsprop.momentum, shareBelowOne),
+      epsilon: check.number(`${at}.epsilon`, epsilon, defaults.rmsprop.epsilon, positive),
+    };
+  }
+  const kind = given.adamw !== undefined ? "adamw" : given.adam !== undefined ? "adam" : defaults.optimizer;
+  const at = `${path}.${kind}`;
+  const { learningRate, beta1, beta2, epsilon } = given[kind] ?? {};
+  return {
+    kind,
+    learningRate: check.number(`${at}.learningRate`, learningRate, defaults[kind].learningRate, positive),
+    beta1: check.number(`${at}.beta1`, beta1, defaults[kind].beta1, shareBelowOne),
+    beta2: check.number(`${at}.beta2`, beta2, defaults[kind].beta2, shareBelowOne),
+    epsilon: check.number(`${at}.epsilon`, epsilon, defaults[kind].epsilon, positive),
+  };
+}
+
+function resolveSchedule(given: ScheduleSpec, steps: number | undefined, check: FieldCheck): Schedule {
+  const path = "training.schedule";
+  const { warmupSteps: warmup, ...kinds } = given;
+  check.atMostOne(path, kinds);
+  const warmupSteps = check.number(`${path}.warmupSteps`, warmup, defaults.warmupSteps, integer(0));
+  if (steps !== undefined && warmupSteps >= steps && warmupSteps > 0) {
+    check.report(`${path}.warmupSteps`, `must be less than training.steps (${steps}), found ${warmupSteps}`);
+  }
+  if (given.cosine !== undefined) {
+    const { finalFraction } = given.cosine;
+    return {
+      warmupSteps,
+      kind: "cosine",
+      finalFraction: check.number(`${path}.cosine.finalFraction`, finalFraction, defaults.cosine.finalFraction, fraction),
+    };
+  }
+  if (given.step !== undefined) {
+    const everySteps = check.required(`${path}.step.everySteps`, given.step.everySteps, integer(1), 1);
+    return {
+      warmupSteps,
+      kind: "step",
+      everySteps,
+      factor: check.number(`${path}.step.factor`, given.step.factor, defaults.step.factor, positive),
+    };
+  }
+  if (given.exponential !== undefined) {
+    const decaySteps = check.required(`${path}.exponential.decaySteps`, given.exponential.decaySteps, integer(1), 1);
+    const rate = check.number(`${path}.exponential.rate`, given.exponential.rate, defaults.exponential.rate, positive);
+    return { warmupSteps, kind: "exponential", decaySteps, rate };
+  }
+  return { warmupSteps, kind: "constant" };
+}
+
+function resolveClassWeights(given: TrainingSpec["classWeights"], check: FieldCheck): Recipe["classWeights"] {
+  if (given === undefined) return { kind: "none" };
+  check.exactlyOne("training.classWeights", { balanced: given.balanced, given: given.given });
+  if (given.given === undefined) return { kind: "balanced" };
+  const weights = given.given.weights ?? {};
+  if (Object.keys(weights).length === 0) check.report("training.classWeights.given.weights", "needs at least one class with its weight");
+  for (const [name, weight] of Object.entries(weights))
+    check.optional(`training.classWeights.given.weights[${JSON.stringify(name)}]`, weight, positive);
+  return { kind: "given", weights };
+}
+
+function resolveEarlyStopping(given: TrainingSpec["earlyStopping"], check: FieldCheck): Recipe["earlyStopping"] {
+  if (given === undefined) return undefined;
+  const path = "training.earlyStopping";
+  return {
+    patienceEvaluations: check.required(`${path}.patienceEvaluations`, given.patienceEvaluations, integer(1), 1),
+    minimumDelta: check.number(`${path}.minimumDelta`, given.minimumDelta, defaults.minimumDelta, nonNegative),
+  };
+}

@@ -1,0 +1,34 @@
+import type { Problem } from "./problems.js";
+import type { JobSpec } from "./spec.js";
+
+/**
+ * Fields that the contract has and that this version does not carry out yet: each is refused where it asks for something, never ignored.
+ * What implements a field takes its line out.
+ */
+const rows: readonly (readonly [path: string, asked: (spec: JobSpec) => unknown, advice?: string])[] = [
+  ["dataset.source", (spec) => spec.dataset?.source?.startsWith("s3://"), "copy the pictures to a folder"],
+  ["dataset.credentialsSecret", (spec) => spec.dataset?.credentialsSecret !== undefined],
+  ["views", (spec) => (spec.views?.count ?? 1) !== 1, "only views.count 1"],
+  ["views.randomResizedCrop", (spec) => spec.views?.randomResizedCrop],
+  ["views.horizontalFlip", (spec) => spec.views?.horizontalFlip],
+  ["views.color", (spec) => spec.views?.color],
+  ["head.initialFromClass", (spec) => spec.head?.initialFromClass],
+  ["initialWeights", (spec) => spec.initialWeights?.fromResult ?? spec.initialWeights?.prefix],
+  ["training.batchNorm", (spec) => spec.training?.batchNorm === "BATCH", "use FROZEN"],
+  ["numericsProfile", (spec) => spec.numericsProfile === "ANY", "use PINNED"],
+  ["cacheDomain", (spec) => spec.cacheDomain],
+  ["extractors.pod", (spec) => spec.extractors?.pod],
+  ["trainers.pod", (spec) => spec.trainers?.pod],
+  ["suspend", (spec) => spec.suspend],
+  ["activeDeadlineSeconds", (spec) => spec.activeDeadlineSeconds !== undefined],
+  ["ttlSecondsAfterFinished", (spec) => spec.ttlSecondsAfterFinished !== undefined],
+  ["backoffLimit", (spec) => spec.backoffLimit !== undefined],
+  ["deletionPolicy", (spec) => spec.deletionPolicy === "DELETE", "use RETAIN"],
+];
+
+/** What of `spec` this version does not support. */
+export function unsupportedFields(spec: JobSpec): Problem[] {
+  return rows
+    .filter(([, asked]) => Boolean(asked(spec)))
+    .map(([path, , advice]) => ({ path, message: `not supported in this version; ${advice ?? "leave it out"}` }));
+}

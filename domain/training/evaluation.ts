@@ -1,0 +1,91 @@
+import assert from "node:assert";
+import { exactExp } from "../exact-math.js";
+import { limits } from "../limits.js";
+import type { Range } from "./grains.js";
+import type { LossSpec } from "./loss.js";
+
+/**
+ * Evaluation works on fixed grains of `limits.evaluationRows` rows (the last may be shorter), whatever the number of trainers. A grain yields three numbers, its leaf:
+ * loss sum, correct count, row count. Counts are whole numbers below 2^24 and so exact in float32.
+ */
+export function evaluationGrains(rows: number): number {
+  return Math.ceil(rows / limits.evaluationRows);
+}
+
+export function evaluationGrainRows(rows: number, grain: number): Range {
+  return { from: grain * limits.evaluationRows, to: Math.min(rows, (grain + 1) * limits.evaluationRows) };
+}
+
+/** Class that each row's logits speak for, into `into[at …]`: the largest (of equal ones the first), or for one logit class 1 where it is above 0. `logits`: `[rows, outputs]`. */
+export function predictClasses(logits: Float32Array, rows: number, outputs: number, into: Int32Array, at: number): void {
+  for (let row = 0; row < rows; row++) {
+    const first = row * outputs;
+    let best = 0;
+    if (outputs === 1) best = (logits[first] as number) > 0 ? 1 : 0;
+    else for (let c = 1; c < outputs; c++) if ((logits[first + c] as number) > (logits[first + best] as number)) best = c;
+    into[at + row] = best;
+  }
+}
+
+/** Probabilities of all classes from one row of logits, in float64: softmax, or for one logit [1 - p, p] with p = 1 / (1 + e^-logit). */
+export function probabilitiesOf(kind: LossSpec["kind"], logits: Float32Array): number[] {
+  if (kind === "sigmoid") {
+    const e = exactExp(-Math.abs(logits[0] as number));
+    const likely = 1 / (1 + e);
+    const unlikely = e / (1 + e);
+    return (logits[0] as number) >= 0 ? [unlikely, likely] : [likely, unlikely];
+  }
+  const largest = logits.reduce((most, logit) => Math.max(most, logit), -Infinity);
+  const powers = Array.from(logits, (logit) => exactExp(logit - largest));
+  const sum = powers.reduce((total, power) => total + power, 0);
+  return powers.map((power) => power / sum);
+}
+
+/** `matrix[label][predicted]`: rows of class `label` that were taken for `predicted`. */
+export function confusionMatrix(labels: ArrayLike<number>, predicted: ArrayLike<number>, classes: number): number[][] {
+  assert(labels.length === predicted.length, `${labels.length} labels and ${predicted.length} predictions`);
+  const matrix = Array.from({ length: classes }, () => new Array<number>(classes).fill(0));
+  for (let row = 0; row < labels.length; row++) {
+    const [label, guess] = [labels[row] as number, predicted[row] as number];
+    const counts = matrix[label];
+    assert(counts !== undefined && counts[guess] !== undefined, `row ${row}: label ${label} and prediction ${guess} among ${classes} classes`);
+    counts[guess] += 1;
+  }
+  return matrix;
+}
+
+/** What a class's column and row of the confusion matrix say. Null where the denominator is 0: nothing predicted as the class, or no row of it. */
+export interface ClassScores {
+  readonly precision: number | null;
+  readonly recall: number | null;
+  readonly f1: number | null;
+  /** Rows of the class. */
+  readonly support: number;
+}
+
+/** precision = tp / (tp + fp), recall = tp / (tp + fn), F1 = 2 tp / (2 tp + fp + fn). */
+export function classScores(matrix: readonly (readonly number[])[]): ClassScores[] {
+  return matrix.map((counts, label) => {
+    const hits = counts[label] ?? 0;
+    const support = counts.reduce((sum, count) => sum + count, 0);
+    const predicted = matrix.reduce((sum, row) => sum + (row[label] ?? 0), 0);
+    return {
+      precision: predicted === 0 ? null : hits / predicted,
+      recall: support === 0 ? null : hits / support,
+      f1: predicted + support === 0 ? null : (2 * hits) / (predicted + support),
+      support,
+    };
+  });
+}
+
+/** Share of rows on the diagonal; null without rows. */
+export function accuracyOf(matrix: readonly (readonly number[])[]): number | null {
+  const total = matrix.flat().reduce((sum, count) => sum + count, 0);
+  const hits = matrix.reduce((sum, counts, label) => sum + (counts[label] ?? 0), 0);
+  return total === 0 ? null : hits / total;
+}
+
+/** Numbers of the rows whose prediction is not their label, ascending. */
+export function misclassifiedRows(labels: ArrayLike<number>, predicted: ArrayLike<number>): number[] {
+  return Array.from({ length: labels.length }, (_, row) => row).filter((row) => labels[row] !== predicted[row]);
+}

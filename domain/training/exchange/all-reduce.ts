@@ -1,0 +1,190 @@
+import assert from "node:assert";
+import { CodedError } from "../../errors.js";
+import { evenRange, type Range } from "../grains.js";
+import type { SubTree, SubTreeSum } from "../tree.js";
+import { ChunkedVector } from "./chunked-vector.js";
+import { askingAgain, decodeMessage, encodeMessages, valuesPerMessage, type Channel, type Message, type Outgoing, type Refusal } from "./message.js";
+import { ownedSubTrees, PartReducer } from "./part-reducer.js";
+
+/** What became of a received message: "stale" belongs to a step that is over, "early" to one that nobody in this generation can have reached. */
+export type Reception = "taken" | "repeated" | "misfit" | "stale" | "early" | "own" | Refusal;
+
+export interface Received {
+  readonly reception: Reception;
+  /** To be published at once. */
+  readonly outgoing: readonly Outgoing[];
+}
+
+/**
+ * The all-reduce of one generation as seen by one trainer; pure, so that it runs in a simulation tick.
+ *
+ * begin(step): sends this trainer's tree nodes of part k to trainer k, which owns part k.
+ * receive:     takes nodes of the own part; when all are there, adds them along the tree and sends the finished part to all. Takes finished parts of others.
+ * result:      the whole vector, once every part is there.
+ *
+ * A trainer may be one step ahead of another, never two: it needs everyone's nodes. Messages of the next step are kept for `begin`.
+ * Lost messages: `resend` repeats what this trainer sent and asks; an owner that has finished its part, in this step or the last, answers with it.
+ */
+export class AllReduce {
+  readonly parts: readonly Range[];
+  readonly #channel: Channel;
+  readonly #owned: readonly (readonly SubTree[])[];
+  #current: StepState;
+  #next: StepState;
+  #previousFinished: { step: number; messages: readonly Outgoing[] } = { step: -1, messages: [] };
+
+  /** `length`: values of the vector, the same for all trainers; `grains` at least as many as trainers; `firstStep`: where the generation starts. */
+  constructor(channel: Channel, grains: number, length: number, firstStep: number) {
+    this.#channel = channel;
+    this.#owned = ownedSubTrees(grains, channel.trainers);
+    this.parts = Array.from({ length: channel.trainers }, (_, part) => evenRange(length, channel.trainers, part));
+    this.#current = new StepState(channel, this.#owned, this.parts);
+    this.#next = new StepState(channel, this.#owned, this.parts);
+    this.#next.reset(firstStep);
+  }
+
+  /** Tree nodes that this trainer adds up alone and gives to `begin`. */
+  get ownNodes(): readonly SubTree[] {
+    return this.#owned[this.#channel.self] ?? [];
+  }
+
+  /**
+   * Begins the generation's first step, or the one after the last, with the sums of `ownNodes` over the whole vector; they are copied.
+   * @throws CodedError TRAINERS_DIVERGED where a message for this step came from other weights.
+   */
+  begin(step: number, sums: readonly SubTreeSum[], weightsHash: string): Outgoing[] {
+    assert(step === this.#next.step, `step ${this.#next.step} comes next, not ${step}`);
+    this.#previousFinished = { step: this.#current.step, messages: this.#current.finishedMessages };
+    [this.#current, this.#next] = [this.#next, this.#current];
+    const state = this.#current;
+    this.#next.reset(step + 1);
+    state.setWeightsHash(this.#channel.self, weightsHash);
+    for (const { values, ...node } of sums) {
+      this.parts.forEach(({ from, to }, part) => {
+        const slice = values.subarray(from, to);
+        if (part === this.#channel.self) state.reducer.takeOwn(part, node, slice);
+        else state.sent.push(...encodeMessages(this.#channel, part, { kind: "partial", step, part, node, weightsHash }, slice));
+      });
+    }
+    return [...state.sent, ...this.#finishOwnPart(state)];
+  }
+
+  /** @throws CodedError TRAINERS_DIVERGED where the sender's weights are not this trainer's. */
+  receive(payload: Uint8Array): Received {
+    const message = decodeMessage(this.#channel, payload);
+    if (typeof message === "string") return { reception: message, outgoing: [] };
+    if (message.sender === this.#channel.self) return { reception: "own", outgoing: [] };
+    if (message.kind === "gathered") return { reception: "misfit", outgoing: [] };
+    const state = [this.#current, this.#next].find(({ step }) => step === message.step);
+    if (state === undefined) {
+      return { reception: message.step < this.#current.step ? "stale" : "early", outgoing: message.asks && message.step === this.#previousFinished.step ? addressed(this.#previousFinished.messages, message.sender) : [] };
+    }
+    state.setWeightsHash(message.sender, message.weightsHash);
+    const reception = state.take(message);
+    const finished = state === this.#current ? this.#finishOwnPart(state) : [];
+    return { reception, outgoing: finished.length === 0 && message.asks ? addressed(state.finishedMessages, message.sender) : finished };
+  }
+
+  /** The sum of all grains over the whole vector; valid until the next `begin`. Undefined while something is missing. */
+  get result(): Float32Array | undefined {
+    return this.#current.step >= 0 && this.#current.missing().length === 0 ? this.#current.result : undefined;
+  }
+
+  /** Trainers for whom this one waits, ascending: those with nodes of the own part missing, and owners of missing parts. */
+  missing(): number[] {
+    return this.#current.missing();
+  }
+
+  /** What this trainer has sent in the current step, again; every owner is asked for its part. */
+  resend(): Outgoing[] {
+    const { self, trainers } = this.#channel;
+    const others = Array.from({ length: trainers }, (_, trainer) => trainer).filter((trainer) => trainer !== self);
+    const partials = others.flatMap((owner) => askingAgain(this.#channel, this.#current.sent.filter(({ to }) => to === owner)));
+    return [...partials, ...this.#current.finishedMessages];
+  }
+
+  #finishOwnPart(state: StepState): readonly Outgoing[] {
+    if (state.reducer.added || !state.reducer.complete) return [];
+    const { self } = this.#channel;
+    const part = state.parts[self] as ChunkedVector;
+    part.takeAll(state.reducer.add());
+    const weightsHash = state.weightsHashOf(self);
+    const node = { first: 0, grains: 0 };
+    if (this.#channel.trainers > 1) {
+      state.finishedMessages = encodeMessages(this.#channel, "all", { kind: "finished", step: state.step, part: self, node, weightsHash }, part.values);
+    }
+    return state.finishedMessages;
+  }
+}
+
+function addressed(sent: readonly Outgoing[], to: number): Outgoing[] {
+  return sent.map((outgoing) => ({ ...outgoing, to }));
+}
+
+/** Everything of one step. Two of them take turns, so that no step allocates vectors. */
+class StepState {
+  step = -1;
+  readonly result: Float32Array;
+  readonly parts: readonly ChunkedVector[];
+  readonly reducer: PartReducer;
+  /** Partials to other owners. */
+  sent: Outgoing[] = [];
+  /** The own part for all, once it is finished. */
+  finishedMessages: readonly Outgoing[] = [];
+  readonly #channel: Channel;
+  readonly #weightsHashes: (string | undefined)[];
+
+  constructor(channel: Channel, owned: readonly (readonly SubTree[])[], parts: readonly Range[]) {
+    this.#channel = channel;
+    const perChunk = valuesPerMessage(channel);
+    this.result = new Float32Array(parts.at(-1)?.to ?? 0);
+    this.parts = parts.map(({ from, to }) => new ChunkedVector(this.result.subarray(from, to), perChunk));
+    this.reducer = new PartReducer(owned, this.parts[channel.self]?.values.length ?? 0, perChunk);
+    this.#weightsHashes = new Array<string | undefined>(channel.trainers);
+  }
+
+  reset(step: number): void {
+    this.step = step;
+    for (const part of this.parts) part.reset();
+    this.reducer.reset();
+    this.sent = [];
+    this.finishedMessages = [];
+    this.#weightsHashes.fill(undefined);
+  }
+
+  take(message: Message): "taken" | "repeated" | "misfit" {
+    if (message.kind === "partial") {
+      if (message.part !== this.#channel.self) return "misfit";
+      return this.reducer.take(message.sender, message.node, message.chunk, message.values);
+    }
+    if (message.part !== message.sender) return "misfit";
+    return this.parts[message.part]?.take(message.chunk, message.values) ?? "misfit";
+  }
+
+  missing(): number[] {
+    const owners = this.parts.flatMap((part, owner) => (part.complete || owner === this.#channel.self ? [] : [owner]));
+    return [...new Set([...this.reducer.missing(), ...owners])].sort((a, b) => a - b);
+  }
+
+  weightsHashOf(trainer: number): string {
+    const hash = this.#weightsHashes[trainer];
+    assert(hash !== undefined, `the weights of trainer ${trainer} in step ${this.step} are not known`);
+    return hash;
+  }
+
+  setWeightsHash(trainer: number, hash: string): void {
+    this.#weightsHashes[trainer] ??= hash;
+    const { self } = this.#channel;
+    const own = this.#weightsHashes[self];
+    const differing = own === undefined ? [] : this.#weightsHashes.flatMap((other, index) => (other !== undefined && other !== own ? [index] : []));
+    if (differing.length > 0 || this.#weightsHashes[trainer] !== hash) {
+      const others = differing.length > 0 ? differing : [trainer];
+      throw new CodedError(
+        "TRAINERS_DIVERGED",
+        `generation ${this.#channel.generation}, step ${this.step}: the weights of trainer ${others.join(", ")} differ from those of trainer ${self} (${own ?? "not begun"}); ` +
+          "start again from the last checkpoint, and look for trainers on different machines or versions",
+        { step: this.step, self, others },
+      );
+    }
+  }
+}

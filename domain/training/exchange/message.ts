@@ -1,0 +1,163 @@
+import assert from "node:assert";
+import { createHash, createHmac, timingSafeEqual } from "node:crypto";
+import { limits } from "../../limits.js";
+import type { SubTree } from "../tree.js";
+
+/**
+ * Messages between the trainers of one generation: a fixed header, then float32 values, little-endian.
+ *
+ * | byte | holds |
+ * | --- | --- |
+ * | 0 | magic `GRX1` |
+ * | 4 | kind: 1 partial, 2 finished, 3 gathered |
+ * | 8 | job: first 16 bytes of the SHA-256 of its id |
+ * | 24, 28 | generation, sender |
+ * | 32 | step (float64) |
+ * | 40 | part; of gathered messages the topic |
+ * | 44, 48 | first grain and grains of the tree node; 0 where there is none |
+ * | 52, 56 | chunk, values in it |
+ * | 60 | 1 where the sender asks for an answer, else 0 |
+ * | 64 | hash of the sender's weights before the step (16 bytes) |
+ * | 80 | HMAC-SHA256 with the generation's key over all other bytes |
+ */
+export interface Message {
+  readonly kind: MessageKind;
+  readonly sender: number;
+  readonly step: number;
+  readonly part: number;
+  readonly node: SubTree;
+  readonly chunk: number;
+  readonly weightsHash: string;
+  /** Set in the first chunk of what is sent again: whoever has what the sender lacks answers. Answers never ask. */
+  readonly asks: boolean;
+  /** The float32 values as bytes; they may begin at any address. */
+  readonly values: Uint8Array;
+}
+
+export type MessageKind = "partial" | "finished" | "gathered";
+
+/** One trainer's place in one generation of a job. */
+export interface Channel {
+  readonly job: string;
+  readonly generation: number;
+  readonly trainers: number;
+  /** This trainer's number, from 0. */
+  readonly self: number;
+  /** Secret of the generation: whoever lacks it can neither send nor change a message. */
+  readonly key: Uint8Array;
+  /** Bytes of one message, header included; equal for all trainers. Default: limits.exchangeMessageBytes. */
+  readonly messageBytes?: number;
+}
+
+export interface Outgoing {
+  readonly to: number | "all";
+  readonly payload: Uint8Array;
+}
+
+/** Why a message is not for us. `damaged` means that its bytes are not what a holder of the key sent. */
+export type Refusal = "damaged" | "otherJob" | "otherGeneration";
+
+export const headerBytes = 112;
+const MAGIC = 0x31585247;
+const KINDS: readonly MessageKind[] = ["partial", "finished", "gathered"];
+const ASKS_AT = 60;
+const TAG_AT = 80;
+
+/** Subjects that trainer `self` listens to are those of its number and of "all". */
+export function exchangeSubject(job: string, generation: number, to: number | "all"): string {
+  return `graft.exchange.${job}.${generation}.${to}`;
+}
+
+/** What differing weights are noticed by: the first 16 bytes of the SHA-256 of the vector, in hex. */
+export function hashOfWeights(parameters: Float32Array): string {
+  return createHash("sha256").update(bytesOf(parameters)).digest("hex").slice(0, 32);
+}
+
+export function valuesPerMessage(channel: Channel): number {
+  return Math.floor(((channel.messageBytes ?? limits.exchangeMessageBytes) - headerBytes) / 4);
+}
+
+/** Chunks of a vector; an empty one still has one, so that its owner is heard. */
+export function chunkCount(channel: Channel, length: number): number {
+  return Math.max(1, Math.ceil(length / valuesPerMessage(channel)));
+}
+
+/** The messages that carry `values`, one a chunk. */
+export function encodeMessages(channel: Channel, to: Outgoing["to"], header: Omit<Message, "sender" | "chunk" | "asks" | "values">, values: Float32Array): Outgoing[] {
+  const perMessage = valuesPerMessage(channel);
+  return Array.from({ length: chunkCount(channel, values.length) }, (_, chunk) => ({
+    to,
+    payload: encodeMessage(channel, { ...header, sender: channel.self, chunk, asks: false, values: bytesOf(values.subarray(chunk * perMessage, (chunk + 1) * perMessage)) }),
+  }));
+}
+
+export function encodeMessage(channel: Channel, message: Message): Uint8Array {
+  assert(/^[0-9a-f]{32}$/u.test(message.weightsHash), `a hash of weights is 32 hex digits, got "${message.weightsHash}"`);
+  const bytes = new Uint8Array(headerBytes + message.values.length);
+  const view = new DataView(bytes.buffer);
+  view.setUint32(0, MAGIC, true);
+  view.setUint32(4, KINDS.indexOf(message.kind) + 1, true);
+  bytes.set(jobHash(channel.job), 8);
+  view.setUint32(24, channel.generation, true);
+  view.setUint32(28, message.sender, true);
+  view.setFloat64(32, message.step, true);
+  view.setUint32(40, message.part, true);
+  view.setUint32(44, message.node.first, true);
+  view.setUint32(48, message.node.grains, true);
+  view.setUint32(52, message.chunk, true);
+  view.setUint32(56, message.values.length / 4, true);
+  view.setUint32(ASKS_AT, message.asks ? 1 : 0, true);
+  bytes.set(Buffer.from(message.weightsHash, "hex"), 64);
+  bytes.set(message.values, headerBytes);
+  bytes.set(tagOf(channel, bytes), TAG_AT);
+  return bytes;
+}
+
+/** What was sent before, to be sent again: the first message now asks for an answer. */
+export function askingAgain(channel: Channel, sent: readonly Outgoing[]): Outgoing[] {
+  return sent.map((outgoing, index) => {
+    if (index > 0) return outgoing;
+    const payload = outgoing.payload.slice();
+    new DataView(payload.buffer).setUint32(ASKS_AT, 1, true);
+    payload.set(tagOf(channel, payload), TAG_AT);
+    return { ...outgoing, payload };
+  });
+}
+
+/** Checks length, magic, tag, job, generation and sender. */
+export function decodeMessage(channel: Channel, bytes: Uint8Array): Message | Refusal {
+  if (bytes.length < headerBytes) return "damaged";
+  const view = new DataView(bytes.buffer, bytes.byteOffset, bytes.length);
+  if (view.getUint32(0, true) !== MAGIC) return "damaged";
+  // Compared before the tag: another job's or generation's messages carry another key and are no sign of damage.
+  if (!jobHash(channel.job).equals(bytes.subarray(8, 24))) return "otherJob";
+  if (view.getUint32(24, true) !== channel.generation) return "otherGeneration";
+  if (!timingSafeEqual(tagOf(channel, bytes), bytes.subarray(TAG_AT, headerBytes))) return "damaged";
+  const kind = KINDS[view.getUint32(4, true) - 1];
+  const sender = view.getUint32(28, true);
+  const values = bytes.subarray(headerBytes);
+  if (kind === undefined || sender >= channel.trainers || values.length !== 4 * view.getUint32(56, true)) return "damaged";
+  return {
+    kind,
+    sender,
+    step: view.getFloat64(32, true),
+    part: view.getUint32(40, true),
+    node: { first: view.getUint32(44, true), grains: view.getUint32(48, true) },
+    chunk: view.getUint32(52, true),
+    weightsHash: Buffer.from(bytes.subarray(64, TAG_AT)).toString("hex"),
+    asks: view.getUint32(ASKS_AT, true) === 1,
+    values,
+  };
+}
+
+export function bytesOf(values: Float32Array): Uint8Array {
+  return new Uint8Array(values.buffer, values.byteOffset, values.byteLength);
+}
+
+function jobHash(job: string): Buffer {
+  return createHash("sha256").update(job).digest().subarray(0, 16);
+}
+
+function tagOf(channel: Channel, bytes: Uint8Array): Buffer {
+  return createHmac("sha256", channel.key).update(bytes.subarray(0, TAG_AT)).update(bytes.subarray(headerBytes)).digest();
+}

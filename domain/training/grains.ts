@@ -1,0 +1,153 @@
+import assert from "node:assert";
+import { limits } from "../limits.js";
+import { randomKey, RandomStream } from "../random.js";
+
+/** Numbers from `from` up to, not including, `to`. */
+export interface Range {
+  readonly from: number;
+  readonly to: number;
+}
+
+/** Range `index` of `count` that divide 0 … `length` - 1 as evenly as whole numbers allow. */
+export function evenRange(length: number, count: number, index: number): Range {
+  return { from: Math.floor((index * length) / count), to: Math.floor(((index + 1) * length) / count) };
+}
+
+/**
+ * Grains of every batch: the wanted number, or the largest smaller power of two with at least two rows in each grain; one where more parameters are trained than
+ * `limits.parametersForGrains`. `wanted` is a power of two.
+ */
+export function grainCount(batchSize: number, wanted: number, parameterCount: number): number {
+  assert(wanted >= 1 && (wanted & (wanted - 1)) === 0, `grains must be a power of two, got ${wanted}`);
+  if (parameterCount > limits.parametersForGrains) return 1;
+  let grains = wanted;
+  while (grains > 1 && Math.floor(batchSize / grains) < 2) grains /= 2;
+  return grains;
+}
+
+/** Rows that a grain is padded to: those of the largest grain, at least two. */
+export function grainRowsMax(batchSize: number, grains: number): number {
+  return Math.max(2, Math.ceil(batchSize / grains));
+}
+
+/** Places in the batch that grain `grain` of `grains` holds. */
+export function grainRows(batchSize: number, grains: number, grain: number): Range {
+  return evenRange(batchSize, grains, grain);
+}
+
+/** Grains of trainer `trainer` of `trainers`, contiguous, never none: there are at most as many trainers as grains. */
+export function grainsOfTrainer(grains: number, trainers: number, trainer: number): Range {
+  assert(trainers >= 1 && trainers <= grains, `${trainers} trainers cannot share ${grains} grains`);
+  return evenRange(grains, trainers, trainer);
+}
+
+/** The training rows as they are held in memory. */
+export interface TrainingRows {
+  /** `[rows, featureLength]` */
+  readonly features: Float32Array;
+  readonly featureLength: number;
+  /** `[rows]`: class numbers. */
+  readonly labels: Int32Array;
+  /** `[classes]`: what a row of each class counts. */
+  readonly classWeights: Float32Array;
+}
+
+export interface DropoutLayer {
+  readonly name: string;
+  /** Activations per row that it masks. */
+  readonly units: number;
+  /** 0 <= rate < 1, worked out to 1 / 65,536. */
+  readonly rate: number;
+}
+
+/** The shape of one engine call and of the batch that its grains belong to. */
+export interface GrainCall {
+  readonly batchSize: number;
+  /** Grains of the whole batch. */
+  readonly grains: number;
+  /** Grains of one call. */
+  readonly callGrains: number;
+  readonly seed: number;
+  readonly dropout: readonly DropoutLayer[];
+}
+
+/**
+ * Padded inputs of one engine call, filled anew for each call; all of `GradientInput` (platform/engine) but the parameters.
+ * Dropout masks depend on seed, layer, step and place in the batch only, so neither grains nor trainers show in them.
+ */
+export class GrainInput {
+  /** `[callGrains, grainRows, featureLength]` */
+  readonly features: Float32Array;
+  /** `[callGrains, grainRows]` */
+  readonly labels: Int32Array;
+  /** `[callGrains, grainRows]`: the class weight, 0 in padding. */
+  readonly rowWeights: Float32Array;
+  /** One per dropout layer: `[callGrains, grainRows, units]`, 0 or 1 / (1 - rate). */
+  readonly dropoutMasks: readonly Float32Array[];
+
+  readonly #call: GrainCall;
+  readonly #rows: TrainingRows;
+  readonly #grainRows: number;
+  readonly #streams: readonly RandomStream[];
+
+  constructor(call: GrainCall, rows: TrainingRows) {
+    this.#call = call;
+    this.#rows = rows;
+    this.#grainRows = grainRowsMax(call.batchSize, call.grains);
+    const places = call.callGrains * this.#grainRows;
+    this.features = new Float32Array(places * rows.featureLength);
+    this.labels = new Int32Array(places);
+    this.rowWeights = new Float32Array(places);
+    this.dropoutMasks = call.dropout.map(({ units }) => new Float32Array(places * units));
+    this.#streams = call.dropout.map(({ name }) => new RandomStream(randomKey(call.seed, `dropout/${name}`)));
+  }
+
+  /** Fills in grains `firstGrain` … `firstGrain` + callGrains - 1 of the batch of `step`, whose rows are `batch` (`[batchSize]`). */
+  fill(step: number, batch: Uint32Array, firstGrain: number): void {
+    const { batchSize, grains, callGrains, dropout } = this.#call;
+    assert(batch.length === batchSize, `a batch of ${batch.length} rows where ${batchSize} were planned`);
+    assert(firstGrain >= 0 && firstGrain + callGrains <= grains, `grains ${firstGrain} to ${firstGrain + callGrains - 1} of ${grains}`);
+    const { featureLength } = this.#rows;
+    for (let grain = 0; grain < callGrains; grain++) {
+      const { from, to } = grainRows(batchSize, grains, firstGrain + grain);
+      const start = grain * this.#grainRows;
+      for (let place = from; place < to; place++) {
+        const at = start + place - from;
+        this.#copyRow(batch[place] as number, at);
+        for (let layer = 0; layer < dropout.length; layer++) this.#drawMask(layer, step, place, at);
+      }
+      const paddedFrom = start + to - from;
+      const paddedTo = start + this.#grainRows;
+      this.features.fill(0, paddedFrom * featureLength, paddedTo * featureLength);
+      this.labels.fill(0, paddedFrom, paddedTo);
+      this.rowWeights.fill(0, paddedFrom, paddedTo);
+    }
+  }
+
+  #copyRow(row: number, at: number): void {
+    const { features, featureLength, labels, classWeights } = this.#rows;
+    const label = labels[row];
+    assert(label !== undefined, `row ${row} of ${labels.length}`);
+    const weight = classWeights[label];
+    assert(weight !== undefined, `label ${label} of ${classWeights.length} classes in row ${row}`);
+    this.features.set(features.subarray(row * featureLength, (row + 1) * featureLength), at * featureLength);
+    this.labels[at] = label;
+    this.rowWeights[at] = weight;
+  }
+
+  /** Each 32-bit number decides for two units. */
+  #drawMask(layer: number, step: number, place: number, at: number): void {
+    const { units, rate } = this.#call.dropout[layer] as DropoutLayer;
+    const mask = this.dropoutMasks[layer] as Float32Array;
+    const stream = this.#streams[layer] as RandomStream;
+    const dropBelow = Math.floor(rate * 65536 + 0.5);
+    const kept = Math.fround(1 / (1 - rate));
+    stream.seek(step, place);
+    const end = (at + 1) * units;
+    for (let unit = at * units; unit < end; unit += 2) {
+      const bits = stream.uint32();
+      mask[unit] = (bits & 0xffff) < dropBelow ? 0 : kept;
+      if (unit + 1 < end) mask[unit + 1] = bits >>> 16 < dropBelow ? 0 : kept;
+    }
+  }
+}

@@ -1,0 +1,209 @@
+import { CodedError } from "../../domain/errors.js";
+import { matchWeights, weightsInvalid, type WeightsMatch } from "../../domain/network/assign-weights.js";
+import type { Backbone } from "../../domain/network/backbone.js";
+import {
+  buildTopology,
+  catalogEntries,
+  parseTopologyName,
+  topologyName,
+  type TopologyOptions,
+} from "../../domain/network/catalog/catalog.js";
+import { appendNetwork } from "../../domain/network/compose.js";
+import { nameMaps, type NameMap } from "../../domain/network/name-maps.js";
+import { INPUT, type Network, type Tensor, type Weights } from "../../domain/network/network.js";
+import type { Preprocessing } from "../../domain/network/preprocessing.js";
+import { resizeNetwork } from "../../domain/network/resize.js";
+import { layerShapes, weightSpecs } from "../../domain/network/shapes.js";
+import { withoutClassifier } from "../../domain/network/without-classifier.js";
+import { decodeWeightFiles, type WeightFiles } from "./weight-files.js";
+
+export interface ImportRequest {
+  /** The backbone's name from now on; often that of the folder or file, out of which the topology is read. */
+  readonly name: string;
+  /** All files given, by name: one file, or the files of a folder. */
+  readonly files: ReadonlyMap<string, Uint8Array>;
+  /** `mobilenet_v2_0.35_224` and the like, where the files do not say it. */
+  readonly topology?: string | undefined;
+  /** Overrides the usual preprocessing of the topology; all of it for a network that the catalogue does not know. */
+  readonly preprocessing?: Partial<Preprocessing> | undefined;
+  readonly origin?: string | undefined;
+  readonly licence?: string | undefined;
+  /** Keeps dense layers at the end, which are left out otherwise: features come from below them. */
+  readonly keepClassifier?: boolean | undefined;
+}
+
+/** Names of backbones are parts of keys and command lines. */
+const namePattern = /^[A-Za-z0-9_][A-Za-z0-9._-]{0,99}$/;
+
+/**
+ * Makes a backbone of weight files of unknown kind: a TensorFlow.js LayersModel, a Keras .h5, safetensors, or what graft stored itself.
+ * The topology is the file's own, else that of `topology`, else that of the file's or backbone's name, else the one of the catalogue whose tensors
+ * match exactly; `origin` says which. A network that ends in `[height, width, channels]` gets a `global_average_pool`.
+ * @throws CodedError FILE_FORMAT_INVALID, NETWORK_INVALID, WEIGHTS_INVALID, BACKBONE_UNKNOWN, USAGE_INVALID.
+ */
+export async function importBackbone(request: ImportRequest): Promise<Backbone> {
+  if (!namePattern.test(request.name)) {
+    throw new CodedError(
+      "USAGE_INVALID",
+      `backbone name ${JSON.stringify(request.name.slice(0, 100))}: 1 to 100 letters, digits, ".", "_" and "-" are needed`,
+    );
+  }
+  const files = await decodeWeightFiles(request.files, request.preprocessing?.size);
+  if (files.backbone) {
+    const { backbone } = files;
+    return { ...backbone, name: request.name, origin: request.origin ?? backbone.origin, licence: request.licence ?? backbone.licence };
+  }
+
+  const found = files.network ? ofOwnTopology(files, files.network, request) : ofCatalogue(files, request);
+  const finished = finish(found.network, found.match.weights, request.keepClassifier ?? false);
+  const preprocessing: Preprocessing = { ...found.preprocessing, ...request.preprocessing };
+  checkPicture(finished.network, preprocessing);
+  const how = `${files.format}; ${found.how}; ${found.nameMap.name} names${finished.note}`;
+  return {
+    name: request.name,
+    ...finished,
+    preprocessing,
+    origin: request.origin === undefined ? how : `${request.origin} (${how})`,
+    licence: request.licence ?? files.licence ?? "not stated",
+  };
+}
+
+interface Found {
+  readonly network: Network;
+  readonly match: WeightsMatch;
+  readonly nameMap: NameMap;
+  readonly preprocessing: Preprocessing;
+  /** How the topology was found, for people. */
+  readonly how: string;
+}
+
+/** Topologies to try, with a word on where each comes from. */
+interface Candidate {
+  readonly topology: string;
+  readonly options: TopologyOptions;
+}
+
+function ofOwnTopology(files: WeightFiles, own: Network, request: ImportRequest): Found {
+  const size = request.preprocessing?.size ?? own.inputShape[0] ?? 0;
+  const network = resizeNetwork({ ...own, name: request.name }, size);
+  const { match, nameMap } = bestMatch(network, files.tensors);
+  if (match.problems.length > 0) throw weightsInvalid(network, nameMap, match.problems);
+  const preprocessing = files.preprocessing ?? usualPreprocessing(request, files, size);
+  return { network, match, nameMap, preprocessing, how: "topology of the file" };
+}
+
+/** The preprocessing that goes with the topology that a name speaks of; the request's own where it is whole. */
+function usualPreprocessing(request: ImportRequest, files: WeightFiles, size: number): Preprocessing {
+  const named = hints(request, files)
+    .map(({ name }) => parseTopologyName(name))
+    .find((parsed) => parsed !== undefined);
+  const given = { resize: "STRETCH" as const, resizeTo: size, ...request.preprocessing, size };
+  if (named) return { ...buildTopology(named.topology, { ...named.options, size }).preprocessing, ...request.preprocessing };
+  const { channels, mean, deviation } = given;
+  if (channels && mean && deviation) return { ...given, channels, mean, deviation };
+  throw new CodedError(
+    "USAGE_INVALID",
+    `backbone ${request.name}: neither its name nor its file says how pictures are prepared for it; give --topology, or --preprocessing with channels, mean and deviation`,
+  );
+}
+
+function ofCatalogue(files: WeightFiles, request: ImportRequest): Found {
+  const size = request.preprocessing?.size;
+  for (const { name, how } of hints(request, files)) {
+    const parsed = parseTopologyName(name);
+    if (parsed === undefined) continue;
+    const closest = closestOf(variantsOf(parsed), files, size, how);
+    if (closest.match.problems.length > 0) throw weightsInvalid(closest.network, closest.nameMap, closest.match.problems);
+    return closest;
+  }
+  if (request.topology !== undefined)
+    throw new CodedError("BACKBONE_UNKNOWN", `"${request.topology}" is no topology of the catalogue, such as mobilenet_v2_1.0_224`);
+
+  const closest = closestOf(catalogEntries(), files, size, "the one topology of the catalogue that its tensors match");
+  if (closest.match.problems.length === 0) return closest;
+  const { message, details } = weightsInvalid(closest.network, closest.nameMap, closest.match.problems);
+  throw new CodedError(
+    "WEIGHTS_INVALID",
+    `no topology of the catalogue has exactly these tensors; the closest is ${topologyOf(closest)}: ${message}`,
+    { ...details },
+  );
+}
+
+/** What may say the topology, the most explicit first. */
+function hints(request: ImportRequest, files: WeightFiles): { readonly name: string; readonly how: string }[] {
+  return [
+    ...(request.topology === undefined ? [] : [{ name: request.topology, how: `topology ${request.topology} as given` }]),
+    { name: files.mainFile.replace(/\.[^.]*$/, ""), how: `topology by the file's name ${files.mainFile}` },
+    { name: request.name, how: `topology by the name ${request.name}` },
+  ];
+}
+
+/** The named topology without and with its published tops; MobileNetV1 also with its batch norm folded. */
+function variantsOf({ topology, options }: Candidate): Candidate[] {
+  const topologies = topology === "mobilenet_v1" ? [topology, "mobilenet_v1_folded"] : [topology];
+  const tops = new Set(
+    catalogEntries()
+      .filter((entry) => topologies.includes(entry.topology))
+      .map((entry) => entry.options.top),
+  );
+  return topologies.flatMap((one) => [...tops].map((top) => ({ topology: one, options: { ...options, top } })));
+}
+
+/** The candidate with the fewest tensors that do not fit; the first of equals. */
+function closestOf(candidates: readonly Candidate[], files: WeightFiles, size: number | undefined, how: string): Found {
+  let closest: Found | undefined;
+  for (const { topology, options } of candidates) {
+    const chosen = { ...options, size: size ?? options.size };
+    const { network, preprocessing } = buildTopology(topology, chosen);
+    const found = bestMatch(network, files.tensors);
+    if (closest === undefined || found.match.problems.length < closest.match.problems.length) {
+      closest = {
+        ...found,
+        network,
+        preprocessing,
+        how: `${how}: ${topologyName(topology, chosen)}${chosen.top ? ` with ${chosen.top} classes` : ""}`,
+      };
+    }
+    if (found.match.problems.length === 0) break;
+  }
+  if (closest === undefined) throw new Error("no topology to try");
+  return closest;
+}
+
+function bestMatch(network: Network, tensors: ReadonlyMap<string, Tensor>): { match: WeightsMatch; nameMap: NameMap } {
+  const matches = nameMaps.map((nameMap) => ({ match: matchWeights(network, tensors, nameMap), nameMap }));
+  return matches.reduce((best, one) => (one.match.problems.length < best.match.problems.length ? one : best));
+}
+
+/** Features come from below the classifier, and pooled. */
+function finish(network: Network, weights: Weights, keepClassifier: boolean): { network: Network; weights: Weights; note: string } {
+  let finished = keepClassifier ? network : withoutClassifier(network);
+  let note = finished.layers.length < network.layers.length ? `; its classifier above "${finished.output}" is left out` : "";
+  const shape = layerShapes(finished).get(finished.output) ?? [];
+  if (shape.length === 3) {
+    const pool: Network = {
+      name: finished.name,
+      inputShape: shape,
+      layers: [{ kind: "globalAveragePool", name: "global_average_pool", inputs: [INPUT] }],
+      output: "global_average_pool",
+    };
+    finished = appendNetwork(finished, pool);
+    note += "; global_average_pool added";
+  }
+  const kept = weightSpecs(finished).map(({ name }) => [name, weights.get(name) as Tensor] as const);
+  return { network: finished, weights: new Map(kept), note };
+}
+
+function checkPicture(network: Network, { size }: Preprocessing): void {
+  const [height, width, channels] = network.inputShape;
+  if (height !== size || width !== size || channels !== 3) {
+    throw new CodedError(
+      "NETWORK_INVALID",
+      `${network.name} takes [${network.inputShape.join(", ")}], but its preprocessing makes [${size}, ${size}, 3]; give a fitting size`,
+    );
+  }
+}
+
+function topologyOf({ how }: Found): string {
+  return how.slice(how.lastIndexOf(": ") + 2);
+}

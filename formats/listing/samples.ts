@@ -1,0 +1,49 @@
+import assert from "node:assert";
+import { FixedSizeBinary, Int32, makeData, Uint8 } from "apache-arrow";
+import { ArrowFile, encodeArrowFile, stringColumn } from "../arrow-file/arrow-file.js";
+import { splitNames } from "./split-name.js";
+
+const format = { name: "samples", version: 1 } as const;
+const ID_BYTES = 32;
+
+/** Rows of the sample table, column by column. */
+export interface Samples {
+  /** `[rows, 32]` */
+  readonly imageIds: Uint8Array;
+  /** Positions in the classes of `samples/summary.json`. */
+  readonly labels: Int32Array;
+  /** 0 train, 1 validation, 2 test. */
+  readonly splits: Uint8Array;
+  readonly uris: readonly string[];
+}
+
+/** One part of the sample table, `jobs/<id>/samples/<n>.arrow`, with columns imageId, label, split and uri. Equal rows give equal bytes. */
+export function encodeSamples({ imageIds, labels, splits, uris }: Samples): Uint8Array {
+  const length = uris.length;
+  assert(imageIds.length === length * ID_BYTES && labels.length === length && splits.length === length);
+  assert(labels.every((label) => label >= 0) && splits.every((split) => split < splitNames.length));
+  return encodeArrowFile(
+    format,
+    [],
+    [
+      { name: "imageId", data: makeData({ type: new FixedSizeBinary(ID_BYTES), length, nullCount: 0, data: imageIds }) },
+      { name: "label", data: makeData({ type: new Int32(), length, nullCount: 0, data: labels }) },
+      { name: "split", data: makeData({ type: new Uint8(), length, nullCount: 0, data: splits }) },
+      stringColumn("uri", uris),
+    ],
+  );
+}
+
+/** Its number arrays are views on `bytes`. @throws CodedError OBJECT_CORRUPT, STORE_FORMAT_NEWER */
+export function decodeSamples(bytes: Uint8Array): Samples {
+  const file = new ArrowFile(bytes, format);
+  const samples = {
+    imageIds: file.values<Uint8Array>("imageId", `FixedSizeBinary[${ID_BYTES}]`, file.rows * ID_BYTES),
+    labels: file.values<Int32Array>("label", "Int32", file.rows),
+    splits: file.values<Uint8Array>("split", "Uint8", file.rows),
+    uris: file.strings("uri"),
+  };
+  const bad = samples.splits.findIndex((split, row) => split >= splitNames.length || (samples.labels[row] as number) < 0);
+  if (bad >= 0) file.corrupt(`row ${bad} has label ${samples.labels[bad]} and split ${samples.splits[bad]}`);
+  return samples;
+}

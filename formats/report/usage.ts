@@ -1,0 +1,34 @@
+import { html, type Html } from "./html.js";
+import type { ReportInput } from "./report-input.js";
+
+/** How to predict with what was exported. */
+export function usage({ out, passport }: ReportInput): Html {
+  const { size, resize, resizeTo } = passport.features.preprocessing;
+  const stretched = resize === "STRETCH";
+  const fit = stretched ? `stretched to ${size} x ${size}` : `the short side resized to ${resizeTo}, then the centre ${size} x ${size}`;
+  const resizing = stretched
+    ? html`picture = picture.resize((${size}, ${size}), Image.BILINEAR)`
+    : html`scale = ${resizeTo} / min(picture.size) picture = picture.resize([round(side * scale) for side in picture.size], Image.BILINEAR)
+      left, top = [(side - ${size}) // 2 for side in picture.size] picture = picture.crop((left, top, left + ${size}, top + ${size}))`;
+  return html`<section>
+    <h2>Using the model</h2>
+    <pre><code>graft predict ${shellWord(out)} picture.jpg</code></pre>
+    <p>
+      <code>model.onnx</code> takes <code>images</code>: uint8 RGB pixels <code>[N, ${size}, ${size}, 3]</code> (${fit}, bilinear), and
+      gives <code>probabilities</code> in the order of <code>labels.txt</code>. <code>tfjs/model.json</code> takes the same pixels as
+      float32. Normalisation is inside both. Other resizers give slightly other pixels, and so slightly other probabilities.
+    </p>
+    <pre><code># Python: pip install onnxruntime numpy pillow
+import numpy, onnxruntime
+from PIL import Image
+picture = Image.open("picture.jpg").convert("RGB")
+${resizing}
+session = onnxruntime.InferenceSession("model.onnx")
+print(session.run(None, {"images": numpy.asarray(picture, numpy.uint8)[None]})[0])</code></pre>
+  </section>`;
+}
+
+/** For POSIX shells. */
+function shellWord(text: string): string {
+  return /^[\w@%+=:,./-]+$/.test(text) ? text : `'${text.replaceAll("'", "'\\''")}'`;
+}

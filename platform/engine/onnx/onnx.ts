@@ -1,0 +1,40 @@
+import { availableParallelism } from "node:os";
+import type { Engine } from "../engine.js";
+import { instructionSet } from "../instruction-set.js";
+import { compileEvaluation } from "./evaluation.js";
+import { compileForward } from "./forward.js";
+import { compileGradient, gradientThreads } from "./gradient.js";
+import { loadRuntime } from "./runtime.js";
+
+export interface OnnxOptions {
+  /** Threads of a forward pass; its bits do not depend on them. Default: all cores. */
+  readonly threads?: number;
+}
+
+/**
+ * onnxruntime-node on the CPU.
+ * @throws CodedError ENGINE_UNAVAILABLE where the package cannot be loaded.
+ */
+export async function openOnnxEngine({ threads = availableParallelism() }: OnnxOptions = {}): Promise<Engine> {
+  const runtime = await loadRuntime();
+  const profile = {
+    engine: "onnx",
+    engineVersion: runtimeVersion(runtime),
+    device: "cpu",
+    instructionSet: instructionSet(),
+    batch: 0,
+    decoder: "",
+  };
+  return {
+    name: "onnx",
+    forwardProfile: { ...profile, threads: 0 },
+    gradientProfile: { ...profile, threads: gradientThreads },
+    compileForward: (network, weights, options) => compileForward(runtime, threads, network, weights, options),
+    compileGradient: (trainable, loss, shape) => compileGradient(runtime, trainable, loss, shape),
+    compileEvaluation: (trainable, loss, rows) => compileEvaluation(runtime, trainable, loss, rows),
+  };
+}
+
+function runtimeVersion(runtime: Awaited<ReturnType<typeof loadRuntime>>): string {
+  return runtime.env.versions.node ?? runtime.env.versions.common;
+}

@@ -1,0 +1,386 @@
+import { canonicalJson } from "../../domain/canonical-json.js";
+import { CodedError } from "../../domain/errors.js";
+import { featureSpecDigest, type FeatureSpec, type ImageId } from "../../domain/features/feature-spec.js";
+import { IdIndex } from "../../domain/features/id-index.js";
+import { IMAGE_ID_BYTES, imageIdAt, imageIdBytes, imageIdCount } from "../../domain/features/image-ids.js";
+import { sha256Hex } from "../../domain/features/sha256.js";
+import type { CommittedShard } from "../../domain/job/records.js";
+import { elementCount } from "../../domain/network/network.js";
+import { decodeShard, encodeShard, type Shard } from "../../formats/arrow-shard/arrow-shard.js";
+import { decodeThumbnails, encodeThumbnails } from "../../formats/arrow-shard/thumbnails.js";
+import { decodeIndexEntry, encodeIndexEntry, type IndexEntry } from "../../formats/feature-index/feature-index.js";
+import type { ObjectStore } from "../object-store/object-store.js";
+
+/** Shards that `readRows` holds at the same time, up to 32 MiB each. */
+const SHARDS_IN_MEMORY = 2;
+/** Index entries that are read at the same time once several in a row were there. */
+const ENTRIES_AHEAD_MAX = 32;
+/** Each failed attempt means that another process appended; more in a row than this is not contention but a fault. */
+const APPEND_ATTEMPTS_MAX = 1_000;
+
+export interface ShardRows {
+  readonly view: number;
+  /** `[rows, 32]` */
+  readonly imageIds: Uint8Array;
+  /** `[rows, ...spec.shape]` */
+  readonly features: Float32Array;
+  /** One JPEG a row. */
+  readonly thumbnails?: readonly Uint8Array[];
+}
+
+export interface RowPlace {
+  /** SHA-256 of the shard. */
+  readonly shard: string;
+  readonly row: number;
+}
+
+export type RowsRead =
+  /** `[ids, ...spec.shape]` in the order of the ids that were asked for. */
+  | { readonly kind: "complete"; readonly features: Float32Array }
+  /** Ids whose features are not in the store (any more), each once, in the order asked for; they have to be extracted. `quarantined` says what was found. */
+  | {
+      readonly kind: "missing";
+      readonly imageIds: readonly ImageId[];
+      readonly quarantined: readonly { readonly shard: string; readonly reason: string }[];
+    };
+
+/** Row `row` of a shard goes to row `target` of what was asked for. */
+interface WantedRow {
+  readonly target: number;
+  readonly row: number;
+}
+
+interface KnownShard extends Omit<CommittedShard, "imageIds"> {
+  /** Number of the index entry that added it. */
+  readonly entry: number;
+  live: boolean;
+}
+
+/**
+ * The features of one feature spec in an object store: what was extracted once and is never extracted again.
+ *
+ * features/<digest>/spec.json              the spec
+ * features/<digest>/shards/<sha256>.arrow  features, named by their content, written before they are appended to the index
+ * features/<digest>/thumbnails/<sha256>.arrow
+ * features/<digest>/index/<n>.json         the log that says which shards count; n is consecutive, an entry is added by create-if-absent of the next n
+ * features/<digest>/quarantine/<sha256>.arrow  shards that turned out to be damaged, kept for whoever wants to know why
+ *
+ * Any number of processes may write at the same time. This object knows the log up to the last `refresh`.
+ */
+export class FeatureStore {
+  readonly spec: FeatureSpec;
+  readonly digest: string;
+  readonly #store: ObjectStore;
+  readonly #folder: string;
+  readonly #shards: KnownShard[] = [];
+  /** The live shard of each name, by its position in #shards. */
+  readonly #liveShards = new Map<string, number>();
+  readonly #views = new Map<number, IdIndex>();
+  readonly #problems: string[] = [];
+  #nextEntry = 0;
+  /** Refreshes one after another: each sees what was appended before it was called. */
+  #refreshing: Promise<void> = Promise.resolve();
+
+  /** Reads and writes nothing yet; `open` is what a job calls, this and `refresh` what a plan calls. */
+  constructor(store: ObjectStore, spec: FeatureSpec) {
+    this.#store = store;
+    this.spec = spec;
+    this.digest = featureSpecDigest(spec);
+    this.#folder = `features/${this.digest}`;
+  }
+
+  /** Records the spec and reads the index. */
+  static async open(store: ObjectStore, spec: FeatureSpec): Promise<FeatureStore> {
+    const opened = new FeatureStore(store, spec);
+    await opened.#createExactly(`${opened.#folder}/spec.json`, Buffer.from(canonicalJson(spec)));
+    await opened.refresh();
+    return opened;
+  }
+
+  /** What was found damaged and passed over (index entries, thumbnails), one sentence each. It costs time, never a wrong result. */
+  get problems(): readonly string[] {
+    return this.#problems;
+  }
+
+  /** Reads what was appended to the index since the last time, by whomever. */
+  refresh(): Promise<void> {
+    const refreshed = this.#refreshing.then(() => this.#readNewEntries());
+    this.#refreshing = refreshed.catch(() => undefined);
+    return refreshed;
+  }
+
+  /** Where the feature of a picture lies; undefined if it has to be extracted. `imageId` is hex or 32 bytes. */
+  lookup(imageId: ImageId | Uint8Array, view = 0): RowPlace | undefined {
+    const bytes = typeof imageId === "string" ? imageIdBytes([imageId]) : imageId;
+    const place = this.#placeOf(bytes, 0, view);
+    return place && { shard: place.shard.sha256, row: place.row };
+  }
+
+  has(imageId: ImageId | Uint8Array, view = 0): boolean {
+    return this.lookup(imageId, view) !== undefined;
+  }
+
+  /** Stores rows under the SHA-256 of their bytes, thumbnails beside them. Nothing refers to them until `append`. */
+  async writeShard(rows: ShardRows): Promise<CommittedShard> {
+    const { view, imageIds, features, thumbnails } = rows;
+    let thumbnailsDigest: string | null = null;
+    if (thumbnails !== undefined) {
+      const body = encodeThumbnails({ imageIds, jpegs: thumbnails });
+      thumbnailsDigest = sha256Hex(body);
+      await this.#createExactly(this.#thumbnailsKey(thumbnailsDigest), body);
+    }
+    const body = encodeShard({ featureSpecDigest: this.digest, shape: this.spec.shape, view, imageIds, features });
+    const sha256 = sha256Hex(body);
+    await this.#createExactly(this.#shardKey(sha256), body);
+    return {
+      sha256,
+      bytes: body.length,
+      view,
+      rows: imageIds.length / IMAGE_ID_BYTES,
+      imageIds: Buffer.from(imageIds).toString("base64"),
+      thumbnails: thumbnailsDigest,
+    };
+  }
+
+  /**
+   * Adds shards to the index; those that count already are passed over, so that it may be repeated.
+   * @throws CodedError OBJECT_MISSING where a shard was not stored with its length
+   */
+  async append(shards: readonly CommittedShard[]): Promise<void> {
+    for (const { sha256, bytes } of shards) {
+      const found = await this.#store.stat(this.#shardKey(sha256));
+      if (found?.bytes === bytes) continue;
+      const state = found === undefined ? "no object" : `${found.bytes} bytes`;
+      throw new CodedError(
+        "OBJECT_MISSING",
+        `${this.#shardKey(sha256)}: expected ${bytes} bytes, found ${state}; the task has to be done again`,
+        { shard: sha256 },
+      );
+    }
+    await this.#appendEntry(() => {
+      const fresh = shards.filter(({ sha256 }) => !this.#liveShards.has(sha256));
+      return fresh.length === 0 ? undefined : { formatVersion: 1, kind: "shards", shards: fresh };
+    });
+  }
+
+  /**
+   * Features of many pictures (hex ids, or `[n, 32]` bytes), each shard read once. Digest and checksums of every shard are verified; a shard that is damaged or gone is
+   * quarantined, and the ids that lose their features by it are reported.
+   */
+  async readRows(ids: readonly ImageId[] | Uint8Array, view = 0): Promise<RowsRead> {
+    const wanted = ids instanceof Uint8Array ? ids : imageIdBytes(ids);
+    const count = imageIdCount(wanted);
+    const features = new Float32Array(count * elementCount(this.spec.shape));
+    const quarantined: { shard: string; reason: string }[] = [];
+    let targets = Array.from({ length: count }, (_, target) => target);
+    // Ends: each further round follows a shard that was quarantined, here or by another process that may have stored the features again.
+    for (;;) {
+      const { wantedOf, absent } = this.#groupByShard(wanted, targets, view);
+      const failed: number[] = [];
+      await forEachAtOnce(SHARDS_IN_MEMORY, [...wantedOf], async ([known, rows]) => {
+        const problem = await this.#copyRows(known, rows, wanted, features);
+        if (problem === undefined) return;
+        quarantined.push({ shard: known.sha256, reason: problem });
+        for (const { target } of rows) failed.push(target);
+        await this.#quarantine(known, problem);
+      });
+      if (failed.length > 0) {
+        targets = [...absent, ...failed].sort((a, b) => a - b);
+        continue;
+      }
+      if (absent.length === 0) return { kind: "complete", features };
+      quarantined.sort((a, b) => (a.shard < b.shard ? -1 : 1));
+      return { kind: "missing", imageIds: [...new Set(absent.map((target) => imageIdAt(wanted, target)))], quarantined };
+    }
+  }
+
+  /** JPEGs of pictures by their ids; a picture without a (whole) thumbnail is absent. */
+  async readThumbnails(ids: readonly ImageId[], view = 0): Promise<Map<ImageId, Uint8Array>> {
+    const wanted = new Set(ids);
+    const objects = new Set<string>();
+    for (const id of wanted) {
+      const thumbnails = this.#placeOf(imageIdBytes([id]), 0, view)?.shard.thumbnails;
+      if (typeof thumbnails === "string") objects.add(thumbnails);
+    }
+    const found = new Map<ImageId, Uint8Array>();
+    for (const sha256 of objects) {
+      const key = this.#thumbnailsKey(sha256);
+      const body = await this.#store.read(key);
+      if (body === undefined || sha256Hex(body) !== sha256) {
+        this.#problems.push(
+          `${key}: ${body === undefined ? "the object is gone" : "the bytes do not fit their name"}; its thumbnails are left out`,
+        );
+        continue;
+      }
+      const { imageIds, jpegs } = decodeThumbnails(body);
+      for (const [row, jpeg] of jpegs.entries()) {
+        const id = imageIdAt(imageIds, row);
+        // A copy: a view would keep the whole object in memory.
+        if (wanted.has(id)) found.set(id, jpeg.slice());
+      }
+    }
+    return found;
+  }
+
+  #shardKey(sha256: string): string {
+    return `${this.#folder}/shards/${sha256}.arrow`;
+  }
+
+  #thumbnailsKey(sha256: string): string {
+    return `${this.#folder}/thumbnails/${sha256}.arrow`;
+  }
+
+  #entryKey(n: number): string {
+    return `${this.#folder}/index/${n}.json`;
+  }
+
+  #placeOf(ids: Uint8Array, at: number, view: number): { readonly shard: KnownShard; readonly row: number } | undefined {
+    const index = this.#views.get(view);
+    const entry = index?.find(ids, at) ?? -1;
+    if (index === undefined || entry < 0) return undefined;
+    const shard = this.#shards[index.shardOf(entry)];
+    return shard?.live === true ? { shard, row: index.rowOf(entry) } : undefined;
+  }
+
+  async #readNewEntries(): Promise<void> {
+    for (let ahead = 1; ; ahead = Math.min(ahead * 2, ENTRIES_AHEAD_MAX)) {
+      const first = this.#nextEntry;
+      const bodies = await Promise.all(Array.from({ length: ahead }, (_, offset) => this.#store.read(this.#entryKey(first + offset))));
+      for (const body of bodies) {
+        if (body === undefined) return;
+        this.#apply(this.#decodeEntry(body), this.#nextEntry);
+        this.#nextEntry += 1;
+      }
+    }
+  }
+
+  #decodeEntry(body: Uint8Array): IndexEntry | undefined {
+    try {
+      return decodeIndexEntry(body, this.#entryKey(this.#nextEntry));
+    } catch (error) {
+      if (!(error instanceof CodedError && error.code === "OBJECT_CORRUPT")) throw error;
+      this.#problems.push(`${error.message}; the entry is passed over, its features will be extracted again`);
+      return undefined;
+    }
+  }
+
+  #apply(entry: IndexEntry | undefined, n: number): void {
+    if (entry?.kind === "quarantine") {
+      const number = this.#liveShards.get(entry.shard);
+      const known = number === undefined ? undefined : this.#shards[number];
+      if (known !== undefined) known.live = false;
+      this.#liveShards.delete(entry.shard);
+    }
+    for (const shard of entry?.kind === "shards" ? entry.shards : []) {
+      if (this.#liveShards.has(shard.sha256)) continue;
+      const { imageIds, ...known } = shard;
+      const number = this.#shards.push({ ...known, entry: n, live: true }) - 1;
+      this.#liveShards.set(shard.sha256, number);
+      const index = this.#views.get(shard.view) ?? new IdIndex();
+      this.#views.set(shard.view, index);
+      const ids = Buffer.from(imageIds, "base64");
+      for (let row = 0; row < shard.rows; row++) {
+        // Two workers may have extracted one picture; the first shard that still counts is the one that is read.
+        if (this.#placeOf(ids, row * IMAGE_ID_BYTES, shard.view) === undefined) index.set(ids, row * IMAGE_ID_BYTES, number, row);
+      }
+    }
+  }
+
+  /** Appends what `entry` makes of the newest index; undefined means that nothing is left to append. */
+  async #appendEntry(entry: () => IndexEntry | undefined): Promise<void> {
+    for (let attempt = 0; attempt < APPEND_ATTEMPTS_MAX; attempt++) {
+      await this.refresh();
+      const next = entry();
+      if (next === undefined) return;
+      const created = await this.#store.create(this.#entryKey(this.#nextEntry), encodeIndexEntry(next));
+      if (created === "created") return this.refresh();
+    }
+    throw new CodedError(
+      "STORE_UNAVAILABLE",
+      `${this.#folder}/index: ${APPEND_ATTEMPTS_MAX} attempts to append found the next entry taken; run again`,
+    );
+  }
+
+  #groupByShard(
+    wanted: Uint8Array,
+    targets: readonly number[],
+    view: number,
+  ): { wantedOf: Map<KnownShard, WantedRow[]>; absent: number[] } {
+    const wantedOf = new Map<KnownShard, WantedRow[]>();
+    const absent: number[] = [];
+    for (const target of targets) {
+      const place = this.#placeOf(wanted, target * IMAGE_ID_BYTES, view);
+      const rows = place && wantedOf.get(place.shard);
+      if (place === undefined) absent.push(target);
+      else if (rows === undefined) wantedOf.set(place.shard, [{ target, row: place.row }]);
+      else rows.push({ target, row: place.row });
+    }
+    return { wantedOf, absent };
+  }
+
+  /** Copies rows of one shard to their targets; resolves the reason why it cannot be used, if so. */
+  async #copyRows(known: KnownShard, rows: readonly WantedRow[], wanted: Uint8Array, features: Float32Array): Promise<string | undefined> {
+    const shard = await this.#readShard(known);
+    if (typeof shard === "string") return shard;
+    const idAt = (ids: Uint8Array, row: number) => ids.subarray(row * IMAGE_ID_BYTES, (row + 1) * IMAGE_ID_BYTES);
+    const wrong = rows.find(({ target, row }) => Buffer.compare(idAt(shard.imageIds, row), idAt(wanted, target)) !== 0);
+    if (wrong !== undefined) return `row ${wrong.row} belongs to another picture than the index says`;
+    const elements = elementCount(this.spec.shape);
+    for (const { target, row } of rows) features.set(shard.features.subarray(row * elements, (row + 1) * elements), target * elements);
+    return undefined;
+  }
+
+  /** The verified shard, or the reason why it cannot be used. */
+  async #readShard(known: KnownShard): Promise<Shard | string> {
+    const body = await this.#store.read(this.#shardKey(known.sha256));
+    if (body === undefined) return "the object is gone";
+    const found = sha256Hex(body);
+    if (found !== known.sha256) return `its bytes have SHA-256 ${found}`;
+    try {
+      const shard = decodeShard(body);
+      const fits =
+        shard.featureSpecDigest === this.digest && shard.view === known.view && shard.imageIds.length === known.rows * IMAGE_ID_BYTES;
+      return fits && elementCount(shard.shape) === elementCount(this.spec.shape) ? shard : "it holds other features than the index says";
+    } catch (error) {
+      if (error instanceof CodedError && error.code === "OBJECT_CORRUPT") return error.message;
+      throw error;
+    }
+  }
+
+  /** Moves a damaged shard aside and says so in the index, unless someone did or has stored it again. */
+  async #quarantine(known: KnownShard, reason: string): Promise<void> {
+    const key = this.#shardKey(known.sha256);
+    const body = await this.#store.read(key);
+    if (body !== undefined && sha256Hex(body) !== known.sha256) {
+      await this.#store.put(`${this.#folder}/quarantine/${known.sha256}.arrow`, body);
+      await this.#store.delete(key);
+    }
+    await this.#appendEntry(() => {
+      const number = this.#liveShards.get(known.sha256);
+      const counts = number !== undefined && this.#shards[number]?.entry === known.entry;
+      return counts ? { formatVersion: 1, kind: "quarantine", shard: known.sha256, reason } : undefined;
+    });
+  }
+
+  /** Stores bytes under a name that their content decides. What else lies there is damaged, and is replaced. */
+  async #createExactly(key: string, body: Uint8Array): Promise<void> {
+    if ((await this.#store.create(key, body)) === "created") return;
+    const stored = await this.#store.read(key);
+    if (stored === undefined || Buffer.compare(stored, body) !== 0) await this.#store.put(key, body);
+  }
+}
+
+/** Runs `work` for every item, at most `width` at the same time. After an error no further item is begun. */
+async function forEachAtOnce<T>(width: number, items: readonly T[], work: (item: T) => Promise<void>): Promise<void> {
+  let next = 0;
+  const lane = async () => {
+    for (let item = items[next++]; item !== undefined; item = items[next++]) {
+      await work(item).catch((error: unknown) => {
+        next = items.length;
+        throw error;
+      });
+    }
+  };
+  const outcomes = await Promise.allSettled(Array.from({ length: width }, lane));
+  for (const outcome of outcomes) if (outcome.status === "rejected") throw outcome.reason;
+}

@@ -1,0 +1,172 @@
+import type { ImageId } from "../../domain/features/feature-spec.js";
+import { IMAGE_ID_BYTES, imageIdBytes } from "../../domain/features/image-ids.js";
+import { sha256Hex } from "../../domain/features/sha256.js";
+import type { CommittedShard, Milestone, TaskCommit } from "../../domain/job/records.js";
+import { limits } from "../../domain/limits.js";
+import type { Preprocessing } from "../../domain/network/preprocessing.js";
+import { elementCount, type Shape } from "../../domain/network/network.js";
+import type { ListingRow } from "../../formats/listing/listing.js";
+import type { DatasetSource } from "../../platform/dataset-source/dataset-source.js";
+import type { Forward } from "../../platform/engine/engine.js";
+import type { FeatureStore } from "../../platform/feature-store/feature-store.js";
+import type { IdentityStore } from "../../platform/identity-store/identity-store.js";
+import type { ImageDecoder, RejectedImage } from "../../platform/image-decoder/image-decoder.js";
+import type { TaskProgress } from "../../platform/work-service/work-service.js";
+import { FeatureCollector } from "./feature-collector.js";
+import { inOrder } from "./in-order.js";
+import { recallIdentities, type PictureIdentities } from "./identities.js";
+
+/** What all tasks of a job share. */
+export interface ExtractionContext {
+  readonly source: DatasetSource;
+  readonly features: FeatureStore;
+  readonly featureShape: Shape;
+  readonly preprocessing: Preprocessing;
+  readonly identities: IdentityStore;
+  readonly decoder: ImageDecoder;
+  /** Compiles the network on the first picture that needs it: a job whose features are all kept loads no engine. */
+  readonly forward: () => Promise<Forward>;
+  readonly milestone: (milestone: Milestone) => void;
+}
+
+export type TaskOutcome =
+  | { readonly kind: "extracted"; readonly commit: Omit<TaskCommit, "task" | "worker" | "formatVersion"> }
+  | { readonly kind: "interrupted"; readonly shards: readonly CommittedShard[] };
+
+type Prepared =
+  | { readonly kind: "cached"; readonly imageId: ImageId }
+  | RejectedImage
+  | { readonly kind: "decoded"; readonly imageId: ImageId; readonly pixels: Uint8Array; readonly thumbnail: Uint8Array };
+
+/**
+ * One task: the pictures of one listing part become features in the store. Pure in the pictures, so doing it twice does no harm.
+ * `progress` may answer "lost" or the signal may abort; then what is extracted so far is written and handed back.
+ */
+export async function extractTask(
+  pictures: readonly ListingRow[],
+  context: ExtractionContext,
+  progress: (progress: TaskProgress) => Promise<"kept" | "lost">,
+  signal: AbortSignal,
+): Promise<TaskOutcome> {
+  const { features, featureShape, preprocessing, milestone } = context;
+  // 1. Who the pictures are, as far as an earlier run has read them, and which features are kept.
+  const known = await recallIdentities(pictures, context);
+  await features.refresh();
+  const collector = new FeatureCollector(features, featureShape, PLAIN_VIEW);
+
+  // 2. Read, hash and decode ahead of the forward pass, within bounds.
+  const imageIds = new Uint8Array(pictures.length * IMAGE_ID_BYTES);
+  const rejected: { row: number; reason: string }[] = [];
+  const counts = { extracted: 0, cached: 0, rejected: 0 };
+  const batch = new PictureBatch(context);
+  const outcomes = new Map<ImageId, Promise<RejectedImage | undefined>>();
+  let row = 0;
+  let lost = false;
+  const bounds = { itemsMax: limits.picturesInFlight, bytesMax: limits.pictureBytesInFlight, bytesOf: ({ bytes }: ListingRow) => bytes + 3 * preprocessing.size * preprocessing.size };
+  for await (const prepared of inOrder(pictures, bounds, (picture) => prepare(picture, known, outcomes, context))) {
+    if (prepared.kind === "rejected") rejected.push({ row, reason: prepared.reason });
+    else imageIds.set(imageIdBytes([prepared.imageId]), row * IMAGE_ID_BYTES);
+    row++;
+    if (prepared.kind === "decoded") {
+      // 3. Run the frozen network on full batches.
+      batch.add(prepared);
+      if (batch.full) {
+        counts.extracted += await batch.runInto(collector);
+        milestone("mid batch");
+      }
+    } else counts[prepared.kind]++;
+    if (row % limits.picturesPerHeartbeat === 0) lost = (await progress({ ...counts })) === "lost";
+    if (lost || signal.aborted) break;
+  }
+  counts.extracted += await batch.runInto(collector);
+
+  // 4. Write the rest, remember who the pictures are.
+  await collector.flush();
+  if (collector.shards.length > 0) milestone("after shard put");
+  await known.remember();
+  await progress({ ...counts });
+  if (row < pictures.length) return { kind: "interrupted", shards: collector.shards };
+  return {
+    kind: "extracted",
+    commit: { imageIds: Buffer.from(imageIds).toString("base64"), rejected, extracted: counts.extracted, cached: counts.cached, shards: collector.shards },
+  };
+}
+
+/** View 0 is the picture as it is; others come with augmentation. */
+const PLAIN_VIEW = 0;
+
+/** Everything that one picture needs before the forward pass. I/O errors are thrown: they fail the task, they never reject a picture. */
+async function prepare(
+  picture: ListingRow,
+  known: PictureIdentities,
+  outcomes: Map<ImageId, Promise<RejectedImage | undefined>>,
+  { source, features, preprocessing, decoder }: ExtractionContext,
+): Promise<Prepared> {
+  const recalled = known.recall(picture);
+  if (recalled?.kind === "rejected") return recalled;
+  if (recalled !== undefined && features.has(recalled.imageId, PLAIN_VIEW)) return { kind: "cached", imageId: recalled.imageId };
+
+  if (picture.bytes > limits.imageBytes) {
+    return { kind: "rejected", reason: `${String(picture.bytes)} bytes, more than the ${String(limits.imageBytes)} that a picture may have` };
+  }
+  const bytes = await source.read({ path: picture.uri, bytes: picture.bytes, state: picture.state });
+  const imageId = sha256Hex(bytes);
+  if (features.has(imageId, PLAIN_VIEW)) {
+    known.learn(picture, { kind: "known", imageId });
+    return { kind: "cached", imageId };
+  }
+  // Pictures of one task with the same bytes are decoded once; only the outcome is kept, not the pixels.
+  const twin = outcomes.get(imageId);
+  if (twin !== undefined) {
+    const rejection = await twin;
+    known.learn(picture, rejection ?? { kind: "known", imageId });
+    return rejection ?? { kind: "cached", imageId };
+  }
+  const decoding = decoder.decode(bytes, preprocessing);
+  outcomes.set(
+    imageId,
+    decoding.then((outcome) => (outcome.kind === "rejected" ? outcome : undefined)),
+  );
+  const decoded = await decoding;
+  known.learn(picture, decoded.kind === "rejected" ? decoded : { kind: "known", imageId });
+  if (decoded.kind === "rejected") return decoded;
+  return { kind: "decoded", imageId, pixels: decoded.pixels, thumbnail: await decoder.thumbnail(decoded.pixels, preprocessing.size) };
+}
+
+/** Decoded pictures on their way into one engine call. */
+class PictureBatch {
+  private readonly context: ExtractionContext;
+  private readonly pending: { imageId: ImageId; pixels: Uint8Array; thumbnail: Uint8Array }[] = [];
+  private readonly size: number;
+  private pixels: Uint8Array | undefined;
+
+  constructor(context: ExtractionContext) {
+    this.context = context;
+    this.size = limits.forwardBatch;
+  }
+
+  get full(): boolean {
+    return this.pending.length === this.size;
+  }
+
+  add(picture: { imageId: ImageId; pixels: Uint8Array; thumbnail: Uint8Array }): void {
+    this.pending.push(picture);
+  }
+
+  /** Runs what is pending and hands the features on; returns how many. */
+  async runInto(collector: FeatureCollector): Promise<number> {
+    const count = this.pending.length;
+    if (count === 0) return 0;
+    const forward = await this.context.forward();
+    const pictureBytes = this.pending[0]!.pixels.length;
+    this.pixels ??= new Uint8Array(this.size * pictureBytes);
+    for (const [position, { pixels }] of this.pending.entries()) this.pixels.set(pixels, position * pictureBytes);
+    const output = await forward.run(this.pixels.subarray(0, count * pictureBytes), count);
+    const elements = elementCount(this.context.featureShape);
+    for (const [position, { imageId, thumbnail }] of this.pending.entries()) {
+      await collector.add(imageId, output.subarray(position * elements, (position + 1) * elements), thumbnail);
+    }
+    this.pending.length = 0;
+    return count;
+  }
+}
