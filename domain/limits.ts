@@ -28,6 +28,10 @@ export const limits = {
   leaseMs: 60_000,
   /** One message of the gradient bus, header included; half of what NATS allows by default. */
   exchangeMessageBytes: 512 * 1024,
+  /** A trainer that waits this long sends again what may have been lost on the bus … */
+  exchangeResendMs: 2_000,
+  /** … and after this gives up, naming who is missing. */
+  exchangeDeadlineMs: 60_000,
   /** More parameters than this are trained in one grain: the gradient of several would not fit in memory. */
   parametersForGrains: 8_000_000,
   /** Rows of one evaluation grain. */

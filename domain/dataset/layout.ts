@@ -4,7 +4,12 @@ import type { SplitName } from "./listing.js";
 /** What one file is in a folder of classes. */
 export type Placement =
   | { readonly kind: "picture"; readonly label: string; readonly givenSplit?: SplitName }
-  | { readonly kind: "ignored"; readonly reason: string; /** The class folder that it lies in, if any. */ readonly label?: string; readonly isVisible: boolean };
+  | {
+      readonly kind: "ignored";
+      readonly reason: string;
+      /** The class folder that it lies in, if any. */ readonly label?: string;
+      readonly isVisible: boolean;
+    };
 
 const splitFolders: Readonly<Record<string, SplitName>> = {
   train: "train",
@@ -16,7 +21,9 @@ const splitFolders: Readonly<Record<string, SplitName>> = {
 
 /** Ends of names that nobody means as a picture. All else is tried, so that a wrong file is rejected with a reason and never overlooked. */
 const otherKinds = new Set(
-  "txt md rst csv tsv json jsonl xml yaml yml html htm css js py ipynb log db ini lnk url zip tar gz tgz 7z rar doc docx xls xlsx mat npy npz pkl h5 tfrecord pt sh bat".split(" "),
+  "txt md rst csv tsv json jsonl xml yaml yml html htm css js py ipynb log db ini lnk url zip tar gz tgz 7z rar doc docx xls xlsx mat npy npz pkl h5 tfrecord pt sh bat".split(
+    " ",
+  ),
 );
 
 /** Ends of names that are pictures; only used to word what lies outside of a class folder. */
@@ -81,7 +88,11 @@ export class FolderLayout {
 function loose(name: string): Placement {
   if (isLitter(name)) return { kind: "ignored", reason: "hidden file", isVisible: false };
   if (name === "") return { kind: "ignored", reason: "empty folder", isVisible: false };
-  return { kind: "ignored", reason: `lies in no class folder${pictureKinds.has(kindOf(name)) ? "" : " and is no picture"}`, isVisible: true };
+  return {
+    kind: "ignored",
+    reason: `lies in no class folder${pictureKinds.has(kindOf(name)) ? "" : " and is no picture"}`,
+    isVisible: true,
+  };
 }
 
 /** Hidden files and what macOS and Windows leave in folders. */

@@ -65,7 +65,8 @@ export class SampleTableBuilder {
 
   /** `classes`: those of the scan (`ScanSummary.classes`), so that a class whose every picture was rejected is missed and not forgotten. */
   constructor(classes: readonly string[]) {
-    for (let index = 1; index < classes.length; index++) assert.ok(compareUtf8(classes[index - 1] as string, classes[index] as string) < 0, "classes are sorted");
+    for (let index = 1; index < classes.length; index++)
+      assert.ok(compareUtf8(classes[index - 1] as string, classes[index] as string) < 0, "classes are sorted");
     this.#classes = classes;
     this.#numberOf = new Map(classes.map((label, number) => [label, number]));
   }
@@ -110,7 +111,10 @@ export class SampleTableBuilder {
 
       if (group.some((row) => this.#labels[row] !== label)) {
         const places = (): { uri: string; label: string }[] =>
-          Array.from(group.subarray(0, PLACES_NAMED_MAX), (row) => ({ uri: this.#uris[row] as string, label: this.#classes[this.#labels[row] as number] as string }));
+          Array.from(group.subarray(0, PLACES_NAMED_MAX), (row) => ({
+            uri: this.#uris[row] as string,
+            label: this.#classes[this.#labels[row] as number] as string,
+          }));
         if (conflicts.count++ < FINDINGS_NAMED_MAX) conflicts.first.push({ imageId, places: places() });
         continue;
       }
@@ -135,7 +139,9 @@ export class SampleTableBuilder {
     }
 
     const missing = splitNames.flatMap((name, number) =>
-      counts[name] === 0 && name !== "train" ? [] : this.#classes.filter((_, label) => perClass[number]?.[label] === 0).map((label) => ({ label, split: name })),
+      counts[name] === 0 && name !== "train"
+        ? []
+        : this.#classes.filter((_, label) => perClass[number]?.[label] === 0).map((label) => ({ label, split: name })),
     );
     assertTrainable(missing, conflicts.count);
     const length = uris.length;
@@ -161,7 +167,12 @@ export class SampleTableBuilder {
     for (let row = 0; row < size; row++) prefixes[row] = this.#ids.readUIntBE(row * ID_BYTES, 6);
     return new Uint32Array(size)
       .map((_, row) => row)
-      .sort((a, b) => (prefixes[a] as number) - (prefixes[b] as number) || this.#compareIds(a, b) || compareUtf8(this.#uris[a] as string, this.#uris[b] as string));
+      .sort(
+        (a, b) =>
+          (prefixes[a] as number) - (prefixes[b] as number) ||
+          this.#compareIds(a, b) ||
+          compareUtf8(this.#uris[a] as string, this.#uris[b] as string),
+      );
   }
 
   #compareIds(a: number, b: number): number {
@@ -194,7 +205,11 @@ function assertTrainable(missing: SampleTable["missing"], conflictCount: number)
   if (untrainable.length === 0) return;
   const named = `${quoted(untrainable.slice(0, 5))}${untrainable.length > 5 ? ", …" : ""}`;
   const because = conflictCount > 0 ? ` (${conflictCount} pictures that stand under several labels were left out)` : "";
-  throw new CodedError("DATASET_INVALID", `expected at least one picture of every class to train on, found none of ${named}${because}; add pictures of it, raise the train percent or choose another split seed`, {
-    classes: untrainable,
-  });
+  throw new CodedError(
+    "DATASET_INVALID",
+    `expected at least one picture of every class to train on, found none of ${named}${because}; add pictures of it, raise the train percent or choose another split seed`,
+    {
+      classes: untrainable,
+    },
+  );
 }

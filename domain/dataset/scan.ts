@@ -1,7 +1,16 @@
 import assert from "node:assert/strict";
 import { CodedError } from "../errors.js";
 import { FolderLayout, quoted } from "./layout.js";
-import { type ClassCount, type FileEntry, type IgnoredFile, type ListedPicture, type ManifestTable, type ScanSummary, type SplitName, splitNames } from "./listing.js";
+import {
+  type ClassCount,
+  type FileEntry,
+  type IgnoredFile,
+  type ListedPicture,
+  type ManifestTable,
+  type ScanSummary,
+  type SplitName,
+  splitNames,
+} from "./listing.js";
 import { compareUtf8 } from "./utf8-order.js";
 
 /** Ignored files that a summary names; the others are only counted. */
@@ -84,8 +93,12 @@ export class DatasetScan implements AsyncIterable<ListedPicture> {
     }
     while (row < manifest.uris.length) missing.push(row++);
     if (missing.length > 0) {
-      const first = missing.slice(0, NAMED_MAX).map((index) => `line ${manifest.lineOf[index] ?? 0}: ${JSON.stringify(manifest.uris[index])}`);
-      throw invalid(`${this.#location}: the manifest names ${missing.length} files that are not there (${first.join("; ")}${missing.length > NAMED_MAX ? "; …" : ""}); correct the manifest`);
+      const first = missing
+        .slice(0, NAMED_MAX)
+        .map((index) => `line ${manifest.lineOf[index] ?? 0}: ${JSON.stringify(manifest.uris[index])}`);
+      throw invalid(
+        `${this.#location}: the manifest names ${missing.length} files that are not there (${first.join("; ")}${missing.length > NAMED_MAX ? "; …" : ""}); correct the manifest`,
+      );
     }
     const summary = this.#tally.summary("MANIFEST");
     checkClasses(summary, this.#location);
@@ -97,11 +110,15 @@ export class DatasetScan implements AsyncIterable<ListedPicture> {
     if (this.#tally.files === 0) throw invalid(`${expected}, found nothing in it`);
     if (pictures === 0) {
       const found = ignored.first.slice(0, NAMED_MAX).map(({ path, reason }) => `${JSON.stringify(path)} ${reason}`);
-      throw invalid(`${expected}, found no picture in any class folder (${found.join("; ")}${ignored.count > NAMED_MAX ? "; …" : ""}); put the pictures of each class in a folder of its name`);
+      throw invalid(
+        `${expected}, found no picture in any class folder (${found.join("; ")}${ignored.count > NAMED_MAX ? "; …" : ""}); put the pictures of each class in a folder of its name`,
+      );
     }
     const empty = this.#tally.emptyFolders();
     if (empty.length > 0) {
-      throw invalid(`${this.#location}: expected pictures in every class folder, found none in ${quoted(empty.slice(0, NAMED_MAX))}${empty.length > NAMED_MAX ? ", …" : ""}; add pictures or remove the folder`);
+      throw invalid(
+        `${this.#location}: expected pictures in every class folder, found none in ${quoted(empty.slice(0, NAMED_MAX))}${empty.length > NAMED_MAX ? ", …" : ""}; add pictures or remove the folder`,
+      );
     }
   }
 }
@@ -152,19 +169,36 @@ class Tally {
       return { label, pictures, given };
     });
     const givenSplits = splitNames.filter((split) => counts.some(({ given }) => given[split] > 0));
-    return { layout, classes, counts, pictures: this.#pictures, bytes: this.#bytes, givenSplits, ignored: { count: this.#ignored, first: this.#first } };
+    return {
+      layout,
+      classes,
+      counts,
+      pictures: this.#pictures,
+      bytes: this.#bytes,
+      givenSplits,
+      ignored: { count: this.#ignored, first: this.#first },
+    };
   }
 }
 
 function checkClasses({ counts, classes, givenSplits }: ScanSummary, location: string): void {
   if (classes.length < 2) {
-    throw invalid(`${location}: expected at least two classes, found ${classes.length === 0 ? "no picture" : `only ${quoted(classes)}`}; a classifier needs something to tell apart`);
+    throw invalid(
+      `${location}: expected at least two classes, found ${classes.length === 0 ? "no picture" : `only ${quoted(classes)}`}; a classifier needs something to tell apart`,
+    );
   }
   if (givenSplits.length === 0) return;
-  if (!givenSplits.includes("train")) throw invalid(`${location}: expected a split "train", found only ${givenSplits.join(" and ")}; name the training pictures' split train`);
-  const holes = givenSplits.flatMap((split) => counts.filter(({ given }) => given[split] === 0).map(({ label }) => `${JSON.stringify(label)} in ${split}`));
+  if (!givenSplits.includes("train"))
+    throw invalid(
+      `${location}: expected a split "train", found only ${givenSplits.join(" and ")}; name the training pictures' split train`,
+    );
+  const holes = givenSplits.flatMap((split) =>
+    counts.filter(({ given }) => given[split] === 0).map(({ label }) => `${JSON.stringify(label)} in ${split}`),
+  );
   if (holes.length > 0) {
-    throw invalid(`${location}: expected pictures of every class in every split, found none of ${holes.slice(0, NAMED_MAX).join(", ")}${holes.length > NAMED_MAX ? ", …" : ""}; add pictures or remove the class`);
+    throw invalid(
+      `${location}: expected pictures of every class in every split, found none of ${holes.slice(0, NAMED_MAX).join(", ")}${holes.length > NAMED_MAX ? ", …" : ""}; add pictures or remove the class`,
+    );
   }
 }
 

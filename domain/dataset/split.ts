@@ -28,7 +28,12 @@ export function splitOf(imageId: ImageId, { trainPercent, validationPercent, tes
  * The split that a picture ends up in. What the dataset gives holds; only what it lacks is drawn by content:
  * nothing or train only: all three. Train and test: validation out of train, in the proportion of their percents. Train and validation: no test.
  */
-export function assignedSplit(imageId: ImageId, given: SplitName | undefined, givenSplits: readonly SplitName[], spec: SplitSpec): SplitName {
+export function assignedSplit(
+  imageId: ImageId,
+  given: SplitName | undefined,
+  givenSplits: readonly SplitName[],
+  spec: SplitSpec,
+): SplitName {
   if (given !== undefined && given !== "train") return given;
   if (givenSplits.includes("validation")) return given ?? "train";
   return splitOf(imageId, givenSplits.includes("test") ? { ...spec, testPercent: 0 } : spec);

@@ -16,5 +16,5 @@ export function compareUtf8(a: string, b: string): number {
 
 /** Moves surrogates (D800 to DFFF) above the other units from D800 on. */
 function raised(unit: number): number {
-  return unit <= 0xdfff ? unit + 0x2000 : unit;
+  return unit <= 0xdfff ? unit + 0x10000 : unit;
 }

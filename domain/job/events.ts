@@ -1,5 +1,5 @@
 import type { ErrorCode } from "../errors.js";
-import { count, decimals, duration, percentOf } from "./figures.js";
+import { count, decimals, duration, percentOf, printable } from "./figures.js";
 import type { Phase } from "./transitions.js";
 
 /** What a running job announces. An announcement may be lost; the facts are in the store. */
@@ -97,16 +97,16 @@ export function renderEvent(event: JobEvent): string {
       ].join(", ");
     }
     case "warning":
-      return `warning: ${oneLine(event.message)}`;
+      return `warning: ${printable(event.message)}`;
     case "complete": {
       const accuracy =
         event.testAccuracy === null
           ? "no test pictures"
           : `test accuracy ${decimals(event.testAccuracy * 100, 1)} % (N=${event.testCount})`;
-      return `complete: ${accuracy}, ${duration(event.seconds)}, weights ${event.weightsSha256.slice(0, 12)}, result in ${oneLine(event.location)}`;
+      return `complete: ${accuracy}, ${duration(event.seconds)}, weights ${event.weightsSha256.slice(0, 12)}, result in ${printable(event.location)}`;
     }
     case "failed":
-      return `failed: ${event.code}: ${event.message.split("\n").map(oneLine).join("\n")}`;
+      return `failed: ${event.code}: ${event.message.split("\n").map(printable).join("\n")}`;
   }
 }
 
@@ -115,13 +115,4 @@ export function renderEventJson(event: JobEvent): string {
   if (event.kind !== "plan") return JSON.stringify(event);
   const { text: _, ...rest } = event;
   return JSON.stringify(rest);
-}
-
-/** Names of files are untrusted: no control character reaches a terminal. */
-function oneLine(text: string): string {
-  // eslint-disable-next-line no-control-regex -- these are what is looked for
-  return text.replace(
-    /[\u0000-\u001f\u007f-\u009f\u2028\u2029]/g,
-    (character) => `\\u${character.charCodeAt(0).toString(16).padStart(4, "0")}`,
-  );
 }

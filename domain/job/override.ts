@@ -71,7 +71,7 @@ export const overrides: readonly Override[] = [
     set: (spec, momentum: number) => {
       const name = optimizerOf(spec);
       if (name === "sgd" || name === "rmsprop") return setIn(spec, `training.optimizer.${name}.momentum`, momentum);
-      throw new CodedError("USAGE_INVALID", `--momentum: ${name} has none; use it with --optimizer sgd or rmsprop`, { flag: "--momentum" });
+      throw usage("--momentum", `${name} has none; use it with --optimizer sgd or rmsprop`);
     },
   },
   {
@@ -113,41 +113,46 @@ export const overrides: readonly Override[] = [
 ];
 
 /**
- * The spec with fields set by flags. `given` has texts by flag name (`{"--batch": "64"}`), as they stand on the command line; values are then checked by `resolveJob` like any other.
- * @throws CodedError USAGE_INVALID for a flag that is unknown, twice exclusive or no number, naming the flag.
+ * The spec with fields set by flags. `given` has values by flag in camel case (`{ learningRate: 0.01 }`), as commander hands them over: texts or numbers. Names that are
+ * no rows of `overrides` are other flags and left alone. What the values mean is then checked by `resolveJob`.
+ * @throws CodedError USAGE_INVALID for a value of the wrong kind or two flags that exclude each other, naming the flag.
  */
-export function applyOverrides(spec: JobSpec, given: Readonly<Record<string, string>>): JobSpec {
-  for (const flag of Object.keys(given)) {
-    if (!overrides.some((override) => override.flag === flag)) throw usage(flag, "unknown flag");
-  }
-  if (given["--steps"] !== undefined && given["--epochs"] !== undefined)
+export function applyOverrides(spec: JobSpec, given: Readonly<Record<string, unknown>>): JobSpec {
+  if (given["steps"] !== undefined && given["epochs"] !== undefined)
     throw usage("--steps", "and --epochs exclude each other; keep one of them");
   let result = spec;
   for (const override of overrides) {
-    const text = given[override.flag];
-    if (text !== undefined) result = override.set(result, parseValue(override, text) as never);
+    const value = given[optionName(override)];
+    if (value !== undefined) result = override.set(result, checkedValue(override, value) as never);
   }
   return result;
 }
 
-function parseValue({ flag, kind }: Override, text: string): string | number {
-  if (kind === "text") {
-    if (text === "") throw usage(flag, "must not be empty");
-    return text;
+/** `--learning-rate` as commander names it: `learningRate`. */
+export function optionName({ flag }: Override): string {
+  return flag.slice(2).replace(/-([a-z])/g, (_, letter: string) => letter.toUpperCase());
+}
+
+function checkedValue({ flag, kind }: Override, given: unknown): string | number {
+  if (kind === "integer" || kind === "number") {
+    const text = typeof given === "string" ? given : "";
+    const value = typeof given === "number" ? given : decimalNumber.test(text) ? Number(text) : Number.NaN;
+    if (Number.isFinite(value) && (kind === "number" || Number.isInteger(value))) return value;
+    throw usage(flag, `must be a ${kind === "integer" ? "whole number" : "number"}, found ${show(given)}`);
   }
-  if (typeof kind === "object") {
-    if (kind.includes(text)) return text;
-    const candidate = nearest(text, kind);
-    throw usage(
-      flag,
-      `must be one of ${kind.join(", ")}; found ${JSON.stringify(text)}${candidate === undefined ? "" : `; did you mean ${candidate}?`}`,
-    );
-  }
-  const value = /^[+-]?(\d+\.?\d*|\.\d+)(e[+-]?\d+)?$/i.test(text) ? Number(text) : Number.NaN;
-  if (!Number.isFinite(value) || (kind === "integer" && !Number.isInteger(value))) {
-    throw usage(flag, `must be a ${kind === "integer" ? "whole number" : "number"}, found ${JSON.stringify(text)}`);
-  }
-  return value;
+  if (typeof given !== "string" || given === "") throw usage(flag, `must be text, found ${show(given)}`);
+  if (kind === "text" || kind.includes(given)) return given;
+  const candidate = nearest(given, kind);
+  throw usage(
+    flag,
+    `must be one of ${kind.join(", ")}; found ${show(given)}${candidate === undefined ? "" : `; did you mean ${candidate}?`}`,
+  );
+}
+
+const decimalNumber = /^[+-]?(\d+\.?\d*|\.\d+)(e[+-]?\d+)?$/i;
+
+function show(value: unknown): string {
+  return typeof value === "string" ? JSON.stringify(value) : String(value);
 }
 
 function usage(flag: string, message: string): CodedError {

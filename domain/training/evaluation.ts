@@ -3,6 +3,7 @@ import { exactExp } from "../exact-math.js";
 import { limits } from "../limits.js";
 import type { Range } from "./grains.js";
 import type { LossSpec } from "./loss.js";
+import { addRowsAlongTree } from "./tree.js";
 
 /**
  * Evaluation works on fixed grains of `limits.evaluationRows` rows (the last may be shorter), whatever the number of trainers. A grain yields three numbers, its leaf:
@@ -14,6 +15,26 @@ export function evaluationGrains(rows: number): number {
 
 export function evaluationGrainRows(rows: number, grain: number): Range {
   return { from: grain * limits.evaluationRows, to: Math.min(rows, (grain + 1) * limits.evaluationRows) };
+}
+
+/** What one evaluation grain adds to the leaves of an evaluation, in this order. */
+export const leafValues = 3;
+
+/** Sums of an evaluation from its leaves `[grains, leafValues]`: the loss along the tree over grain numbers (zeros fill it up to a power of two), the counts as whole numbers. */
+export function sumLeaves(leaves: Float32Array): { readonly loss: number; readonly correct: number; readonly rows: number } {
+  const grains = leaves.length / leafValues;
+  assert(Number.isInteger(grains), `${leaves.length} values are no whole number of leaves`);
+  let width = 1;
+  while (width < grains) width *= 2;
+  const losses = new Float32Array(width);
+  let correct = 0;
+  let rows = 0;
+  for (let grain = 0; grain < grains; grain++) {
+    losses[grain] = leaves[grain * leafValues] as number;
+    correct += leaves[grain * leafValues + 1] as number;
+    rows += leaves[grain * leafValues + 2] as number;
+  }
+  return { loss: addRowsAlongTree(losses, width)[0] as number, correct, rows };
 }
 
 /** Class that each row's logits speak for, into `into[at …]`: the largest (of equal ones the first), or for one logit class 1 where it is above 0. `logits`: `[rows, outputs]`. */

@@ -170,9 +170,16 @@ function closestOf(candidates: readonly Candidate[], files: WeightFiles, size: n
   return closest;
 }
 
+/** By the first scheme of names under which every tensor fits, else by the one under which the fewest do not. */
 function bestMatch(network: Network, tensors: ReadonlyMap<string, Tensor>): { match: WeightsMatch; nameMap: NameMap } {
-  const matches = nameMaps.map((nameMap) => ({ match: matchWeights(network, tensors, nameMap), nameMap }));
-  return matches.reduce((best, one) => (one.match.problems.length < best.match.problems.length ? one : best));
+  let best: { match: WeightsMatch; nameMap: NameMap } | undefined;
+  for (const nameMap of nameMaps) {
+    const match = matchWeights(network, tensors, nameMap);
+    if (best === undefined || match.problems.length < best.match.problems.length) best = { match, nameMap };
+    if (match.problems.length === 0) break;
+  }
+  if (best === undefined) throw new Error("no names to try");
+  return best;
 }
 
 /** Features come from below the classifier, and pooled. */

@@ -4,6 +4,7 @@ import type { Network, Tensor } from "../../domain/network/network.js";
 import type { Preprocessing } from "../../domain/network/preprocessing.js";
 import { asObject, isObject, parseJson } from "../json/json.js";
 import { decodeKerasH5, isHdf5 } from "../keras-h5/decode.js";
+import type { KerasModel } from "../keras-model/keras-graph.js";
 import { decodeSafetensors } from "../safetensors/safetensors.js";
 import { decodeLayersModel, layersModelPaths } from "../tfjs/decode.js";
 import { backboneObjects, decodeBackbone } from "./backbone.js";
@@ -47,7 +48,10 @@ export async function decodeWeightFiles(files: ReadonlyMap<string, Uint8Array>, 
   if (layersModel) return decodeModelJson(layersModel[0], layersModel[1], files, size);
 
   const [h5] = onlyOne(hdf5, ".h5 files");
-  if (h5) return { format: "Keras .h5", mainFile: h5[0], ...(await decodeKerasH5(h5[1], size)) };
+  if (h5) {
+    const { model, tensors } = await decodeKerasH5(h5[1], size);
+    return { format: "Keras .h5", mainFile: h5[0], tensors, network: model?.network, preprocessing: model && preprocessingOfModel(model) };
+  }
 
   const [first] = safetensors;
   if (!first) {
@@ -81,9 +85,30 @@ function decodeModelJson(
   const folder = fileName.slice(0, fileName.lastIndexOf("/") + 1);
   const shards = new Map([...files].map(([name, shard]) => [name.startsWith(folder) ? name.slice(folder.length) : name, shard]));
   const metadata = asObject(parseJson(bytes, fileName), fileName)["userDefinedMetadata"];
-  const preprocessing =
-    isObject(metadata) && metadata["preprocessing"] !== undefined ? preprocessingOfJson(metadata["preprocessing"]) : undefined;
-  return { format: "TensorFlow.js LayersModel", mainFile: fileName, ...decodeLayersModel(bytes, shards, size), preprocessing };
+  // graft's exports say what is to be done to a picture before it enters the model.
+  const before = isObject(metadata) && metadata["preprocessing"] !== undefined ? preprocessingOfJson(metadata["preprocessing"]) : undefined;
+  const { model, tensors } = decodeLayersModel(bytes, shards, size);
+  return {
+    format: "TensorFlow.js LayersModel",
+    mainFile: fileName,
+    tensors,
+    network: model.network,
+    preprocessing: preprocessingOfModel(model, before),
+  };
+}
+
+/** What a picture needs before the first layer: `before`, by default nothing, and then a `Rescaling` layer at the model's start. */
+function preprocessingOfModel({ network, rescaling }: KerasModel, before?: Preprocessing): Preprocessing | undefined {
+  if (rescaling === undefined) return before;
+  const { scale, offset } = rescaling;
+  if (!(scale > 0)) throw new CodedError("FILE_FORMAT_INVALID", `the Rescaling layer must have a scale greater than 0, found ${scale}`);
+  const size = network.inputShape[0] ?? 0;
+  const pixels: Preprocessing = { size, resize: "STRETCH", resizeTo: size, channels: "RGB", mean: [0, 0, 0], deviation: [1, 1, 1] };
+  const { mean, deviation, ...rest } = before ?? pixels;
+  // ((pixel - mean) / deviation) x scale + offset
+  const newMean = (channel: 0 | 1 | 2): number => mean[channel] - (offset / scale) * deviation[channel];
+  const newDeviation = (channel: 0 | 1 | 2): number => deviation[channel] / scale;
+  return { ...rest, mean: [newMean(0), newMean(1), newMean(2)], deviation: [newDeviation(0), newDeviation(1), newDeviation(2)] };
 }
 
 function storedBackbone(files: ReadonlyMap<string, Uint8Array>): WeightFiles | undefined {

@@ -1,12 +1,12 @@
 import type { Dataset, Entity, Group } from "h5wasm";
 import { CodedError } from "../../domain/errors.js";
-import { elementCount, type Network, type Tensor } from "../../domain/network/network.js";
+import { elementCount, type Tensor } from "../../domain/network/network.js";
 import { parseJson } from "../json/json.js";
-import { networkOfKerasModel } from "../keras-model/keras-graph.js";
+import { readKerasModel, type KerasModel } from "../keras-model/keras-graph.js";
 
-/** What a Keras .h5 file holds. `network` is undefined for a file of weights only. Tensors are named `LAYER/` and the weight's own last name: `conv1/kernel:0`, `conv1/uniform1`. */
+/** What a Keras .h5 file holds. `model` is undefined for a file of weights only. Tensors are named `LAYER/` and the weight's own last name: `conv1/kernel:0`, `conv1/uniform1`. */
 export interface KerasH5File {
-  readonly network: Network | undefined;
+  readonly model: KerasModel | undefined;
   readonly tensors: ReadonlyMap<string, Tensor>;
 }
 
@@ -56,9 +56,9 @@ function readKerasFile(file: Group, size: number | undefined): KerasH5File {
     );
   }
   const config = Object.hasOwn(file.attrs, "model_config") ? file.attrs["model_config"]?.value : undefined;
-  const network = typeof config === "string" ? networkOfKerasModel(parseJson(config, "model_config"), size) : undefined;
+  const model = typeof config === "string" ? readKerasModel(parseJson(config, "model_config"), size) : undefined;
   const weights = keys.includes("model_weights") ? groupAt(file, "model_weights") : file;
-  return { network, tensors: readTensors(weights, new Set(network?.layers.map((layer) => layer.name))) };
+  return { model, tensors: readTensors(weights, new Set(model?.network.layers.map((layer) => layer.name))) };
 }
 
 function readTensors(root: Group, known: ReadonlySet<string>): Map<string, Tensor> {
@@ -69,7 +69,7 @@ function readTensors(root: Group, known: ReadonlySet<string>): Map<string, Tenso
     const weightNames = stringsOf(group, "weight_names", bounds.weights);
     // A model inside the model is one group whose weights name their own layers.
     const owners = new Set(weightNames.map((weight) => weight.slice(0, Math.max(0, weight.lastIndexOf("/")))));
-    const nested = owners.size > 1 && !known.has(layer);
+    const nested = owners.size > 1 && !owners.has("") && !known.has(layer);
     for (const weight of weightNames) {
       const name = nested ? weight : `${layer}/${ownName(layer, weight)}`;
       if (tensors.has(name)) throw new CodedError("FILE_FORMAT_INVALID", `two weights are named "${name}"`);

@@ -1,11 +1,17 @@
 import { CodedError } from "../../domain/errors.js";
 import { INPUT, type Layer, type Network, type Shape } from "../../domain/network/network.js";
 import { layerShapes, outputShape } from "../../domain/network/shapes.js";
-import { asArray, asCount, asObject, asString, isObject, type JsonObject } from "../json/json.js";
+import { asArray, asCount, asNumber, asObject, asString, isObject, type JsonObject } from "../json/json.js";
 import { convertKerasLayer } from "./keras-layers.js";
 
 /** Models inside models, and layers in all; more than any published model has. */
 const bounds = { depth: 8, layers: 10_000 } as const;
+
+export interface KerasModel {
+  readonly network: Network;
+  /** A `Rescaling` layer at the very start: value = pixel x scale + offset. It is no layer of the network but part of how pictures are prepared. */
+  readonly rescaling: { readonly scale: number; readonly offset: number } | undefined;
+}
 
 /**
  * The network that a Keras model description (`model_config`, `modelTopology`) stands for: Sequential and functional models of Keras 1 to 3, one input,
@@ -13,14 +19,14 @@ const bounds = { depth: 8, layers: 10_000 } as const;
  * @param size Height and width where the model leaves them open.
  * @throws CodedError FILE_FORMAT_INVALID, NETWORK_INVALID.
  */
-export function networkOfKerasModel(model: unknown, size: number | undefined): Network {
+export function readKerasModel(model: unknown, size: number | undefined): KerasModel {
   const graph = new GraphReader(size);
   const output = graph.readModel(asObject(model, "the model"), undefined, 0);
   const config = asObject(model, "the model")["config"];
   const name = isObject(config) && typeof config["name"] === "string" ? config["name"] : "imported";
   const network = { name, inputShape: graph.inputShape, layers: graph.layers, output };
   layerShapes(network);
-  return network;
+  return { network, rescaling: graph.rescaling };
 }
 
 interface PendingLayer {
@@ -33,6 +39,7 @@ interface PendingLayer {
 class GraphReader {
   readonly layers: Layer[] = [];
   inputShape: Shape = [];
+  rescaling: KerasModel["rescaling"];
   readonly #size: number | undefined;
   readonly #shapes = new Map<string, Shape>();
 
@@ -116,6 +123,11 @@ class GraphReader {
   #addLayer(layer: PendingLayer, raw: JsonObject, depth: number): string {
     const { className, name, inputs } = layer;
     if (isModel(className)) return this.readModel(raw, inputs[0], depth + 1);
+    if (className === "Rescaling" && inputs[0] === INPUT && this.rescaling === undefined) {
+      const number = (field: string): number => asNumber(layer.config[field] ?? 0, `layer "${name}": ${field}`);
+      this.rescaling = { scale: number("scale"), offset: number("offset") };
+      return INPUT;
+    }
     if (this.layers.length >= bounds.layers) throw new CodedError("NETWORK_INVALID", `at most ${bounds.layers} layers are supported`);
 
     const inputShapes = inputs.map((input) => this.#shapes.get(input) ?? []);

@@ -8,7 +8,13 @@ export type ManifestFormat = "csv" | "jsonl";
 /** Bad lines that an error names; the others are counted. */
 const BAD_LINES_NAMED_MAX = 20;
 
-const splitWords: Readonly<Record<string, SplitName>> = { train: "train", training: "train", validation: "validation", val: "validation", test: "test" };
+const splitWords: Readonly<Record<string, SplitName>> = {
+  train: "train",
+  training: "train",
+  validation: "validation",
+  val: "validation",
+  test: "test",
+};
 
 /** The manifest format that a file name stands for, or undefined. */
 export function manifestFormat(name: string): ManifestFormat | undefined {
@@ -35,7 +41,10 @@ function addCsv(text: string, name: string, table: TableBuilder): void {
   const columns = header?.fields.map((field) => field.trim().toLowerCase()) ?? [];
   const [uri, label, split] = [columns.indexOf("uri"), columns.indexOf("label"), columns.indexOf("split")];
   if (uri < 0 || label < 0) {
-    throw new CodedError("DATASET_INVALID", `${name}: expected a first line with the columns uri,label[,split], found ${JSON.stringify(columns.join(","))}; add that line`);
+    throw new CodedError(
+      "DATASET_INVALID",
+      `${name}: expected a first line with the columns uri,label[,split], found ${JSON.stringify(columns.join(","))}; add that line`,
+    );
   }
   for (const { line, fields } of records) {
     if (fields.length !== columns.length) table.refuse(line, `expected ${columns.length} fields, found ${fields.length}`);
@@ -45,7 +54,7 @@ function addCsv(text: string, name: string, table: TableBuilder): void {
 
 function addJsonLines(text: string, table: TableBuilder): void {
   let line = 0;
-  for (let at = 0; at < text.length; ) {
+  for (let at = 0; at < text.length;) {
     const end = text.indexOf("\n", at);
     const content = text.slice(at, end < 0 ? text.length : end);
     at = end < 0 ? text.length : end + 1;
@@ -99,7 +108,8 @@ class TableBuilder {
     if (label === "") return this.refuse(line, "expected a label, found an empty one");
     const word = split?.trim().toLowerCase() ?? "";
     const given = splitWords[word];
-    if (word !== "" && given === undefined) return this.refuse(line, `expected the split train, validation or test, found ${JSON.stringify(split)}`);
+    if (word !== "" && given === undefined)
+      return this.refuse(line, `expected the split train, validation or test, found ${JSON.stringify(split)}`);
     if (given === undefined) this.#lineWithoutSplit ??= line;
     else this.#lineWithSplit ??= line;
 
@@ -121,7 +131,10 @@ class TableBuilder {
     for (let index = 1; index < order.length; index++) {
       const [before, row] = [order[index - 1] as number, order[index] as number];
       if (this.#uris[before] === this.#uris[row]) {
-        this.refuse(this.#lineOf[row] as number, `${JSON.stringify(this.#uris[row])} is named in line ${this.#lineOf[before] ?? 0} already`);
+        this.refuse(
+          this.#lineOf[row] as number,
+          `${JSON.stringify(this.#uris[row])} is named in line ${this.#lineOf[before] ?? 0} already`,
+        );
       }
     }
     if (this.#lineWithSplit !== undefined && this.#lineWithoutSplit !== undefined) {
@@ -142,7 +155,11 @@ class TableBuilder {
     this.#trimBad();
     const named = this.#bad.map(({ line, problem }) => `line ${line}: ${problem}`);
     const more = this.#badCount - named.length;
-    return new CodedError("DATASET_INVALID", `${this.#name}: ${this.#badCount} bad lines; ${named.join("; ")}${more > 0 ? `; and ${more} more` : ""}`, { lines: this.#bad.map(({ line }) => line) });
+    return new CodedError(
+      "DATASET_INVALID",
+      `${this.#name}: ${this.#badCount} bad lines; ${named.join("; ")}${more > 0 ? `; and ${more} more` : ""}`,
+      { lines: this.#bad.map(({ line }) => line) },
+    );
   }
 
   #trimBad(): void {
@@ -155,7 +172,8 @@ class TableBuilder {
 function uriProblem(uri: string): string | undefined {
   const shown = JSON.stringify(uri);
   if (uri === "") return "expected a uri, found an empty one";
-  if (uri.startsWith("/") || /^[A-Za-z]:[\\/]/.test(uri) || /^[A-Za-z][A-Za-z0-9+.-]*:\/\//.test(uri)) return `expected a path relative to the manifest, found ${shown}`;
+  if (uri.startsWith("/") || /^[A-Za-z]:[\\/]/.test(uri) || /^[A-Za-z][A-Za-z0-9+.-]*:\/\//.test(uri))
+    return `expected a path relative to the manifest, found ${shown}`;
   if (uri.includes("\0")) return `expected a path without NUL, found ${shown}`;
   const segments = uri.split("/");
   if (segments.includes("..")) return `expected a path under the manifest's folder, found ${shown}`;
@@ -167,6 +185,11 @@ function decodeUtf8(bytes: Uint8Array, name: string): string {
   try {
     return new TextDecoder("utf-8", { fatal: true }).decode(bytes);
   } catch (cause) {
-    throw new CodedError("DATASET_INVALID", `${name}: expected a UTF-8 text of at most 512 MiB, found ${bytes.length} bytes that are not; save it as UTF-8`, {}, cause);
+    throw new CodedError(
+      "DATASET_INVALID",
+      `${name}: expected a UTF-8 text of at most 512 MiB, found ${bytes.length} bytes that are not; save it as UTF-8`,
+      {},
+      cause,
+    );
   }
 }

@@ -1,4 +1,5 @@
 import { CodedError } from "../../domain/errors.js";
+import type { ClassScores } from "../../domain/training/evaluation.js";
 
 /** `metrics.json`: the numbers of a finished job. Where there is no such split, or nothing was measured, a field is null; none is ever missing. */
 export interface Metrics {
@@ -27,13 +28,8 @@ export interface SplitMetrics {
   readonly count: number | null;
 }
 
-export interface ClassMetrics {
+export interface ClassMetrics extends ClassScores {
   readonly label: string;
-  /** 0 where the class was never predicted (precision), has no pictures (recall) or both are 0 (F1), as in scikit-learn. */
-  readonly precision: number;
-  readonly recall: number;
-  readonly f1: number;
-  readonly support: number;
 }
 
 export const noSplit: SplitMetrics = { accuracy: null, loss: null, count: null };

@@ -7,7 +7,11 @@ import type { ReportInput } from "./report-input.js";
 export function classes({ metrics, confusion }: ReportInput): Html {
   if (metrics.perClass === null || confusion === null) return html``;
   const { split, classes: rows } = metrics.perClass;
-  const mean = (of: (row: (typeof rows)[number]) => number): number => sum(rows.map(of)) / Math.max(1, rows.length);
+  // Over the classes that have a value: one that was never predicted has no precision.
+  const mean = (score: "precision" | "recall" | "f1"): number | null => {
+    const values = rows.flatMap((row) => row[score] ?? []);
+    return values.length === 0 ? null : sum(values) / values.length;
+  };
   return html`<section>
     <h2>Classes (${split} split)</h2>
     <h3>Confusion matrix</h3>
@@ -39,9 +43,9 @@ export function classes({ metrics, confusion }: ReportInput): Html {
         <tfoot>
           <tr>
             <th scope="row">mean of the classes</th>
-            <td class="number">${fraction(mean((row) => row.precision))}</td>
-            <td class="number">${fraction(mean((row) => row.recall))}</td>
-            <td class="number">${fraction(mean((row) => row.f1))}</td>
+            <td class="number">${fraction(mean("precision"))}</td>
+            <td class="number">${fraction(mean("recall"))}</td>
+            <td class="number">${fraction(mean("f1"))}</td>
             <td class="number">${count(sum(rows.map((row) => row.support)))}</td>
           </tr>
         </tfoot>

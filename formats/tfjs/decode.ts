@@ -1,12 +1,12 @@
 import { CodedError } from "../../domain/errors.js";
-import { elementCount, type Network, type Tensor } from "../../domain/network/network.js";
+import { elementCount, type Tensor } from "../../domain/network/network.js";
 import { asArray, asCounts, asNumber, asObject, asString, isObject, parseJson, type JsonObject } from "../json/json.js";
-import { networkOfKerasModel } from "../keras-model/keras-graph.js";
+import { readKerasModel, type KerasModel } from "../keras-model/keras-graph.js";
 import { widenHalves } from "../safetensors/half-float.js";
 
 /** What a LayersModel holds; its tensors have the names of the file (`conv1/kernel`). */
 export interface LayersModel {
-  readonly network: Network;
+  readonly model: KerasModel;
   readonly tensors: ReadonlyMap<string, Tensor>;
 }
 
@@ -36,7 +36,7 @@ export function decodeLayersModel(modelJson: Uint8Array, shards: ReadonlyMap<str
   if (topology["node"] !== undefined) {
     throw new CodedError("FILE_FORMAT_INVALID", "model.json is a GraphModel (converted for inference only); a LayersModel is needed");
   }
-  const network = networkOfKerasModel(topology["model_config"] ?? topology, size);
+  const model = readKerasModel(topology["model_config"] ?? topology, size);
 
   const tensors = new Map<string, Tensor>();
   for (const { paths, weights } of manifestOf(root)) {
@@ -65,7 +65,7 @@ export function decodeLayersModel(modelJson: Uint8Array, shards: ReadonlyMap<str
       );
     }
   }
-  return { network, tensors };
+  return { model, tensors };
 }
 
 function manifestOf(root: JsonObject): { readonly paths: readonly string[]; readonly weights: readonly unknown[] }[] {
@@ -131,5 +131,7 @@ function readValues(stored: string, buffer: ArrayBuffer, quantization: JsonObjec
   const min = asNumber(quantization?.["min"], `${place}: quantization.min`);
   const steps = stored === "uint8" ? new Uint8Array(buffer) : new Uint16Array(buffer);
   // In float64 and rounded once, as TensorFlow.js does.
-  return Float32Array.from(steps, (step) => step * scale + min);
+  const values = new Float32Array(steps.length);
+  for (let index = 0; index < steps.length; index++) values[index] = (steps[index] ?? 0) * scale + min;
+  return values;
 }

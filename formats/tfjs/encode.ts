@@ -58,10 +58,14 @@ export function encodeTfjs(network: Network, weights: Weights, options: EncodeTf
   return new Map([["model.json", new TextEncoder().encode(JSON.stringify(model))], ...files]);
 }
 
+/** The importer (formats/backbone) reads `preprocessing` and takes the layer that does it out again, so that an exported model is the same backbone. */
 function describeInput(preprocessing: Preprocessing | undefined): Readonly<Record<string, unknown>> {
   if (preprocessing === undefined) return {};
-  const { size, resize, resizeTo } = preprocessing;
-  return { pixels: "RGB, 0 to 255", size, resize, ...(resize === "SHORT_SIDE" ? { resizeTo } : {}), interpolation: "bilinear" };
+  const { size, resize, resizeTo, channels, mean, deviation } = preprocessing;
+  return {
+    input: "RGB pixels from 0 to 255, resized as preprocessing says; channel order, mean and deviation are applied by the model itself",
+    preprocessing: { size, resize, resizeTo, channels, mean, deviation },
+  };
 }
 
 /** One pass over the network that collects Keras layers and, in their order, the tensors. */

@@ -11,7 +11,7 @@ import type { DatasetSource, ListedFile } from "./dataset-source.js";
 const STATS_IN_FLIGHT = 64;
 
 /** A folder that is reached through links this often is a knot of links, not a dataset. */
-const VISITS_MAX = 32;
+const LINK_VISITS_MAX = 32;
 
 /** A manifest; its text must fit in one string. */
 const MANIFEST_BYTES_MAX = 512 * 1024 * 1024;
@@ -30,13 +30,23 @@ export async function openFilesystemDataset(location: string): Promise<OpenedDat
   const path = resolve(location);
   const found = await stat(path).catch((error: unknown) => {
     if (codeOf(error) !== "ENOENT" && codeOf(error) !== "ENOTDIR") throw unreadable(path, error);
-    throw new CodedError("DATASET_NOT_FOUND", `${path}: expected a folder of pictures or a manifest (.csv, .jsonl), found nothing there; check dataset.source`);
+    throw new CodedError(
+      "DATASET_NOT_FOUND",
+      `${path}: expected a folder of pictures or a manifest (.csv, .jsonl), found nothing there; check dataset.source`,
+    );
   });
   if (found.isDirectory()) return { source: new FilesystemDatasetSource(path), manifest: undefined };
   if (!found.isFile() || manifestFormat(path) === undefined) {
-    throw new CodedError("DATASET_INVALID", `${path}: expected a folder of pictures or a manifest (.csv, .jsonl), found another file; check dataset.source`);
+    throw new CodedError(
+      "DATASET_INVALID",
+      `${path}: expected a folder of pictures or a manifest (.csv, .jsonl), found another file; check dataset.source`,
+    );
   }
-  if (found.size > MANIFEST_BYTES_MAX) throw new CodedError("DATASET_INVALID", `${path}: expected a manifest of at most ${MANIFEST_BYTES_MAX} bytes, found ${found.size}; use folders or split it`);
+  if (found.size > MANIFEST_BYTES_MAX)
+    throw new CodedError(
+      "DATASET_INVALID",
+      `${path}: expected a manifest of at most ${MANIFEST_BYTES_MAX} bytes, found ${found.size}; use folders or split it`,
+    );
   const bytes = await readWhole(path);
   return { source: new FilesystemDatasetSource(dirname(path)), manifest: { name: basename(path), bytes } };
 }
@@ -53,8 +63,8 @@ export class FilesystemDatasetSource implements DatasetSource {
   }
 
   async *list(): AsyncGenerator<ListedFile, void, undefined> {
-    const visits = new Map<string, number>();
-    const root = await this.#openFolder("", new Set(), visits);
+    const linkVisits = new Map<string, number>();
+    const root = await this.#openFolder("", new Set(), undefined);
     // Iterative: one frame for each open level, so that depth costs no call stack.
     const frames = root === undefined ? [] : [root];
     for (let frame = frames.at(-1); frame !== undefined; frame = frames.at(-1)) {
@@ -63,7 +73,7 @@ export class FilesystemDatasetSource implements DatasetSource {
         frames.pop();
       } else if (entry.endsWith("/")) {
         frame.next++;
-        const child = await this.#openFolder(frame.path + entry, frame.ancestors, visits);
+        const child = await this.#openFolder(frame.path + entry, frame.ancestors, frame.links.has(entry) ? linkVisits : undefined);
         if (child === undefined) continue;
         if (child.entries.length === 0) yield { path: child.path, bytes: 0, state: "" };
         frames.push(child);
@@ -81,7 +91,8 @@ export class FilesystemDatasetSource implements DatasetSource {
 
   async read({ path, bytes, state }: ListedFile): Promise<Uint8Array> {
     const full = join(this.location, path);
-    if (bytes > limits.imageBytes) throw new CodedError("DATASET_INVALID", `${full}: expected a file of at most ${limits.imageBytes} bytes, found ${bytes}`);
+    if (bytes > limits.imageBytes)
+      throw new CodedError("DATASET_INVALID", `${full}: expected a file of at most ${limits.imageBytes} bytes, found ${bytes}`);
     let content: Buffer;
     let after: BigIntStats;
     try {
@@ -103,7 +114,8 @@ export class FilesystemDatasetSource implements DatasetSource {
     } catch (error) {
       throw codeOf(error) === "ENOENT" ? changed(full, "found it gone") : unreadable(full, error);
     }
-    if (content.length !== bytes || stateOf(after) !== state) throw changed(full, `found ${after.size} bytes where ${bytes} were listed, or a newer time of change`);
+    if (content.length !== bytes || stateOf(after) !== state)
+      throw changed(full, `found ${after.size} bytes where ${bytes} were listed, or a newer time of change`);
     return content;
   }
 
@@ -118,14 +130,18 @@ export class FilesystemDatasetSource implements DatasetSource {
   }
 
   /** Sorted names of one folder; undefined for a link that leads back to a folder that it lies in. */
-  async #openFolder(path: string, ancestors: ReadonlySet<string>, visitsOf: Map<string, number>): Promise<Frame | undefined> {
+  async #openFolder(path: string, ancestors: ReadonlySet<string>, linkVisits: Map<string, number> | undefined): Promise<Frame | undefined> {
     const full = join(this.location, path);
     const { dev, ino } = await this.#stat(path);
     const identity = `${dev}:${ino}`;
     if (ancestors.has(identity)) return undefined;
-    const visits = (visitsOf.get(identity) ?? 0) + 1;
-    visitsOf.set(identity, visits);
-    if (visits > VISITS_MAX) throw new CodedError("DATASET_INVALID", `${full}: expected a folder that links lead to at most ${VISITS_MAX} times, found more; remove the knot of links`);
+    const visits = (linkVisits?.get(identity) ?? 0) + 1;
+    linkVisits?.set(identity, visits);
+    if (visits > LINK_VISITS_MAX)
+      throw new CodedError(
+        "DATASET_INVALID",
+        `${full}: expected a folder that links lead to at most ${LINK_VISITS_MAX} times, found more; remove the knot of links`,
+      );
     let found: Dirent[];
     try {
       found = await readdir(full, { withFileTypes: true });
@@ -133,17 +149,21 @@ export class FilesystemDatasetSource implements DatasetSource {
       throw codeOf(error) === "ENOENT" ? changed(full, "found it gone") : unreadable(full, error);
     }
     const entries: string[] = [];
+    const links = new Set<string>();
     for (const entry of found) {
       if (entry.isFile()) entries.push(entry.name);
       else if (entry.isDirectory()) entries.push(`${entry.name}/`);
       else if (entry.isSymbolicLink()) {
         const target = await this.#stat(path + entry.name);
         if (target.isFile()) entries.push(entry.name);
-        else if (target.isDirectory()) entries.push(`${entry.name}/`);
+        else if (target.isDirectory()) {
+          entries.push(`${entry.name}/`);
+          links.add(`${entry.name}/`);
+        }
       }
     }
     entries.sort(compareUtf8); // folders with their slash: the order of whole paths
-    return { path, entries, next: 0, ancestors: new Set([...ancestors, identity]) };
+    return { path, entries, links, next: 0, ancestors: new Set([...ancestors, identity]) };
   }
 }
 
@@ -153,6 +173,9 @@ interface Frame {
   readonly path: string;
   /** Names; those of folders end in a slash. */
   readonly entries: readonly string[];
+  /** Those entries that are links to folders. */
+  readonly links: ReadonlySet<string>;
+  /** The first entry that has not been listed. */
   next: number;
   /** Devices and inodes of this folder and those above it. */
   readonly ancestors: ReadonlySet<string>;
@@ -192,10 +215,26 @@ function codeOf(error: unknown): string {
 
 function unreadable(path: string, error: unknown, remedy?: string): CodedError {
   const code = codeOf(error);
-  const why = code === "EACCES" || code === "EPERM" ? "no permission" : code === "ELOOP" ? "links that lead in a circle" : error instanceof Error ? error.message : String(error);
-  return new CodedError("DATASET_UNREADABLE", `${path}: expected to read it, found ${why}; ${remedy ?? "make it readable for this user or leave it out of the dataset"}`, { path, code }, error);
+  const why =
+    code === "EACCES" || code === "EPERM"
+      ? "no permission"
+      : code === "ELOOP"
+        ? "links that lead in a circle"
+        : error instanceof Error
+          ? error.message
+          : String(error);
+  return new CodedError(
+    "DATASET_UNREADABLE",
+    `${path}: expected to read it, found ${why}; ${remedy ?? "make it readable for this user or leave it out of the dataset"}`,
+    { path, code },
+    error,
+  );
 }
 
 function changed(path: string, found: string): CodedError {
-  return new CodedError("DATASET_CHANGED", `${path}: expected the file as it was listed, ${found}; run the job again once the dataset is at rest`, { path });
+  return new CodedError(
+    "DATASET_CHANGED",
+    `${path}: expected the file as it was listed, ${found}; run the job again once the dataset is at rest`,
+    { path },
+  );
 }

@@ -23,7 +23,8 @@ type Size = { readonly width: number; readonly height: number } | undefined;
 
 function sized(format: PictureFormat, size: Size): PictureHeader {
   if (size === undefined) return unusable(`expected a whole ${format} picture, found one whose header is damaged or cut short`);
-  if (size.width === 0 || size.height === 0) return unusable(`expected a ${format} picture of at least 1 x 1 pixels, found ${size.width} x ${size.height}`);
+  if (size.width === 0 || size.height === 0)
+    return unusable(`expected a ${format} picture of at least 1 x 1 pixels, found ${size.width} x ${size.height}`);
   return { kind: "picture", format, ...size };
 }
 

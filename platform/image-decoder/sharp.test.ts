@@ -50,22 +50,25 @@ function farthest(actual: Uint8Array, expected: (x: number, y: number) => readon
 const asStretched = (x: number, y: number): number[] => [((x + 0.5) * 255) / 64, ((y + 0.5) * 255) / 64, 40];
 
 describe("formats", () => {
-  test.each(["jpeg", "progressive jpeg", "png", "interlaced png", "webp", "lossless webp", "gif"])("%s gives the same picture", async (name) => {
-    const made = picture();
-    const encoded = {
-      jpeg: () => made.jpeg({ quality: 95 }),
-      "progressive jpeg": () => made.jpeg({ quality: 95, progressive: true }),
-      png: () => made.png(),
-      "interlaced png": () => made.png({ progressive: true }),
-      webp: () => made.webp({ quality: 95 }),
-      "lossless webp": () => made.webp({ lossless: true }),
-      gif: () => made.gif({ dither: 0 }),
-    }[name];
-    const bytes = await (encoded?.() ?? made).toBuffer();
-    const result = await pixels(bytes);
-    assert.equal(result.length, 64 * 64 * 3);
-    assert.ok(farthest(result, asStretched) <= (name === "gif" ? 16 : 5), `off by ${farthest(result, asStretched)}`);
-  });
+  test.each(["jpeg", "progressive jpeg", "png", "interlaced png", "webp", "lossless webp", "gif"])(
+    "%s gives the same picture",
+    async (name) => {
+      const made = picture();
+      const encoded = {
+        jpeg: () => made.jpeg({ quality: 95 }),
+        "progressive jpeg": () => made.jpeg({ quality: 95, progressive: true }),
+        png: () => made.png(),
+        "interlaced png": () => made.png({ progressive: true }),
+        webp: () => made.webp({ quality: 95 }),
+        "lossless webp": () => made.webp({ lossless: true }),
+        gif: () => made.gif({ dither: 0 }),
+      }[name];
+      const bytes = await (encoded?.() ?? made).toBuffer();
+      const result = await pixels(bytes);
+      assert.equal(result.length, 64 * 64 * 3);
+      assert.ok(farthest(result, asStretched) <= (name === "gif" ? 16 : 5), `off by ${farthest(result, asStretched)}`);
+    },
+  );
 
   test.each(["webp", "gif"] as const)("an animated %s gives its first frame", async (format) => {
     const frames = new Uint8Array(40 * 120 * 3);
@@ -144,7 +147,10 @@ describe("geometry", () => {
 
   test("a turned picture is cropped as it is seen", async () => {
     const upright = await picture(300, 200).png().toBuffer();
-    const stored = await sharp(await sharp(upright).rotate(270).png().toBuffer()).withMetadata({ orientation: 6 }).png().toBuffer();
+    const stored = await sharp(await sharp(upright).rotate(270).png().toBuffer())
+      .withMetadata({ orientation: 6 })
+      .png()
+      .toBuffer();
     const [one, two] = [await pixels(upright, crop), await pixels(stored, crop)];
     assert.ok(farthest(two, (x, y) => [...one.subarray((y * 64 + x) * 3, (y * 64 + x) * 3 + 3)]) <= 2);
   });
@@ -157,11 +163,20 @@ describe("geometry", () => {
   });
 
   test("a line whose resized length nobody could hold is rejected", async () => {
-    assert.match(await reason(pngHeader(200_000, 1), crop), /at most 10000000 pixels long once its short side has 80, found a PNG picture of 200000 x 1/);
+    assert.match(
+      await reason(pngHeader(200_000, 1), crop),
+      /at most 10000000 pixels long once its short side has 80, found a PNG picture of 200000 x 1/,
+    );
   });
 
   test("the same bytes give the same pixels, alone and beside others", async () => {
-    const files = await Promise.all([1, 2, 3, 4].map((n) => picture(200 + n, 150).jpeg().toBuffer()));
+    const files = await Promise.all(
+      [1, 2, 3, 4].map((n) =>
+        picture(200 + n, 150)
+          .jpeg()
+          .toBuffer(),
+      ),
+    );
     const alone = [];
     for (const file of files) alone.push(await pixels(file));
     assert.deepEqual(await Promise.all(files.map((file) => pixels(file))), alone);
@@ -217,7 +232,10 @@ describe("what is refused", () => {
         else await pixels(jpeg);
       }),
     );
-    assert.match(ofJpeg, /^expected a whole JPEG picture of 300 x 200 pixels, found \d+ bytes that are damaged or cut short \(premature end of JPEG image\)$/);
+    assert.match(
+      ofJpeg,
+      /^expected a whole JPEG picture of 300 x 200 pixels, found \d+ bytes that are damaged or cut short \(premature end of JPEG image\)$/,
+    );
   });
 });
 
@@ -251,5 +269,10 @@ function pngHeader(width: number, height: number): Uint8Array {
   header.writeUInt32BE(width, 0);
   header.writeUInt32BE(height, 4);
   header.set([8, 2, 0, 0, 0], 8);
-  return Buffer.concat([Buffer.from("\x89PNG\r\n\x1a\n", "latin1"), chunk("IHDR", header), chunk("IDAT", deflateSync(Buffer.alloc(100))), chunk("IEND", Buffer.alloc(0))]);
+  return Buffer.concat([
+    Buffer.from("\x89PNG\r\n\x1a\n", "latin1"),
+    chunk("IHDR", header),
+    chunk("IDAT", deflateSync(Buffer.alloc(100))),
+    chunk("IEND", Buffer.alloc(0)),
+  ]);
 }

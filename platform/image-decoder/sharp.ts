@@ -73,7 +73,11 @@ export class SharpImageDecoder implements ImageDecoder {
    * The second look at a picture that failed. Other threads' errors mix with its own in libvips' one buffer and may even empty it, so that only a failure with no
    * other picture in flight says something about this picture.
    */
-  async #decodeAlone(bytes: Uint8Array, header: PictureHeader, geometry: Pick<Preprocessing, "size" | "resize" | "resizeTo">): Promise<DecodedImage | RejectedImage> {
+  async #decodeAlone(
+    bytes: Uint8Array,
+    header: PictureHeader,
+    geometry: Pick<Preprocessing, "size" | "resize" | "resizeTo">,
+  ): Promise<DecodedImage | RejectedImage> {
     assert.ok(header.kind === "picture");
     return gate.alone(async () => {
       for (let attempt = 1; ; attempt++) {
@@ -83,7 +87,10 @@ export class SharpImageDecoder implements ImageDecoder {
           const complaint = complaintAboutBytes(error);
           if (complaint !== undefined) {
             const found = `found ${bytes.length} bytes that are damaged or cut short (${complaint})`;
-            return { kind: "rejected", reason: `expected a whole ${header.format} picture of ${header.width} x ${header.height} pixels, ${found}` };
+            return {
+              kind: "rejected",
+              reason: `expected a whole ${header.format} picture of ${header.width} x ${header.height} pixels, ${found}`,
+            };
           }
           if (attempt === ATTEMPTS_ALONE) throw error;
         }
@@ -93,11 +100,16 @@ export class SharpImageDecoder implements ImageDecoder {
 }
 
 /** Why a picture is not even tried, or undefined. */
-function refusalOf(bytes: Uint8Array, header: PictureHeader, geometry: Pick<Preprocessing, "size" | "resize" | "resizeTo">): string | undefined {
+function refusalOf(
+  bytes: Uint8Array,
+  header: PictureHeader,
+  geometry: Pick<Preprocessing, "size" | "resize" | "resizeTo">,
+): string | undefined {
   if (bytes.length > limits.imageBytes) return `expected a file of at most ${limits.imageBytes} bytes, found ${bytes.length}`;
   if (header.kind === "unusable") return header.reason;
   const { format, width, height } = header;
-  if (width * height > limits.imagePixels) return `expected at most ${limits.imagePixels} pixels, found a ${format} picture of ${width} x ${height}`;
+  if (width * height > limits.imagePixels)
+    return `expected at most ${limits.imagePixels} pixels, found a ${format} picture of ${width} x ${height}`;
   const longSide = geometry.resize === "SHORT_SIDE" ? (Math.max(width, height) / Math.min(width, height)) * geometry.resizeTo : 0;
   if (longSide > RESIZED_SIDE_MAX) {
     return `expected a picture that is at most ${RESIZED_SIDE_MAX} pixels long once its short side has ${geometry.resizeTo}, found a ${format} picture of ${width} x ${height}`;
@@ -118,7 +130,9 @@ function resized(picture: Sharp, { size, resize, resizeTo }: Pick<Preprocessing,
   if (resize === "STRETCH") return picture.resize(size, size, { fit: "fill", kernel: KERNEL });
   assert.ok(resizeTo >= size, "resizeTo is at least size");
   const margin = Math.floor((resizeTo - size) / 2);
-  return picture.resize(resizeTo, resizeTo, { fit: "cover", position: "centre", kernel: KERNEL }).extract({ left: margin, top: margin, width: size, height: size });
+  return picture
+    .resize(resizeTo, resizeTo, { fit: "cover", position: "centre", kernel: KERNEL })
+    .extract({ left: margin, top: margin, width: size, height: size });
 }
 
 /** Errors of libvips that are about the bytes of a picture: every line must be one of these. */

@@ -9,12 +9,11 @@ import type { ListingRow } from "../../formats/listing/listing.js";
 import type { DatasetSource } from "../../platform/dataset-source/dataset-source.js";
 import type { Forward } from "../../platform/engine/engine.js";
 import type { FeatureStore } from "../../platform/feature-store/feature-store.js";
-import type { IdentityStore } from "../../platform/identity-store/identity-store.js";
 import type { ImageDecoder, RejectedImage } from "../../platform/image-decoder/image-decoder.js";
 import type { TaskProgress } from "../../platform/work-service/work-service.js";
 import { FeatureCollector } from "./feature-collector.js";
 import { inOrder } from "./in-order.js";
-import { recallIdentities, type PictureIdentities } from "./identities.js";
+import type { Identity, RecalledIdentities } from "./identities.js";
 
 /** What all tasks of a job share. */
 export interface ExtractionContext {
@@ -22,7 +21,7 @@ export interface ExtractionContext {
   readonly features: FeatureStore;
   readonly featureShape: Shape;
   readonly preprocessing: Preprocessing;
-  readonly identities: IdentityStore;
+  readonly identities: RecalledIdentities;
   readonly decoder: ImageDecoder;
   /** Compiles the network on the first picture that needs it: a job whose features are all kept loads no engine. */
   readonly forward: () => Promise<Forward>;
@@ -32,6 +31,9 @@ export interface ExtractionContext {
 export type TaskOutcome =
   | { readonly kind: "extracted"; readonly commit: Omit<TaskCommit, "task" | "worker" | "formatVersion"> }
   | { readonly kind: "interrupted"; readonly shards: readonly CommittedShard[] };
+
+/** What reading the pictures of a task taught; remembered at its end. */
+type Learned = { readonly picture: ListingRow; readonly identity: Identity }[];
 
 type Prepared =
   | { readonly kind: "cached"; readonly imageId: ImageId }
@@ -49,8 +51,7 @@ export async function extractTask(
   signal: AbortSignal,
 ): Promise<TaskOutcome> {
   const { features, featureShape, preprocessing, milestone } = context;
-  // 1. Who the pictures are, as far as an earlier run has read them, and which features are kept.
-  const known = await recallIdentities(pictures, context);
+  // 1. Which features are kept, whoever extracted them.
   await features.refresh();
   const collector = new FeatureCollector(features, featureShape, PLAIN_VIEW);
 
@@ -59,11 +60,12 @@ export async function extractTask(
   const rejected: { row: number; reason: string }[] = [];
   const counts = { extracted: 0, cached: 0, rejected: 0 };
   const batch = new PictureBatch(context);
+  const learned: Learned = [];
   const outcomes = new Map<ImageId, Promise<RejectedImage | undefined>>();
   let row = 0;
   let lost = false;
   const bounds = { itemsMax: limits.picturesInFlight, bytesMax: limits.pictureBytesInFlight, bytesOf: ({ bytes }: ListingRow) => bytes + 3 * preprocessing.size * preprocessing.size };
-  for await (const prepared of inOrder(pictures, bounds, (picture) => prepare(picture, known, outcomes, context))) {
+  for await (const prepared of inOrder(pictures, bounds, (picture) => prepare(picture, learned, outcomes, context))) {
     if (prepared.kind === "rejected") rejected.push({ row, reason: prepared.reason });
     else imageIds.set(imageIdBytes([prepared.imageId]), row * IMAGE_ID_BYTES);
     row++;
@@ -83,7 +85,7 @@ export async function extractTask(
   // 4. Write the rest, remember who the pictures are.
   await collector.flush();
   if (collector.shards.length > 0) milestone("after shard put");
-  await known.remember();
+  await context.identities.remember(learned);
   await progress({ ...counts });
   if (row < pictures.length) return { kind: "interrupted", shards: collector.shards };
   return {
@@ -98,11 +100,11 @@ const PLAIN_VIEW = 0;
 /** Everything that one picture needs before the forward pass. I/O errors are thrown: they fail the task, they never reject a picture. */
 async function prepare(
   picture: ListingRow,
-  known: PictureIdentities,
+  learned: Learned,
   outcomes: Map<ImageId, Promise<RejectedImage | undefined>>,
-  { source, features, preprocessing, decoder }: ExtractionContext,
+  { source, features, preprocessing, identities, decoder }: ExtractionContext,
 ): Promise<Prepared> {
-  const recalled = known.recall(picture);
+  const recalled = await identities.recall(picture);
   if (recalled?.kind === "rejected") return recalled;
   if (recalled !== undefined && features.has(recalled.imageId, PLAIN_VIEW)) return { kind: "cached", imageId: recalled.imageId };
 
@@ -112,14 +114,14 @@ async function prepare(
   const bytes = await source.read({ path: picture.uri, bytes: picture.bytes, state: picture.state });
   const imageId = sha256Hex(bytes);
   if (features.has(imageId, PLAIN_VIEW)) {
-    known.learn(picture, { kind: "known", imageId });
+    learned.push({ picture, identity: { kind: "image", imageId } });
     return { kind: "cached", imageId };
   }
   // Pictures of one task with the same bytes are decoded once; only the outcome is kept, not the pixels.
   const twin = outcomes.get(imageId);
   if (twin !== undefined) {
     const rejection = await twin;
-    known.learn(picture, rejection ?? { kind: "known", imageId });
+    learned.push({ picture, identity: rejection ?? { kind: "image", imageId } });
     return rejection ?? { kind: "cached", imageId };
   }
   const decoding = decoder.decode(bytes, preprocessing);
@@ -128,7 +130,7 @@ async function prepare(
     decoding.then((outcome) => (outcome.kind === "rejected" ? outcome : undefined)),
   );
   const decoded = await decoding;
-  known.learn(picture, decoded.kind === "rejected" ? decoded : { kind: "known", imageId });
+  learned.push({ picture, identity: decoded.kind === "rejected" ? decoded : { kind: "image", imageId } });
   if (decoded.kind === "rejected") return decoded;
   return { kind: "decoded", imageId, pixels: decoded.pixels, thumbnail: await decoder.thumbnail(decoded.pixels, preprocessing.size) };
 }

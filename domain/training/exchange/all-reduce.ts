@@ -87,12 +87,12 @@ export class AllReduce {
 
   /** The sum of all grains over the whole vector; valid until the next `begin`. Undefined while something is missing. */
   get result(): Float32Array | undefined {
-    return this.#current.step >= 0 && this.#current.missing().length === 0 ? this.#current.result : undefined;
+    return this.#current.step >= 0 && this.missing().length === 0 ? this.#current.result : undefined;
   }
 
-  /** Trainers for whom this one waits, ascending: those with nodes of the own part missing, and owners of missing parts. */
+  /** Trainers for whom this one waits, ascending: those with nodes of the own part missing, and owners of missing parts. None before the first `begin`. */
   missing(): number[] {
-    return this.#current.missing();
+    return this.#current.step < 0 ? [] : this.#current.missing();
   }
 
   /** What this trainer has sent in the current step, again; every owner is asked for its part. */

@@ -5,7 +5,7 @@ import type { Received } from "./all-reduce.js";
 import { ChunkedVector } from "./chunked-vector.js";
 import { askingAgain, decodeMessage, encodeMessages, valuesPerMessage, type Channel, type Message, type Outgoing } from "./message.js";
 
-/** Which vector is gathered: an evaluation after `step` updates, told apart by a small number. */
+/** Which vector is gathered: an evaluation after `step` updates, told apart by a small number. Keys ascend. */
 export interface GatherKey {
   readonly step: number;
   readonly topic: number;

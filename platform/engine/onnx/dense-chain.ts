@@ -27,8 +27,11 @@ export interface DenseChain {
   readonly logits: number;
 }
 
-/** Widths below this take other code paths in the matrix product, in which a row's bits may depend on the rows beside it; they are padded with zeros up to it. */
-const columnsMin = 16;
+/**
+ * Narrower matrices are padded with zeros up to this width, the longest vector of any CPU. A single column is multiplied by another kernel, in which the last rows
+ * round in another order than the others (seen on x64), so that a row's bits would depend on how many rows share the call.
+ */
+export const columnsMin = 16;
 
 /**
  * @throws CodedError ENGINE_UNSUPPORTED naming the first layer that cannot be trained; NETWORK_INVALID where the logits do not fit the loss.

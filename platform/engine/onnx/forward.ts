@@ -4,6 +4,7 @@ import { foldBatchNorm } from "../../../domain/network/fold-batch-norm.js";
 import { layerShapes } from "../../../domain/network/shapes.js";
 import { encodeOnnx } from "../../../formats/onnx/encode-network.js";
 import type { Forward, ForwardOptions } from "../engine.js";
+import { columnsMin } from "./dense-chain.js";
 import { createSession, type Runtime } from "./runtime.js";
 
 /** The frozen network as one session with constant weights; see `Engine.compileForward`. */
@@ -29,7 +30,7 @@ export async function compileForward(
   const outputShape = layerShapes(network).get(network.output);
   assert(outputShape !== undefined);
   const outputRow = elementCount(outputShape);
-  const dims = [batch, ...network.inputShape];
+  const dims = [rowsOfCall, ...network.inputShape];
 
   return {
     batch,
@@ -46,12 +47,12 @@ export async function compileForward(
         preprocessing !== undefined,
         `network ${network.name} takes ${preprocessing ? "pixels (Uint8Array)" : "a Float32Array"}`,
       );
-      const whole = rows === batch ? input : padded(input, batch * inputRow);
+      const whole = rows === rowsOfCall ? input : padded(input, rowsOfCall * inputRow);
       const tensor = whole instanceof Uint8Array ? new runtime.Tensor("uint8", whole, dims) : new runtime.Tensor("float32", whole, dims);
       const { output } = await session.run({ input: tensor });
       assert(output?.data instanceof Float32Array);
       // What the binding hands out is a copy that nobody else holds.
-      return rows === batch ? output.data : output.data.slice(0, rows * outputRow);
+      return rows === rowsOfCall ? output.data : output.data.slice(0, rows * outputRow);
     },
     release: () => session.release(),
   };

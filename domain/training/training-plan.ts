@@ -1,0 +1,76 @@
+import type { ResolvedJob, Recipe } from "../job/job.js";
+import type { SamplesRecord } from "../job/records.js";
+import { appendNetwork, headNetwork } from "../network/compose.js";
+import { elementCount, type Network, type Shape } from "../network/network.js";
+import { layerShapes } from "../network/shapes.js";
+import { classWeightsOf } from "./class-weights.js";
+import { type DropoutLayer, grainCount, grainRowsMax } from "./grains.js";
+import { parameterLayout, type ParameterLayout } from "./parameters.js";
+import { stepsOf } from "./sample-order.js";
+
+/** Everything that shapes the training, a pure function of the spec, the samples and the feature shape. */
+export interface TrainingPlan {
+  readonly recipe: Recipe;
+  readonly classes: readonly string[];
+  /** Tail and head, from the feature to logits `[outputs]`. */
+  readonly trainable: Network;
+  readonly layout: ParameterLayout;
+  /** Logits: one per class, or one for two classes with sigmoid. */
+  readonly outputs: number;
+  readonly featureLength: number;
+  readonly trainRows: number;
+  readonly steps: number;
+  readonly batchSize: number;
+  readonly grains: number;
+  readonly grainRows: number;
+  readonly dropout: readonly DropoutLayer[];
+  /** `[classes]` */
+  readonly classWeights: Float32Array;
+  readonly evaluateEverySteps: number;
+  /** Steps between histograms in the event files. */
+  readonly histogramEverySteps: number;
+  readonly checkpointEverySteps: number;
+}
+
+/** Histograms of a whole training: enough for a curve, few enough to cost nothing. */
+const HISTOGRAMS_MAX = 20;
+const CHECKPOINTS_AIMED_AT = 20;
+const CHECKPOINT_STEPS_MIN = 50;
+
+/** @throws CodedError NETWORK_INVALID where tail and head do not fit; SPEC_INVALID for class weights of unknown classes. */
+export function planTraining(job: ResolvedJob, tail: Network | undefined, featureShape: Shape, samples: Pick<SamplesRecord, "classes" | "counts">): TrainingPlan {
+  const recipe = job.training;
+  const { classes, counts } = samples;
+  const outputs = recipe.loss.kind === "sigmoid" ? 1 : classes.length;
+  const tailOutput = tail === undefined ? featureShape : (layerShapes(tail).get(tail.output) ?? featureShape);
+  const trainable = appendNetwork(tail, headNetwork(tailOutput, job.head.layers, outputs));
+  const layout = parameterLayout(trainable);
+  const trainRows = counts.train.reduce((sum, count) => sum + count, 0);
+  const { batchSize } = recipe;
+  const grains = grainCount(batchSize, recipe.grains, layout.length);
+  const steps = stepsOf(recipe.length, trainRows, batchSize);
+  const evaluateEverySteps = "steps" in recipe.evaluateEvery ? recipe.evaluateEvery.steps : stepsOf(recipe.evaluateEvery, trainRows, batchSize);
+  return {
+    recipe,
+    classes,
+    trainable,
+    layout,
+    outputs,
+    featureLength: elementCount(featureShape),
+    trainRows,
+    steps,
+    batchSize,
+    grains,
+    grainRows: grainRowsMax(batchSize, grains),
+    dropout: dropoutLayers(trainable),
+    classWeights: classWeightsOf(recipe.classWeights, classes, counts.train),
+    evaluateEverySteps,
+    histogramEverySteps: evaluateEverySteps * Math.ceil(Math.ceil(steps / evaluateEverySteps) / HISTOGRAMS_MAX),
+    checkpointEverySteps: Math.max(CHECKPOINT_STEPS_MIN, Math.ceil(steps / CHECKPOINTS_AIMED_AT)),
+  };
+}
+
+function dropoutLayers(network: Network): DropoutLayer[] {
+  const shapes = layerShapes(network);
+  return network.layers.flatMap((layer) => (layer.kind === "dropout" ? [{ name: layer.name, units: elementCount(shapes.get(layer.name) ?? []), rate: layer.rate }] : []));
+}

@@ -1,0 +1,158 @@
+import { strict as assert } from "node:assert";
+import { CodedError } from "../../domain/errors.js";
+import { backboneDigest, type Backbone } from "../../domain/network/backbone.js";
+import { backboneObjects, decodeBackbone, decodeOrigin, encodeBackbone, type BackboneObject } from "../../formats/backbone/backbone.js";
+import { asObject, asString, parseJson } from "../../formats/json/json.js";
+import type { ObjectStore } from "../object-store/object-store.js";
+
+export interface StoredBackbone {
+  readonly digest: string;
+  readonly backbone: Backbone;
+}
+
+export interface BackboneSummary extends Pick<Backbone, "name" | "origin" | "licence"> {
+  readonly digest: string;
+}
+
+/** Digits of a record's number in its key, so that the order of keys is that of numbers. */
+const numberDigits = 6;
+const digestPattern = /^[0-9a-f]{64}$/;
+
+/**
+ * Backbones in an object store.
+ *
+ * backbones/<digest>/…           the objects of one backbone, written once, each create-if-absent
+ * backbones/names/<name>/<n>     a record {name, digest}; the newest number is what the name means now, older ones stay reachable by digest
+ *
+ * The record is written last: a crash before it leaves objects that nothing names and that the next `add` takes over.
+ */
+export class BackboneStore {
+  readonly #objects: ObjectStore;
+
+  constructor(objects: ObjectStore) {
+    this.#objects = objects;
+  }
+
+  /** Stores a backbone and makes its name mean it. The same content under another name is the same object; adding twice changes nothing. */
+  async add(backbone: Backbone): Promise<{ readonly digest: string; readonly outcome: "created" | "exists" }> {
+    const digest = backboneDigest(backbone);
+    const encoded = encodeBackbone(backbone);
+    // What is written must be what is read back; an importer's mistake shows here and not in the next run.
+    assert.equal(decodeBackbone(encoded).digest, digest, `backbone ${backbone.name}: its encoded form has another digest`);
+    let outcome: "created" | "exists" = "exists";
+    for (const object of backboneObjects) outcome = await this.#objects.create(`backbones/${digest}/${object}`, encoded[object]);
+    await this.#recordName(backbone.name, digest);
+    return { digest, outcome };
+  }
+
+  /**
+   * The backbone that a name means now, or the one of that name with a given digest. Its content is checked against the digest.
+   * @throws CodedError BACKBONE_UNKNOWN naming those that are there, OBJECT_MISSING, OBJECT_CORRUPT, STORE_FORMAT_NEWER.
+   */
+  async find(name: string, digest?: string): Promise<StoredBackbone> {
+    const records = await this.#records(name);
+    const wanted = digest ?? records.at(-1);
+    if (wanted === undefined || !records.includes(wanted)) throw await this.#unknown(name, digest, records);
+    return { digest: wanted, backbone: { ...(await this.#read(name, wanted)), name } };
+  }
+
+  /** What every name means now, in the order of names. @throws CodedError OBJECT_MISSING, OBJECT_CORRUPT. */
+  async list(): Promise<BackboneSummary[]> {
+    const newest = new Map<string, string>();
+    for await (const key of this.#objects.list("backbones/names/")) newest.set(key.split("/")[2] ?? "", key);
+    const summaries: BackboneSummary[] = [];
+    for (const [name, key] of newest) {
+      const digest = await this.#digestAt(key);
+      const { origin, licence } = await readable(`backbones/${digest}/origin.json`, async (at) => decodeOrigin(await this.#body(at)));
+      summaries.push({ name, digest, origin, licence });
+    }
+    return summaries;
+  }
+
+  async #read(name: string, digest: string): Promise<Backbone> {
+    const bodies: Partial<Record<BackboneObject, Uint8Array>> = {};
+    for (const object of backboneObjects) bodies[object] = await this.#body(`backbones/${digest}/${object}`);
+    const decoded = await readable(`backbones/${digest}/ (${name})`, async () =>
+      decodeBackbone(bodies as Record<BackboneObject, Uint8Array>),
+    );
+    if (decoded.digest !== digest) {
+      throw new CodedError(
+        "OBJECT_CORRUPT",
+        `backbones/${digest}/ (${name}) in ${this.#objects.location}: the digest of what is there is ${decoded.digest}; delete these objects and add the backbone again`,
+        { name, expected: digest, found: decoded.digest },
+      );
+    }
+    return decoded.backbone;
+  }
+
+  /** Appends a record unless the newest one says the same. Of racing writers each gets a number of its own. */
+  async #recordName(name: string, digest: string): Promise<void> {
+    const records = await this.#records(name);
+    if (records.at(-1) === digest) return;
+    const body = new TextEncoder().encode(`${JSON.stringify({ name, digest })}\n`);
+    for (let number = records.length + 1; ; number++) {
+      const outcome = await this.#objects.create(recordKey(name, number), body);
+      if (outcome === "created" || (await this.#digestAt(recordKey(name, number))) === digest) return;
+    }
+  }
+
+  /** Digests that the name has meant, oldest first. */
+  async #records(name: string): Promise<string[]> {
+    if (!isName(name)) return [];
+    const digests: string[] = [];
+    for await (const key of this.#objects.list(`backbones/names/${name}/`)) digests.push(await this.#digestAt(key));
+    return digests;
+  }
+
+  async #digestAt(key: string): Promise<string> {
+    const body = await this.#body(key);
+    const digest = await readable(key, async () => asString(asObject(parseJson(body, key), key)["digest"], `${key}: digest`));
+    if (!digestPattern.test(digest))
+      throw new CodedError("OBJECT_CORRUPT", `${key}: a digest of 64 hex digits is expected, found ${JSON.stringify(digest.slice(0, 80))}`);
+    return digest;
+  }
+
+  async #body(key: string): Promise<Uint8Array> {
+    const body = await this.#objects.read(key);
+    if (body === undefined)
+      throw new CodedError("OBJECT_MISSING", `${key} is not in ${this.#objects.location}; add the backbone again`, { key });
+    return body;
+  }
+
+  async #unknown(name: string, digest: string | undefined, records: readonly string[]): Promise<CodedError> {
+    const known = (await this.list()).map((summary) => summary.name);
+    const asked =
+      digest === undefined || records.length === 0
+        ? `backbone ${JSON.stringify(name)}`
+        : `backbone ${JSON.stringify(name)} with digest ${digest}`;
+    const there =
+      records.length > 0 ? `of that name there are ${records.join(", ")}` : `there are ${known.length > 0 ? known.join(", ") : "none"}`;
+    return new CodedError("BACKBONE_UNKNOWN", `${asked} is not in ${this.#objects.location}; ${there}; add it with "graft backbone add"`, {
+      name,
+      known,
+    });
+  }
+}
+
+function recordKey(name: string, number: number): string {
+  return `backbones/names/${name}/${String(number).padStart(numberDigits, "0")}.json`;
+}
+
+/** A name comes from users; only what `add` could have stored may become part of a key. */
+function isName(name: string): boolean {
+  return /^[A-Za-z0-9_][A-Za-z0-9._-]{0,99}$/.test(name);
+}
+
+/** Stored bytes that cannot be read are corrupt, whatever their reader says; a newer format is not. */
+async function readable<T>(what: string, read: (what: string) => Promise<T>): Promise<T> {
+  try {
+    return await read(what);
+  } catch (cause) {
+    if (
+      !(cause instanceof CodedError) ||
+      ["STORE_FORMAT_NEWER", "OBJECT_MISSING", "OBJECT_CORRUPT", "STORE_UNAVAILABLE"].includes(cause.code)
+    )
+      throw cause;
+    throw new CodedError("OBJECT_CORRUPT", `${what}: ${cause.message}; delete these objects and add the backbone again`, {}, cause);
+  }
+}

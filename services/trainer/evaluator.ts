@@ -1,0 +1,143 @@
+import type { HistoryPoint, LayerHistograms } from "../../domain/training/history.js";
+import { evaluationGrainRows, evaluationGrains } from "../../domain/training/evaluation.js";
+import { hashOfWeights } from "../../domain/training/exchange/message.js";
+import { evenRange } from "../../domain/training/grains.js";
+import { tensorStatistics } from "../../domain/training/histogram.js";
+import { tensorsOf } from "../../domain/training/parameters.js";
+import { learningRateAt } from "../../domain/training/schedule.js";
+import type { TrainingPlan } from "../../domain/training/training-plan.js";
+import { addRowsAlongTree } from "../../domain/training/tree.js";
+import type { Clock } from "../../platform/clock/clock.js";
+import type { Evaluation, EvaluationInput } from "../../platform/engine/engine.js";
+import type { Exchange } from "./exchange.js";
+import type { SplitRows } from "./training-set.js";
+import type { TrainingState } from "./training-state.js";
+
+/** Loss sum, correct count and row count of one evaluation grain. */
+const LEAF = 3;
+const VALIDATION_TOPIC = 0;
+
+/** Sums over the rows of one split. */
+export interface SplitSums {
+  readonly loss: number;
+  readonly correct: number;
+  readonly count: number;
+  /** `[rows, outputs]` */
+  readonly logits: Float32Array;
+}
+
+/** Evaluates fixed grains of a split, so that the sums have the same bits for any number of trainers. */
+export class Evaluator {
+  private readonly plan: TrainingPlan;
+  private readonly validation: SplitRows;
+  private readonly evaluation: Evaluation;
+  private readonly clock: Clock;
+  private readonly startMs: number;
+  private readonly rank: number;
+  private readonly trainers: number;
+
+  constructor(plan: TrainingPlan, validation: SplitRows, evaluation: Evaluation, clock: Clock, place: { readonly rank: number; readonly trainers: number }) {
+    this.plan = plan;
+    this.validation = validation;
+    this.evaluation = evaluation;
+    this.clock = clock;
+    this.startMs = clock.monotonic();
+    this.rank = place.rank;
+    this.trainers = place.trainers;
+  }
+
+  /** One evaluation on the validation pictures, each trainer a share of its grains; the state takes it in. */
+  async evaluate(state: TrainingState, exchange: Exchange | undefined, signal: AbortSignal): Promise<void> {
+    const grains = evaluationGrains(this.validation.rows);
+    const ranges = Array.from({ length: this.trainers }, (_, rank) => {
+      const { from, to } = evenRange(grains, this.trainers, rank);
+      return { from: from * LEAF, to: to * LEAF };
+    });
+    const own = ranges[this.rank]!;
+    const leaves = new Float32Array(own.to - own.from);
+    for (let grain = own.from / LEAF; grain < own.to / LEAF; grain++) {
+      const { loss, correct, count } = await this.runGrain(this.validation, grain, state.parameters);
+      leaves.set([loss, correct, count], grain * LEAF - own.from);
+    }
+    const all = exchange === undefined ? leaves : await exchange.gather({ step: state.step, topic: VALIDATION_TOPIC }, ranges, leaves, hashOfWeights(state.parameters), signal);
+    const [loss, correct, count] = sumOfLeaves(all);
+    const { since } = state;
+    const { recipe, steps, histogramEverySteps } = this.plan;
+    const histogramsAreDue = state.step % histogramEverySteps === 0 || state.step === steps;
+    const point: HistoryPoint = {
+      step: state.step,
+      epoch: state.epoch,
+      train: { loss: since.loss / since.rows, accuracy: since.correct / since.rows },
+      validation: count === 0 ? null : { loss: loss / count, accuracy: correct / count, count },
+      learningRate: learningRateAt(recipe.schedule, recipe.optimizer.learningRate, state.step - 1, steps),
+      wallMs: this.clock.now(),
+      seconds: (this.clock.monotonic() - this.startMs) / 1000,
+      layers: histogramsAreDue && this.rank === 0 ? await this.histograms(state.parameters) : null,
+    };
+    state.evaluated(point, { correct, count });
+  }
+
+  /** A whole split at once, with logits; for the end of a job. */
+  async evaluateSplit(split: SplitRows, parameters: Float32Array): Promise<SplitSums> {
+    const grains = evaluationGrains(split.rows);
+    const leaves = new Float32Array(grains * LEAF);
+    const logits = new Float32Array(split.rows * this.plan.outputs);
+    for (let grain = 0; grain < grains; grain++) {
+      const result = await this.runGrain(split, grain, parameters);
+      leaves.set([result.loss, result.correct, result.count], grain * LEAF);
+      logits.set(result.logits, evaluationGrainRows(split.rows, grain).from * this.plan.outputs);
+    }
+    const [loss, correct, count] = sumOfLeaves(leaves);
+    return { loss, correct, count, logits };
+  }
+
+  private async runGrain(split: SplitRows, grain: number, parameters: Float32Array): Promise<SplitSums> {
+    const input = this.grainInput(split, grain, parameters);
+    const { from, to } = evaluationGrainRows(split.rows, grain);
+    const { loss, correct, logits } = await this.evaluation.run(input);
+    return { loss, correct, count: to - from, logits: logits.subarray(0, (to - from) * this.plan.outputs) };
+  }
+
+  /** Padded with rows of weight 0 to the one shape that is compiled. */
+  private grainInput(split: SplitRows, grain: number, parameters: Float32Array): EvaluationInput {
+    const { rows } = this.evaluation;
+    const { featureLength } = this.plan;
+    const { from, to } = evaluationGrainRows(split.rows, grain);
+    const features = new Float32Array(rows * featureLength);
+    features.set(split.features.subarray(from * featureLength, to * featureLength));
+    const labels = new Int32Array(rows);
+    labels.set(split.labels.subarray(from, to));
+    return { parameters, features, labels, rowWeights: new Float32Array(rows).fill(1, 0, to - from) };
+  }
+
+  /** Weights and biases of every layer, and what it makes of the first validation grain (without its padding). */
+  private async histograms(parameters: Float32Array): Promise<Record<string, LayerHistograms>> {
+    const layers: Record<string, { -readonly [Kind in keyof LayerHistograms]: LayerHistograms[Kind] }> = {};
+    for (const [name, { data }] of tensorsOf(this.plan.layout, parameters)) {
+      const slash = name.lastIndexOf("/");
+      const kind = name.slice(slash + 1) === "bias" ? "biases" : "weights";
+      (layers[name.slice(0, slash)] ??= {})[kind] = tensorStatistics(data);
+    }
+    if (this.validation.rows === 0) return layers;
+    const { to } = evaluationGrainRows(this.validation.rows, 0);
+    const activations = await this.evaluation.activations(this.grainInput(this.validation, 0, parameters));
+    for (const { name, kind } of this.plan.trainable.layers) {
+      const activation = activations.get(name);
+      if (activation === undefined) continue;
+      const statistics = tensorStatistics(activation.data.subarray(0, (activation.data.length / this.evaluation.rows) * to));
+      (layers[name] ??= {})[kind === "dense" || kind === "conv2d" || kind === "depthwiseConv2d" ? "preActivations" : "activations"] = statistics;
+    }
+    return layers;
+  }
+}
+
+/** Adds leaves along the fixed tree; missing leaves up to the next power of two are zero. */
+function sumOfLeaves(leaves: Float32Array): [loss: number, correct: number, count: number] {
+  const grains = leaves.length / LEAF;
+  let padded = 1;
+  while (padded < grains) padded *= 2;
+  const rows = new Float32Array(padded * LEAF);
+  rows.set(leaves);
+  const [loss = 0, correct = 0, count = 0] = addRowsAlongTree(rows, padded);
+  return [loss, correct, count];
+}

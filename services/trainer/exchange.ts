@@ -1,0 +1,106 @@
+import { CodedError } from "../../domain/errors.js";
+import { limits } from "../../domain/limits.js";
+import { AllReduce, type Received } from "../../domain/training/exchange/all-reduce.js";
+import { Gather, type GatherKey } from "../../domain/training/exchange/gather.js";
+import { type Channel, exchangeSubject, type Outgoing } from "../../domain/training/exchange/message.js";
+import type { Range } from "../../domain/training/grains.js";
+import type { SubTree, SubTreeSum } from "../../domain/training/tree.js";
+import type { Clock } from "../../platform/clock/clock.js";
+import type { GradientBus, Subscription } from "../../platform/gradient-bus/gradient-bus.js";
+
+/**
+ * One trainer's end of the bus in one generation. What is sent, awaited and added is decided in domain/training/exchange; here it is published, received and waited for.
+ * A wait that is not over after `limits.exchangeResendMs` sends again what may have been lost; after `limits.exchangeDeadlineMs` it fails with the names of the missing.
+ */
+export class Exchange {
+  private readonly bus: GradientBus;
+  private readonly clock: Clock;
+  private readonly channel: Channel;
+  private readonly trainers: readonly string[];
+  private readonly allReduce: AllReduce;
+  private readonly evaluation: Gather;
+  private readonly subscriptions: readonly Subscription[];
+  private failure: unknown;
+  private wake: () => void = () => undefined;
+
+  constructor(bus: GradientBus, clock: Clock, channel: Channel, trainers: readonly string[], grains: number, length: number, firstStep: number) {
+    this.bus = bus;
+    this.clock = clock;
+    this.channel = channel;
+    this.trainers = trainers;
+    this.allReduce = new AllReduce(channel, grains, length, firstStep);
+    this.evaluation = new Gather(channel);
+    const take = (payload: Uint8Array): void => this.take(payload);
+    this.subscriptions = [channel.self, "all" as const].map((to) => bus.subscribe(exchangeSubject(channel.job, channel.generation, to), take));
+  }
+
+  get ownNodes(): readonly SubTree[] {
+    return this.allReduce.ownNodes;
+  }
+
+  /** The sum over all grains of all trainers; valid until the step after the next. */
+  async reduce(step: number, sums: readonly SubTreeSum[], weightsHash: string, signal: AbortSignal): Promise<Float32Array> {
+    this.publish(this.allReduce.begin(step, sums, weightsHash));
+    return this.awaited(this.allReduce, `step ${String(step)}`, signal);
+  }
+
+  /** Every trainer's range, put together. */
+  async gather(key: GatherKey, ranges: readonly Range[], own: Float32Array, weightsHash: string, signal: AbortSignal): Promise<Float32Array> {
+    this.publish(this.evaluation.begin(key, ranges, own, weightsHash));
+    return this.awaited(this.evaluation, `evaluation after step ${String(key.step)}`, signal);
+  }
+
+  close(): void {
+    for (const subscription of this.subscriptions) subscription.unsubscribe();
+  }
+
+  private take(payload: Uint8Array): void {
+    try {
+      const reduced = this.allReduce.receive(payload);
+      const received: Received = reduced.reception === "misfit" ? this.evaluation.receive(payload) : reduced;
+      this.publish(received.outgoing);
+    } catch (error) {
+      this.failure ??= error;
+    }
+    this.wake();
+  }
+
+  private publish(outgoing: readonly Outgoing[]): void {
+    const { job, generation } = this.channel;
+    for (const { to, payload } of outgoing) this.bus.publish(exchangeSubject(job, generation, to), payload);
+  }
+
+  private async awaited(of: { readonly result: Float32Array | undefined; missing(): number[]; resend(): readonly Outgoing[] }, what: string, signal: AbortSignal): Promise<Float32Array> {
+    const startMs = this.clock.monotonic();
+    let resendMs = startMs + limits.exchangeResendMs;
+    for (;;) {
+      if (this.failure !== undefined) throw this.failure;
+      const { result } = of;
+      if (result !== undefined) return result;
+      signal.throwIfAborted();
+      const nowMs = this.clock.monotonic();
+      if (nowMs - startMs > limits.exchangeDeadlineMs) {
+        const missing = of.missing().map((rank) => this.trainers[rank] ?? String(rank));
+        throw new CodedError("EXCHANGE_INCOMPLETE", `${what}: nothing from ${missing.join(", ")} within ${String(limits.exchangeDeadlineMs / 1000)} s; the job goes on without them`, { missing });
+      }
+      if (nowMs >= resendMs) {
+        this.publish(of.resend());
+        resendMs = nowMs + limits.exchangeResendMs;
+      }
+      await this.nextMessage(resendMs - nowMs);
+    }
+  }
+
+  /** Resolves with the next message, or after `timeoutMs`. */
+  private async nextMessage(timeoutMs: number): Promise<void> {
+    const timeout = new AbortController();
+    await Promise.race([
+      new Promise<void>((resolve) => {
+        this.wake = resolve;
+      }),
+      this.clock.sleep(timeoutMs, timeout.signal).catch(() => undefined),
+    ]);
+    this.wake = () => undefined;
+    timeout.abort();
+  }
+}

@@ -1,0 +1,60 @@
+import { GrainInput, type TrainingRows } from "../../domain/training/grains.js";
+import type { SampleOrder } from "../../domain/training/sample-order.js";
+import type { TrainingPlan } from "../../domain/training/training-plan.js";
+import type { SubTree, SubTreeSum } from "../../domain/training/tree.js";
+import type { Engine, Gradient } from "../../platform/engine/engine.js";
+
+/** Values behind the gradient in what trainers add up: loss sum and correct count. */
+export const COUNTERS = 2;
+
+/**
+ * The grains of one trainer: its aligned sub-trees of every batch, each added up in one engine call.
+ * A sum is `[layout.length + COUNTERS]`: gradient, loss, correct.
+ */
+export class OwnGrains {
+  readonly grainsPerStep: number;
+  private readonly order: SampleOrder;
+  private readonly parts: readonly { readonly node: SubTree; readonly gradient: Gradient; readonly input: GrainInput; readonly sum: Float32Array }[];
+  private readonly sessions: readonly Gradient[];
+
+  private constructor(order: SampleOrder, parts: OwnGrains["parts"], sessions: readonly Gradient[]) {
+    this.order = order;
+    this.parts = parts;
+    this.sessions = sessions;
+    this.grainsPerStep = parts.reduce((sum, { node }) => sum + node.grains, 0);
+  }
+
+  static async open(plan: TrainingPlan, nodes: readonly SubTree[], order: SampleOrder, rows: TrainingRows, engine: Engine): Promise<OwnGrains> {
+    const sessions = new Map<number, Gradient>();
+    for (const { grains } of nodes) {
+      if (!sessions.has(grains)) sessions.set(grains, await engine.compileGradient(plan.trainable, plan.recipe.loss, { grainRows: plan.grainRows, grains }));
+    }
+    const parts = nodes.map((node) => ({
+      node,
+      gradient: sessions.get(node.grains)!,
+      input: new GrainInput({ batchSize: plan.batchSize, grains: plan.grains, callGrains: node.grains, seed: plan.recipe.seed, dropout: plan.dropout }, rows),
+      sum: new Float32Array(plan.layout.length + COUNTERS),
+    }));
+    return new OwnGrains(order, parts, [...sessions.values()]);
+  }
+
+  /** Sums of the own sub-trees for the batch of `step`; valid until the next call. */
+  async sums(step: number, parameters: Float32Array): Promise<SubTreeSum[]> {
+    const batch = this.order.batch(step);
+    const sums: SubTreeSum[] = [];
+    for (const { node, gradient, input, sum } of this.parts) {
+      input.fill(step, batch, node.first);
+      const { features, labels, rowWeights, dropoutMasks } = input;
+      const result = await gradient.run({ parameters, features, labels, rowWeights, dropoutMasks });
+      sum.set(result.gradient);
+      sum[sum.length - 2] = result.loss;
+      sum[sum.length - 1] = result.correct;
+      sums.push({ ...node, values: sum });
+    }
+    return sums;
+  }
+
+  async release(): Promise<void> {
+    for (const session of this.sessions) await session.release();
+  }
+}

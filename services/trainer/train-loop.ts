@@ -1,0 +1,74 @@
+import { CodedError } from "../../domain/errors.js";
+import type { Milestone } from "../../domain/job/records.js";
+import { hashOfWeights } from "../../domain/training/exchange/message.js";
+import { learningRateAt } from "../../domain/training/schedule.js";
+import type { TrainingPlan } from "../../domain/training/training-plan.js";
+import type { Evaluator } from "./evaluator.js";
+import type { Exchange } from "./exchange.js";
+import { COUNTERS, type OwnGrains } from "./own-grains.js";
+import type { TrainingState } from "./training-state.js";
+
+/** What one trainer trains with in one generation. */
+export interface TrainingRun {
+  readonly plan: TrainingPlan;
+  readonly state: TrainingState;
+  readonly grains: OwnGrains;
+  readonly evaluator: Evaluator;
+  /** Undefined for a single trainer, who uses no bus at all. */
+  readonly exchange: Exchange | undefined;
+}
+
+export interface TrainingHooks {
+  readonly onStep: () => Promise<void>;
+  readonly onEvaluation: () => Promise<void>;
+  /** Makes the state durable; one trainer does it for all. */
+  readonly saveCheckpoint: () => Promise<void>;
+  readonly milestone: (milestone: Milestone) => void;
+}
+
+/**
+ * Steps until the recipe or early stopping ends the training, or the signal aborts: then the state is saved and "interrupted" is returned.
+ * @throws CodedError TRAINING_DIVERGED at the step whose loss is no number.
+ */
+export async function train(run: TrainingRun, hooks: TrainingHooks, signal: AbortSignal): Promise<"finished" | "interrupted"> {
+  const { plan, state, grains, evaluator, exchange } = run;
+  const { recipe, batchSize } = plan;
+  while (!state.finished) {
+    if (signal.aborted) {
+      await hooks.saveCheckpoint();
+      return "interrupted";
+    }
+
+    // 1. The own grains of this step's batch, then the sum over all trainers along the fixed tree.
+    const sums = await grains.sums(state.step, state.parameters);
+    const total = exchange === undefined ? sums[0]!.values : await exchange.reduce(state.step, sums, hashOfWeights(state.parameters), signal);
+    const loss = total[total.length - 2]!;
+    const correct = total[total.length - 1]!;
+    if (!Number.isFinite(loss)) throw diverged(state.step, loss, learningRateAt(recipe.schedule, recipe.optimizer.learningRate, state.step, plan.steps));
+
+    // 2. The same update in every trainer.
+    state.optimizer.gradient.set(total.subarray(0, total.length - COUNTERS));
+    state.optimizer.update(state.step, learningRateAt(recipe.schedule, recipe.optimizer.learningRate, state.step, plan.steps), 1 / batchSize);
+    state.step++;
+    const { since } = state;
+    state.since = { loss: since.loss + loss, correct: since.correct + correct, rows: since.rows + batchSize };
+    hooks.milestone("between updates");
+    await hooks.onStep();
+
+    // 3. Evaluate, and decide whether to stop, on the same sums in every trainer.
+    if (state.evaluationIsDue) {
+      await evaluator.evaluate(state, exchange, signal);
+      await hooks.onEvaluation();
+    }
+    if (state.checkpointIsDue) await hooks.saveCheckpoint();
+  }
+  return "finished";
+}
+
+export function diverged(step: number, value: number, learningRate: number): CodedError {
+  return new CodedError(
+    "TRAINING_DIVERGED",
+    `training diverged at step ${String(step)}: the loss is ${String(value)}, a number was expected; the learning rate was ${String(learningRate)}: use a smaller one, such as ${String(learningRate / 10)}. The last good checkpoint is kept`,
+    { step, learningRate },
+  );
+}

@@ -1,0 +1,76 @@
+import { CodedError } from "../../domain/errors.js";
+import type { ImageId } from "../../domain/features/feature-spec.js";
+import { IMAGE_ID_BYTES } from "../../domain/features/image-ids.js";
+import type { SamplesRecord } from "../../domain/job/records.js";
+import { elementCount } from "../../domain/network/network.js";
+import type { SplitName } from "../../domain/dataset/listing.js";
+import { splitNames } from "../../formats/listing/split-name.js";
+import type { FeatureStore } from "../../platform/feature-store/feature-store.js";
+import type { JobObjects } from "../../platform/job-store/job-store.js";
+
+/** Rows of one split in the order of their image ids. */
+export interface SplitRows {
+  /** `[rows, featureLength]` */
+  readonly features: Float32Array;
+  readonly labels: Int32Array;
+  readonly uris: readonly string[];
+  /** `[rows, 32]` */
+  readonly imageIds: Uint8Array;
+  readonly rows: number;
+}
+
+export type TrainingSet = Readonly<Record<SplitName, SplitRows>>;
+
+/** Features that the sample table names and the store does not have (any more). */
+export class MissingFeatures extends Error {
+  readonly imageIds: readonly ImageId[];
+
+  constructor(imageIds: readonly ImageId[]) {
+    super(`${String(imageIds.length)} features are missing`);
+    this.imageIds = imageIds;
+  }
+}
+
+/**
+ * The sample table with its features, resident in memory.
+ * @throws MissingFeatures where shards are gone or corrupt; they are quarantined by then.
+ */
+export async function loadTrainingSet(job: JobObjects, samples: SamplesRecord, features: FeatureStore): Promise<TrainingSet> {
+  // 1. The table, divided by split; within a split the order of the image ids stays.
+  const uris: Record<SplitName, string[]> = { train: [], validation: [], test: [] };
+  const labels: Record<SplitName, number[]> = { train: [], validation: [], test: [] };
+  const ids: Record<SplitName, Uint8Array[]> = { train: [], validation: [], test: [] };
+  for (let part = 0; part < samples.parts; part++) {
+    const table = await job.readSamples(part);
+    for (let row = 0; row < table.uris.length; row++) {
+      const split = splitNames[table.splits[row]!]!;
+      uris[split].push(table.uris[row]!);
+      labels[split].push(table.labels[row]!);
+      ids[split].push(table.imageIds.subarray(row * IMAGE_ID_BYTES, (row + 1) * IMAGE_ID_BYTES));
+    }
+  }
+
+  // 2. The features of all splits in one pass over the shards.
+  const wanted = Buffer.concat(splitNames.flatMap((split) => ids[split]));
+  await features.refresh();
+  const read = await features.readRows(wanted);
+  if (read.kind === "missing") throw new MissingFeatures(read.imageIds);
+
+  const length = elementCount(features.spec.shape);
+  let begin = 0;
+  const rowsOf = (split: SplitName): SplitRows => {
+    const rows = uris[split].length;
+    const slice = {
+      features: read.features.subarray(begin * length, (begin + rows) * length),
+      labels: Int32Array.from(labels[split]),
+      uris: uris[split],
+      imageIds: wanted.subarray(begin * IMAGE_ID_BYTES, (begin + rows) * IMAGE_ID_BYTES),
+      rows,
+    };
+    begin += rows;
+    return slice;
+  };
+  const set = { train: rowsOf("train"), validation: rowsOf("validation"), test: rowsOf("test") };
+  if (set.train.rows === 0) throw new CodedError("DATASET_INVALID", "the sample table has no training pictures; add pictures or change dataset.split");
+  return set;
+}

@@ -1,0 +1,70 @@
+import type { HistoryPoint } from "../../domain/training/history.js";
+import { afterEvaluation, shouldStop, stoppingStart, type StoppingState } from "../../domain/training/early-stopping.js";
+import { OptimizerState } from "../../domain/training/optimizer.js";
+import type { TrainingPlan } from "../../domain/training/training-plan.js";
+
+/** Sums over the training rows since the last evaluation. */
+export interface RunningSums {
+  readonly loss: number;
+  readonly correct: number;
+  readonly rows: number;
+}
+
+export const noSums: RunningSums = { loss: 0, correct: 0, rows: 0 };
+
+/** Everything that changes from step to step, the same in every trainer; a checkpoint holds all of it. */
+export class TrainingState {
+  readonly optimizer: OptimizerState;
+  /** Updates done. */
+  step = 0;
+  since: RunningSums = noSums;
+  stopping: StoppingState = stoppingStart;
+  /** Parameters of the best evaluation; kept with early stopping only. */
+  best: Float32Array | undefined;
+  /** Evaluations since the last checkpoint, to be written with the next. */
+  history: HistoryPoint[] = [];
+  private readonly plan: TrainingPlan;
+
+  constructor(plan: TrainingPlan) {
+    this.plan = plan;
+    this.optimizer = new OptimizerState(plan.recipe, plan.layout);
+  }
+
+  get parameters(): Float32Array {
+    return this.optimizer.parameters;
+  }
+
+  get finished(): boolean {
+    const { earlyStopping } = this.plan.recipe;
+    return this.step >= this.plan.steps || (earlyStopping !== undefined && shouldStop(this.stopping, earlyStopping));
+  }
+
+  get evaluationIsDue(): boolean {
+    return this.step % this.plan.evaluateEverySteps === 0 || this.step === this.plan.steps;
+  }
+
+  get checkpointIsDue(): boolean {
+    return this.step % this.plan.checkpointEverySteps === 0 || this.finished;
+  }
+
+  /** Passes over the training rows so far. */
+  get epoch(): number {
+    return (this.step * this.plan.batchSize) / this.plan.trainRows;
+  }
+
+  /** What is exported: the last weights, with early stopping the best. */
+  get exported(): { readonly step: number; readonly parameters: Float32Array } {
+    if (this.best === undefined || this.stopping.best === null) return { step: this.step, parameters: this.parameters };
+    return { step: this.stopping.best.step, parameters: this.best };
+  }
+
+  /** Takes in an evaluation; every trainer does so with the same sums, so all stop at the same step. */
+  evaluated(point: HistoryPoint, validation: { readonly correct: number; readonly count: number } | undefined): void {
+    this.since = noSums;
+    this.history.push(point);
+    const { earlyStopping } = this.plan.recipe;
+    if (validation === undefined || validation.count === 0 || earlyStopping === undefined) return;
+    this.stopping = afterEvaluation(this.stopping, { step: this.step, ...validation }, earlyStopping.minimumDelta);
+    if (this.stopping.best?.step === this.step) this.best = this.parameters.slice();
+  }
+}

@@ -1,0 +1,126 @@
+import { expect, test } from "vitest";
+import type { GradientBus } from "../../platform/gradient-bus/gradient-bus.js";
+
+/** What every gradient bus must do. `open` gives a bus of its own to each test; a handler's error must reach the `onHandlerError` that the adapter was opened with. */
+export function exerciseGradientBus(name: string, open: (onHandlerError: (error: unknown) => void) => Promise<GradientBus>): void {
+  const ignore = (): void => undefined;
+
+  test(`${name}: every subscriber of the subject gets the message, others none`, async () => {
+    const bus = await open(ignore);
+    const [first, second, other] = [inbox(bus, "a.b"), inbox(bus, "a.b"), inbox(bus, "a.c")];
+    bus.publish("a.b", Uint8Array.of(1, 2, 3));
+    bus.publish("a.b", new Uint8Array(0));
+    expect(await first.next(2)).toEqual([[1, 2, 3], []]);
+    expect(await second.next(2)).toEqual([[1, 2, 3], []]);
+    expect(other.received).toEqual([]);
+    await bus.close();
+  });
+
+  test(`${name}: publish returns before anything is delivered`, async () => {
+    const bus = await open(ignore);
+    const box = inbox(bus, "a");
+    bus.publish("a", Uint8Array.of(1));
+    expect(box.received).toEqual([]);
+    expect(await box.next(1)).toEqual([[1]]);
+    await bus.close();
+  });
+
+  test(`${name}: the payload belongs to its handler; publisher and other handlers share nothing with it`, async () => {
+    const bus = await open(ignore);
+    const payloads: Uint8Array[] = [];
+    const arrived = new Promise<void>((resolve) => {
+      const keep = (payload: Uint8Array): void => {
+        payload[0] = (payload[0] as number) + payloads.push(payload);
+        if (payloads.length === 4) resolve();
+      };
+      bus.subscribe("a", keep);
+      bus.subscribe("a", keep);
+    });
+    const payload = Uint8Array.of(10, 5);
+    bus.publish("a", payload);
+    payload[0] = 20;
+    bus.publish("a", payload);
+    payload.fill(0);
+    await arrived;
+    const heard = payloads.map((bytes) => [...bytes]).sort((a, b) => (a[0] as number) - (b[0] as number));
+    expect(heard.map(([, second]) => second)).toEqual([5, 5, 5, 5]);
+    expect(payloads.reduce((sum, bytes) => sum + (bytes[0] as number), 0)).toBe(10 + 10 + 20 + 20 + 1 + 2 + 3 + 4);
+    await bus.close();
+  });
+
+  test(`${name}: a handler that throws ends neither the subscription nor the others`, async () => {
+    const errors: unknown[] = [];
+    const bus = await open((error) => errors.push(error));
+    let calls = 0;
+    bus.subscribe("a", () => {
+      calls += 1;
+      throw new Error(`call ${calls}`);
+    });
+    const box = inbox(bus, "a");
+    bus.publish("a", Uint8Array.of(1));
+    bus.publish("a", Uint8Array.of(2));
+    expect(await box.next(2)).toEqual([[1], [2]]);
+    expect(errors.map(String)).toEqual(["Error: call 1", "Error: call 2"]);
+    await bus.close();
+  });
+
+  test(`${name}: nothing comes after unsubscribe, though it was under way`, async () => {
+    const bus = await open(ignore);
+    const received: number[] = [];
+    const subscription = bus.subscribe("a", (payload) => received.push(payload[0] as number));
+    bus.publish("a", Uint8Array.of(1));
+    subscription.unsubscribe();
+    subscription.unsubscribe();
+    const box = inbox(bus, "a");
+    bus.publish("a", Uint8Array.of(2));
+    expect(await box.next(1)).toEqual([[2]]);
+    expect(received).toEqual([]);
+    await bus.close();
+  });
+
+  test(`${name}: the largest payload arrives whole, a larger one is refused`, async () => {
+    const bus = await open(ignore);
+    const box = inbox(bus, "a");
+    const payload = Uint8Array.from({ length: bus.payloadBytesMax }, (_, at) => at % 251);
+    bus.publish("a", payload);
+    expect(Uint8Array.from((await box.next(1))[0] ?? [])).toEqual(payload);
+    expect(() => bus.publish("a", new Uint8Array(bus.payloadBytesMax + 1))).toThrow(String(bus.payloadBytesMax));
+    await bus.close();
+  });
+
+  test(`${name}: a handler may publish and subscribe`, async () => {
+    const bus = await open(ignore);
+    const box = inbox(bus, "answer");
+    bus.subscribe("question", (payload) => bus.publish("answer", payload));
+    bus.publish("question", Uint8Array.of(4));
+    expect(await box.next(1)).toEqual([[4]]);
+    await bus.close();
+  });
+
+  test(`${name}: a closed bus delivers nothing and refuses more`, async () => {
+    const bus = await open(ignore);
+    const box = inbox(bus, "a");
+    await bus.close();
+    expect(() => bus.publish("a", Uint8Array.of(1))).toThrow("closed");
+    expect(() => bus.subscribe("a", ignore)).toThrow("closed");
+    expect(box.received).toEqual([]);
+    await bus.close();
+  });
+}
+
+/** What arrives on a subject, as plain arrays. */
+function inbox(bus: GradientBus, subject: string): { readonly received: number[][]; next(count: number): Promise<number[][]> } {
+  const received: number[][] = [];
+  let wake: () => void = () => undefined;
+  bus.subscribe(subject, (payload) => {
+    received.push([...payload]);
+    wake();
+  });
+  return {
+    received,
+    async next(count) {
+      while (received.length < count) await new Promise<void>((resolve) => (wake = resolve));
+      return received;
+    },
+  };
+}
