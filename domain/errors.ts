@@ -16,6 +16,7 @@ export const errorCodes = {
   FILE_FORMAT_INVALID: { retryable: false, exitCode: 3 },
   CUT_ILLEGAL: { retryable: false, exitCode: 3 },
   NETWORK_INVALID: { retryable: false, exitCode: 3 },
+  JOB_TOO_LARGE: { retryable: false, exitCode: 3 },
   // What happened while it ran.
   TRAINING_DIVERGED: { retryable: false, exitCode: 4 },
   ACCURACY_TOO_LOW: { retryable: false, exitCode: 4 },

@@ -4,7 +4,7 @@
  */
 
 /** ln 2 in two parts: the first has 32 trailing zero bits, so its product with an exponent is exact (the split of fdlibm's e_log.c). */
-const LN2_HIGH = 6.93147180369123816490e-1;
+const LN2_HIGH = 6.9314718036912381649e-1;
 const LN2_LOW = 1.90821492927058770002e-10;
 const SQRT2 = 1.4142135623730951;
 

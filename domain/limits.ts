@@ -32,10 +32,14 @@ export const limits = {
   exchangeResendMs: 2_000,
   /** … and after this gives up, naming who is missing. */
   exchangeDeadlineMs: 60_000,
+  /** How often a trainer reports its step. */
+  stepReportMs: 200,
   /** More parameters than this are trained in one grain: the gradient of several would not fit in memory. */
   parametersForGrains: 8_000_000,
   /** Rows of one evaluation grain. */
   evaluationRows: 256,
+  /** Features of one job that are held in memory: what one typed array can hold. */
+  residentFeatureBytes: 16 * 1024 * 1024 * 1024,
   /** A job file; the largest sensible one (a thousand class weights) has 50 kB. */
   jobFileBytes: 1024 * 1024,
   /** Uses of YAML aliases in a job file: enough to share a pod description, too few for a file that grows a millionfold. */

@@ -1,5 +1,6 @@
 /**
- * Writes proto/gen from proto/graft and proto/third_party. With `--check` it writes nothing and fails where the committed files are not what the protos give.
+ * Writes proto/gen from proto/graft and proto/third_party. With `--check` it writes nothing and fails where the committed files are not what the protos give,
+ * where our protos break a lint rule (buf.yaml), or where they break the contract of the last commit.
  * Works offline: compiler and plug-in are packages, the well-known protos come with the compiler.
  */
 import { spawnSync } from "node:child_process";
@@ -16,19 +17,30 @@ const temporary = mkdtempSync(join(tmpdir(), "graft-generate-"));
 try {
   // 1. Into a temporary folder, so that a failure leaves the committed files whole.
   const fresh = join(temporary, "proto", "gen");
-  const buf = spawnSync(process.execPath, [join(root, "node_modules", "@bufbuild", "buf", "bin", "buf"), "generate", "--output", temporary], {
-    cwd: root,
-    encoding: "utf8",
-    env: { ...process.env, BUF_CACHE_DIR: join(temporary, "cache") },
-  });
+  const buf = runBuf(temporary, "generate", "--output", temporary);
   if (buf.status !== 0) {
-    process.stderr.write(`generate: buf generate failed (status ${buf.status ?? buf.signal ?? buf.error?.message})\n${buf.stdout ?? ""}${buf.stderr ?? ""}`);
+    process.stderr.write(
+      `generate: buf generate failed (status ${buf.status ?? buf.signal ?? buf.error?.message})\n${buf.stdout ?? ""}${buf.stderr ?? ""}`,
+    );
     process.exitCode = 1;
   } else if (check) {
     // 2a. Compare.
+    const lint = runBuf(temporary, "lint");
+    if (lint.status !== 0) {
+      process.stderr.write(`generate --check: proto/graft breaks a rule of buf.yaml\n${lint.stdout}${lint.stderr}`);
+      process.exitCode = 1;
+    }
+    // A folder that is no git work tree (an unpacked archive) has no last commit to compare with.
+    const breaking = existsSync(join(root, ".git")) ? runBuf(temporary, "breaking", "--against", ".git#ref=HEAD") : undefined;
+    if (breaking !== undefined && breaking.status !== 0) {
+      process.stderr.write(`generate --check: proto/graft breaks what the last commit promised\n${breaking.stdout}${breaking.stderr}`);
+      process.exitCode = 1;
+    }
     const offences = differences(fresh, target);
     if (offences.length > 0) {
-      process.stderr.write(`generate --check: proto/gen is stale; run \`npm run generate\` and commit it\n${offences.map((line) => `  ${line}\n`).join("")}`);
+      process.stderr.write(
+        `generate --check: proto/gen is stale; run \`npm run generate\` and commit it\n${offences.map((line) => `  ${line}\n`).join("")}`,
+      );
       process.exitCode = 1;
     } else {
       process.stdout.write(`generate --check: ${filesIn(fresh).length} generated files are current\n`);
@@ -41,6 +53,15 @@ try {
   }
 } finally {
   rmSync(temporary, { recursive: true, force: true });
+}
+
+/** Runs buf without network and without a cache that outlives this run. */
+function runBuf(temporary, ...args) {
+  return spawnSync(process.execPath, [join(root, "node_modules", "@bufbuild", "buf", "bin", "buf"), ...args], {
+    cwd: root,
+    encoding: "utf8",
+    env: { ...process.env, BUF_CACHE_DIR: join(temporary, "cache") },
+  });
 }
 
 /** @returns {string[]} one line for each file that is missing, surplus or different */

@@ -38,6 +38,7 @@ const pictureKinds = new Set(["jpg", "jpeg", "jpe", "jfif", "png", "webp", "gif"
 export class FolderLayout {
   #decided: "CLASS_FOLDERS" | "GIVEN_SPLITS" | undefined;
   readonly #location: string;
+  #folder = readFolder("");
   /** First-level folders that took part so far, for messages. */
   readonly #seen = new Set<string>();
 
@@ -50,17 +51,18 @@ export class FolderLayout {
   }
 
   place(path: string): Placement {
-    const segments = path.split("/");
-    const name = segments.at(-1) ?? "";
-    const [top = "", second = ""] = segments;
-    if (segments.slice(0, -1).some(isLitter)) return { kind: "ignored", reason: "lies in a hidden folder", isVisible: false };
-    if (segments.length === 1) return loose(name);
+    const slash = path.lastIndexOf("/");
+    const name = path.slice(slash + 1);
+    if (slash < 0) return loose(name);
+    const folder = path.slice(0, slash);
+    if (folder !== this.#folder.path) this.#folder = readFolder(folder); // paths are sorted, so that this happens once a folder
+    const { depth, top, second, split, isHidden } = this.#folder;
+    if (isHidden) return { kind: "ignored", reason: "lies in a hidden folder", isVisible: false };
 
-    const split = splitFolders[top.toLowerCase()];
     const isPicture = name !== "" && !isLitter(name) && !otherKinds.has(kindOf(name));
-    if (isPicture) this.#decide(top, split, segments.length);
+    if (isPicture) this.#decide(top, split, depth);
     const givesSplits = this.#decided === "GIVEN_SPLITS" || (this.#decided === undefined && split !== undefined);
-    if (givesSplits && segments.length === 2) return loose(name);
+    if (givesSplits && depth === 1) return loose(name);
     const label = givesSplits ? second : top;
     if (isPicture) return split !== undefined && givesSplits ? { kind: "picture", label, givenSplit: split } : { kind: "picture", label };
     if (name === "") return { kind: "ignored", reason: "empty folder", label, isVisible: false };
@@ -68,11 +70,12 @@ export class FolderLayout {
     return { kind: "ignored", reason: `.${kindOf(name)} is no picture`, label, isVisible: true };
   }
 
+  /** @param depth Folders above the picture. */
   #decide(top: string, split: SplitName | undefined, depth: number): void {
     const isNew = !this.#seen.has(top);
     if (!isNew) return;
-    const looksLike = split !== undefined && depth > 2 ? "GIVEN_SPLITS" : "CLASS_FOLDERS";
-    if (this.#decided === "GIVEN_SPLITS" && split !== undefined && depth === 2) return; // a stray picture beside the class folders of a split
+    const looksLike = split !== undefined && depth > 1 ? "GIVEN_SPLITS" : "CLASS_FOLDERS";
+    if (this.#decided === "GIVEN_SPLITS" && split !== undefined && depth === 1) return; // a stray picture beside the class folders of a split
     this.#seen.add(top);
     this.#decided ??= looksLike;
     if (this.#decided === looksLike) return;
@@ -83,6 +86,22 @@ export class FolderLayout {
         `move one of them away or name the pictures in a manifest`,
     );
   }
+}
+
+/** What the folder of a file says about it. */
+interface Folder {
+  readonly path: string;
+  readonly depth: number;
+  readonly top: string;
+  readonly second: string;
+  readonly split: SplitName | undefined;
+  readonly isHidden: boolean;
+}
+
+function readFolder(path: string): Folder {
+  const segments = path.split("/");
+  const [top = "", second = ""] = segments;
+  return { path, depth: segments.length, top, second, split: splitFolders[top.toLowerCase()], isHidden: segments.some(isLitter) };
 }
 
 function loose(name: string): Placement {

@@ -26,8 +26,15 @@ describe("split by content", () => {
       const counts = { train: 0, validation: 0, test: 0 };
       for (const id of ids) counts[splitOf(id, { trainPercent: 70, validationPercent: 12.5, testPercent: 17.5, seed })]++;
       // Four standard deviations of a binomial count.
-      for (const [name, share] of [["train", 0.7], ["validation", 0.125], ["test", 0.175]] as const) {
-        assert.ok(Math.abs(counts[name] - share * ids.length) < 4 * Math.sqrt(ids.length * share * (1 - share)), `seed ${seed}: ${counts[name]} in ${name}`);
+      for (const [name, share] of [
+        ["train", 0.7],
+        ["validation", 0.125],
+        ["test", 0.175],
+      ] as const) {
+        assert.ok(
+          Math.abs(counts[name] - share * ids.length) < 4 * Math.sqrt(ids.length * share * (1 - share)),
+          `seed ${seed}: ${counts[name]} in ${name}`,
+        );
       }
       moved += ids.filter((id) => splitOf(id, { ...spec, seed }) !== splitOf(id, spec)).length;
     }
@@ -48,7 +55,8 @@ describe("split by content", () => {
   });
 
   test("only what the dataset lacks is drawn", () => {
-    const drawn = (given: SplitName | undefined, givenSplits: SplitName[]): string[] => [...new Set(many.map(({ imageId }) => assignedSplit(imageId, given, givenSplits, spec)))].sort();
+    const drawn = (given: SplitName | undefined, givenSplits: SplitName[]): string[] =>
+      [...new Set(many.map(({ imageId }) => assignedSplit(imageId, given, givenSplits, spec)))].sort();
     assert.deepEqual(drawn(undefined, []), ["test", "train", "validation"]);
     assert.deepEqual(drawn("train", ["train"]), ["test", "train", "validation"]);
     assert.deepEqual(drawn("train", ["train", "test"]), ["train", "validation"]);
@@ -76,7 +84,11 @@ describe("table", () => {
   });
 
   test("copies become one row with the first uri", () => {
-    const copies = [{ ...many[0], uri: "z" }, { ...many[0], uri: "\u{1f33c}" }, { ...many[0], uri: "B" }] as SampleRow[];
+    const copies = [
+      { ...many[0], uri: "z" },
+      { ...many[0], uri: "\u{1f33c}" },
+      { ...many[0], uri: "B" },
+    ] as SampleRow[];
     const table = build([...copies, ...many]);
     assert.equal(table.length, 2_000);
     assert.equal(table.duplicates, 3);
@@ -97,16 +109,27 @@ describe("table", () => {
 
   test("one picture in two given splits stays in the evaluation split", () => {
     const rows = many.map((row) => ({ ...row, givenSplit: "train" as const }));
-    const given = (["train", "validation", "test"] as const).map((givenSplit, n) => ({ imageId: idOf(6), uri: `copy ${n}`, label: "a", givenSplit }));
+    const given = (["train", "validation", "test"] as const).map((givenSplit, n) => ({
+      imageId: idOf(6),
+      uri: `copy ${n}`,
+      label: "a",
+      givenSplit,
+    }));
     const table = build([...rows, ...given], { given: ["train", "validation", "test"] });
-    assert.deepEqual(table.splitOverlaps, { count: 1, first: [{ imageId: idOf(6), keptIn: "test", uris: ["copy 0", "copy 1", "copy 2", "u6"] }] });
+    assert.deepEqual(table.splitOverlaps, {
+      count: 1,
+      first: [{ imageId: idOf(6), keptIn: "test", uris: ["copy 0", "copy 1", "copy 2", "u6"] }],
+    });
     assert.deepEqual(table.counts, { train: 1_999, validation: 0, test: 1 });
     assert.equal(table.duplicates, 3);
     assert.deepEqual(table.missing, [{ label: "b", split: "test" }]);
   });
 
   test("findings are counted in full and named up to a bound", () => {
-    const table = build([...many, ...many.slice(0, 300).map((row) => ({ ...row, uri: `x${row.uri}`, label: row.label === "a" ? "b" : "a" }))]);
+    const table = build([
+      ...many,
+      ...many.slice(0, 300).map((row) => ({ ...row, uri: `x${row.uri}`, label: row.label === "a" ? "b" : "a" })),
+    ]);
     assert.equal(table.conflicts.count, 300);
     assert.equal(table.conflicts.first.length, 100);
     assert.equal(table.length, 1_700);
@@ -114,7 +137,10 @@ describe("table", () => {
 
   test("a class with nothing to train on is refused", () => {
     const attempt = (): SampleTable => build(many, { classes: ["a", "b", "c"] });
-    assert.throws(attempt, (error) => error instanceof CodedError && error.code === "DATASET_INVALID" && /found none of "c"/.test(error.message));
+    assert.throws(
+      attempt,
+      (error) => error instanceof CodedError && error.code === "DATASET_INVALID" && /found none of "c"/.test(error.message),
+    );
   });
 
   test("what is not an image id, and labels that the scan did not see, are bugs", () => {

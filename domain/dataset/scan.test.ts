@@ -6,7 +6,8 @@ import { type DatasetScan, scanDataset } from "./scan.js";
 import { compareUtf8 } from "./utf8-order.js";
 
 async function* entries(paths: readonly string[]): AsyncGenerator<FileEntry> {
-  for (const path of [...paths].sort((a, b) => Buffer.compare(Buffer.from(a), Buffer.from(b)))) yield { path, bytes: 10, state: `state of ${path}` };
+  for (const path of [...paths].sort((a, b) => Buffer.compare(Buffer.from(a), Buffer.from(b))))
+    yield { path, bytes: 10, state: `state of ${path}` };
 }
 
 async function scan(paths: readonly string[], manifest?: ManifestTable): Promise<{ pictures: ListedPicture[]; scan: DatasetScan }> {
@@ -53,7 +54,16 @@ describe("class folders", () => {
 
   test("hidden files, litter and texts are ignored and counted; unknown and foreign kinds are tried", async () => {
     const kept = ["a/x.jpg", "b/y.svg", "b/z.bin"];
-    const ignored = [".git/objects/aa", "a/.DS_Store", "a/Thumbs.db", "b/notes.md", "b/.cache/p.jpg", "docs/read.md", "top.jpg", "__MACOSX/a/._x.jpg"];
+    const ignored = [
+      ".git/objects/aa",
+      "a/.DS_Store",
+      "a/Thumbs.db",
+      "b/notes.md",
+      "b/.cache/p.jpg",
+      "docs/read.md",
+      "top.jpg",
+      "__MACOSX/a/._x.jpg",
+    ];
     const { pictures, scan: found } = await scan([...kept, ...ignored]);
     assert.deepEqual(
       pictures.map(({ uri }) => uri),
@@ -168,8 +178,25 @@ test("a source that lists out of order is a bug and noticed", async () => {
 });
 
 test("the order of texts is that of their UTF-8 bytes", () => {
-  const texts = ["", "a", "ab", "b", "\u00e9", "e\u0301", "\ud7ff", "\ue000", "\uffff", "\u{10000}", "\u{10ffff}", "a\u{1f33c}", "a\uff5e", "a/b", "a.b"];
+  const texts = [
+    "",
+    "a",
+    "ab",
+    "b",
+    "\u00e9",
+    "e\u0301",
+    "\ud7ff",
+    "\ue000",
+    "\uffff",
+    "\u{10000}",
+    "\u{10ffff}",
+    "a\u{1f33c}",
+    "a\uff5e",
+    "a/b",
+    "a.b",
+  ];
   for (const a of texts) {
-    for (const b of texts) assert.equal(Math.sign(compareUtf8(a, b)), Buffer.compare(Buffer.from(a), Buffer.from(b)), JSON.stringify([a, b]));
+    for (const b of texts)
+      assert.equal(Math.sign(compareUtf8(a, b)), Buffer.compare(Buffer.from(a), Buffer.from(b)), JSON.stringify([a, b]));
   }
 });

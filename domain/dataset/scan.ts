@@ -34,6 +34,7 @@ export class DatasetScan implements AsyncIterable<ListedPicture> {
   readonly #location: string;
   readonly #manifest: ManifestTable | undefined;
   readonly #tally = new Tally();
+  #previous: string | undefined;
   #summary: ScanSummary | undefined;
 
   constructor(files: AsyncIterable<FileEntry>, location: string, manifest: ManifestTable | undefined) {
@@ -48,15 +49,15 @@ export class DatasetScan implements AsyncIterable<ListedPicture> {
     return this.#summary;
   }
 
-  async *[Symbol.asyncIterator](): AsyncGenerator<ListedPicture, void, undefined> {
-    assert.ok(this.#summary === undefined && this.#tally.files === 0, "a scan is iterated once");
-    const pictures = this.#manifest === undefined ? this.#byFolders() : this.#byManifest(this.#manifest);
-    yield* pictures;
+  [Symbol.asyncIterator](): AsyncGenerator<ListedPicture, void, undefined> {
+    assert.ok(this.#previous === undefined && this.#summary === undefined, "a scan is iterated once");
+    return this.#manifest === undefined ? this.#byFolders() : this.#byManifest(this.#manifest);
   }
 
   async *#byFolders(): AsyncGenerator<ListedPicture, void, undefined> {
     const layout = new FolderLayout(this.#location);
-    for await (const file of inOrder(this.#files)) {
+    for await (const file of this.#files) {
+      this.#checkOrder(file.path);
       const placement = layout.place(file.path);
       if (placement.kind === "ignored") {
         this.#tally.ignore(file, placement.reason);
@@ -78,7 +79,8 @@ export class DatasetScan implements AsyncIterable<ListedPicture> {
   async *#byManifest(manifest: ManifestTable): AsyncGenerator<ListedPicture, void, undefined> {
     const missing: number[] = [];
     let row = 0;
-    for await (const file of inOrder(this.#files)) {
+    for await (const file of this.#files) {
+      this.#checkOrder(file.path);
       while (row < manifest.uris.length && compareUtf8(manifest.uris[row] as string, file.path) < 0) missing.push(row++);
       if (manifest.uris[row] !== file.path) {
         if (!file.path.endsWith("/")) this.#tally.ignore(file, "not named in the manifest");
@@ -103,6 +105,11 @@ export class DatasetScan implements AsyncIterable<ListedPicture> {
     const summary = this.#tally.summary("MANIFEST");
     checkClasses(summary, this.#location);
     this.#summary = summary;
+  }
+
+  #checkOrder(path: string): void {
+    assert.ok(this.#previous === undefined || compareUtf8(this.#previous, path) < 0, "files are listed once, in the order of their UTF-8 bytes");
+    this.#previous = path;
   }
 
   #checkFolders({ pictures, ignored }: ScanSummary): void {
@@ -199,15 +206,6 @@ function checkClasses({ counts, classes, givenSplits }: ScanSummary, location: s
     throw invalid(
       `${location}: expected pictures of every class in every split, found none of ${holes.slice(0, NAMED_MAX).join(", ")}${holes.length > NAMED_MAX ? ", …" : ""}; add pictures or remove the class`,
     );
-  }
-}
-
-async function* inOrder(files: AsyncIterable<FileEntry>): AsyncGenerator<FileEntry, void, undefined> {
-  let previous: string | undefined;
-  for await (const file of files) {
-    assert.ok(previous === undefined || compareUtf8(previous, file.path) < 0, "files are listed once, in the order of their UTF-8 bytes");
-    previous = file.path;
-    yield file;
   }
 }
 

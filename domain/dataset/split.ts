@@ -1,4 +1,4 @@
-import { createHash } from "node:crypto";
+import { hash } from "node:crypto";
 import type { ImageId } from "../features/feature-spec.js";
 import type { SplitName } from "./listing.js";
 
@@ -18,8 +18,8 @@ const SPACE = 2 ** 45;
  * stand on both sides. The first 45 bits of SHA-256("graft split 1\nSEED\nIMAGE-ID") are a uniform number in [0, 1) that is compared with the percents.
  */
 export function splitOf(imageId: ImageId, { trainPercent, validationPercent, testPercent, seed }: SplitSpec): SplitName {
-  const digest = createHash("sha256").update(`graft split 1\n${seed}\n${imageId}`).digest();
-  const position = Math.floor(digest.readUIntBE(0, 6) / 8) * (trainPercent + validationPercent + testPercent);
+  const digest = hash("sha256", `graft split 1\n${seed}\n${imageId}`, "hex");
+  const position = Math.floor(Number.parseInt(digest.slice(0, 12), 16) / 8) * (trainPercent + validationPercent + testPercent);
   if (position < trainPercent * SPACE) return "train";
   return position < (trainPercent + validationPercent) * SPACE || testPercent === 0 ? "validation" : "test";
 }

@@ -113,6 +113,5 @@ export function renderEvent(event: JobEvent): string {
 /** The same as one line of JSON for programs. */
 export function renderEventJson(event: JobEvent): string {
   if (event.kind !== "plan") return JSON.stringify(event);
-  const { text: _, ...rest } = event;
-  return JSON.stringify(rest);
+  return JSON.stringify({ kind: event.kind, plan: event.plan });
 }

@@ -43,7 +43,6 @@ export function duration(seconds: number): string {
 
 /** Untrusted text (names of files and classes) on one line: control characters become escapes, so that none reaches a terminal. */
 export function printable(text: string): string {
-  // eslint-disable-next-line no-control-regex -- these are what is looked for
   return text.replace(
     /[\u0000-\u001f\u007f-\u009f\u2028\u2029\u202a-\u202e\u2066-\u2069]/g,
     (character) => `\\u${character.charCodeAt(0).toString(16).padStart(4, "0")}`,

@@ -187,5 +187,5 @@ function setIn(spec: JobSpec, path: string, value: unknown): JobSpec {
     if (old === undefined && value === undefined) return others;
     return { ...others, [name as string]: set((old ?? {}) as Record<string, unknown>, rest) };
   };
-  return set(spec as Record<string, unknown>, path.split(".")) as JobSpec;
+  return set(spec as Record<string, unknown>, path.split("."));
 }

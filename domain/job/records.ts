@@ -1,8 +1,22 @@
 import type { FeatureSpec } from "../features/feature-spec.js";
 import type { Shape } from "../network/network.js";
 import type { NumericsProfile } from "../features/numerics-profile.js";
+import type { ResolvedJob } from "./job.js";
+import type { SplitName } from "../dataset/listing.js";
 
 /** The facts of a job as JSON objects under `jobs/<id>/`. Each is written once, by create-if-absent; the job's status is a projection of them. */
+
+/** `spec.json`: what was asked for. */
+export interface JobRecord {
+  readonly formatVersion: 1;
+  readonly requestId: string;
+  /** Shown to people: the job's name, or the folder's. */
+  readonly name: string;
+  /** Where the user wants the result, as the user wrote it; for the report's text only. */
+  readonly out: string;
+  readonly submittedMs: number;
+  readonly job: ResolvedJob;
+}
 
 /** `listing/summary.json`: what the scan found. */
 export interface ListingRecord {
@@ -16,7 +30,7 @@ export interface ListingRecord {
   /** SHA-256 over the bytes of all parts: a later scan of an unchanged dataset gives the same. */
   readonly digest: string;
   readonly classes: readonly string[];
-  readonly givenSplits: readonly string[];
+  readonly givenSplits: readonly SplitName[];
   readonly ignoredCount: number;
   readonly ignored: readonly { readonly path: string; readonly reason: string }[];
 }
@@ -74,6 +88,21 @@ export interface SamplesRecord {
   /** Pictures with one content and two labels, left out; the first hundred. */
   readonly conflicts: readonly { readonly imageId: string; readonly uris: readonly string[] }[];
   readonly splitConflictCount: number;
+  readonly extraction: {
+    readonly extracted: number;
+    readonly cached: number;
+    /** Null where nothing was extracted. */
+    readonly imagesPerSecond: number | null;
+    readonly seconds: number;
+    /** Tasks that each extractor committed. */
+    readonly workers: Readonly<Record<string, number>>;
+  };
+}
+
+/** `result.json`: the result under `result/` is whole. */
+export interface ResultRecord {
+  readonly formatVersion: 1;
+  readonly weightsSha256: string;
 }
 
 /** `repairs/<n>.json`: tasks added after the listing's, because features that were kept turned out to be corrupt. */

@@ -16,7 +16,10 @@ export function classWeightsOf(weights: Recipe["classWeights"], classes: readonl
       const total = counts.reduce((sum, count) => sum + count, 0);
       return Float32Array.from(counts, (count, index) => {
         if (count === 0) {
-          throw new CodedError("DATASET_INVALID", `training.classWeights.balanced: class ${JSON.stringify(classes[index])} has no training pictures; add some or remove the class`);
+          throw new CodedError(
+            "DATASET_INVALID",
+            `training.classWeights.balanced: class ${JSON.stringify(classes[index])} has no training pictures; add some or remove the class`,
+          );
         }
         return total / (classes.length * count);
       });
@@ -25,7 +28,11 @@ export function classWeightsOf(weights: Recipe["classWeights"], classes: readonl
       const unknown = Object.keys(weights.weights).filter((name) => !classes.includes(name));
       if (unknown.length > 0) {
         const names = unknown.map((name) => JSON.stringify(name)).join(", ");
-        throw new CodedError("SPEC_INVALID", `training.classWeights.given.weights: no class is named ${names}; the classes are ${classes.map((name) => JSON.stringify(name)).join(", ")}`, { unknown });
+        throw new CodedError(
+          "SPEC_INVALID",
+          `training.classWeights.given.weights: no class is named ${names}; the classes are ${classes.map((name) => JSON.stringify(name)).join(", ")}`,
+          { unknown },
+        );
       }
       const given = new Map(Object.entries(weights.weights));
       return Float32Array.from(classes, (name) => given.get(name) ?? 1);

@@ -46,7 +46,11 @@ const PAGES_MAX = 65_536;
  */
 export function kernelMemory(bytes: number): WebAssemblyMemory {
   if (bytes > PAGES_MAX * PAGE_BYTES) {
-    throw new CodedError("ENGINE_UNSUPPORTED", `parameters, gradient and optimiser state take ${bytes} bytes; at most 4 GiB can be trained: cut the network later or take sgd`, { bytes });
+    throw new CodedError(
+      "ENGINE_UNSUPPORTED",
+      `parameters, gradient and optimiser state take ${bytes} bytes; at most 4 GiB can be trained: cut the network later or take sgd`,
+      { bytes },
+    );
   }
   return new webAssembly.Memory({ initial: Math.max(1, Math.ceil(bytes / PAGE_BYTES)) });
 }
@@ -56,7 +60,9 @@ export function compileKernel(program: Program, memory: WebAssemblyMemory): Kern
   const run = instance.exports["run"] as (...values: number[]) => void;
   return (count, arrays, constants) => {
     if (arrays.length !== program.arrays || constants.length !== program.constants) {
-      throw new RangeError(`the kernel takes ${program.arrays} arrays and ${program.constants} constants, got ${arrays.length} and ${constants.length}`);
+      throw new RangeError(
+        `the kernel takes ${program.arrays} arrays and ${program.constants} constants, got ${arrays.length} and ${constants.length}`,
+      );
     }
     run(count, ...arrays, ...constants);
   };
@@ -67,7 +73,19 @@ const I32 = 0x7f;
 const F32 = 0x7d;
 const V128 = 0x7b;
 const SIMD = 0xfd;
-const op = { block: 0x02, loop: 0x03, end: 0x0b, br: 0x0c, brIf: 0x0d, get: 0x20, set: 0x21, i32Const: 0x41, i32LessUnsigned: 0x49, i32Add: 0x6a, i32Sub: 0x6b };
+const op = {
+  block: 0x02,
+  loop: 0x03,
+  end: 0x0b,
+  br: 0x0c,
+  brIf: 0x0d,
+  get: 0x20,
+  set: 0x21,
+  i32Const: 0x41,
+  i32LessUnsigned: 0x49,
+  i32Add: 0x6a,
+  i32Sub: 0x6b,
+};
 
 /** How one width of elements is loaded, stored and computed. */
 interface Width {
@@ -88,7 +106,13 @@ const quad: Width = {
   lanes: 4,
   load: [SIMD, 0x00, 2, 0],
   store: [SIMD, 0x0b, 2, 0],
-  operations: { add: [SIMD, 0xe4, 1], subtract: [SIMD, 0xe5, 1], multiply: [SIMD, 0xe6, 1], divide: [SIMD, 0xe7, 1], sqrt: [SIMD, 0xe3, 1] },
+  operations: {
+    add: [SIMD, 0xe4, 1],
+    subtract: [SIMD, 0xe5, 1],
+    multiply: [SIMD, 0xe6, 1],
+    divide: [SIMD, 0xe7, 1],
+    sqrt: [SIMD, 0xe3, 1],
+  },
 };
 
 const splat = [SIMD, 0x13];
@@ -101,7 +125,8 @@ function encodeModule(program: Program): Uint8Array {
   const singleLocals = { constants: 1 + program.arrays, values: quadLocals.values + values };
 
   const code: number[] = [];
-  for (let i = 0; i < program.constants; i++) code.push(op.get, ...unsigned(singleLocals.constants + i), ...splat, op.set, ...unsigned(quadLocals.constants + i));
+  for (let i = 0; i < program.constants; i++)
+    code.push(op.get, ...unsigned(singleLocals.constants + i), ...splat, op.set, ...unsigned(quadLocals.constants + i));
   code.push(...encodeLoop(program, quad, quadLocals), ...encodeLoop(program, single, singleLocals), op.end);
 
   const locals = [...unsigned(2), ...unsigned(program.constants + values), V128, ...unsigned(values), F32];
@@ -124,7 +149,8 @@ function encodeLoop(program: Program, width: Width, locals: { constants: number;
     if (statement.kind === "let") code.push(...encode(statement.is), op.set, ...unsigned(locals.values + statement.value));
     else code.push(op.get, ...unsigned(1 + statement.array), ...encode(statement.is), ...width.store);
   }
-  for (let array = 0; array < program.arrays; array++) code.push(op.get, ...unsigned(1 + array), op.i32Const, 4 * width.lanes, op.i32Add, op.set, ...unsigned(1 + array));
+  for (let array = 0; array < program.arrays; array++)
+    code.push(op.get, ...unsigned(1 + array), op.i32Const, 4 * width.lanes, op.i32Add, op.set, ...unsigned(1 + array));
   code.push(op.get, 0, op.i32Const, width.lanes, op.i32Sub, op.set, 0, op.br, 0, op.end, op.end);
   return code;
 

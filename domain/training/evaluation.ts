@@ -69,7 +69,10 @@ export function confusionMatrix(labels: ArrayLike<number>, predicted: ArrayLike<
   for (let row = 0; row < labels.length; row++) {
     const [label, guess] = [labels[row] as number, predicted[row] as number];
     const counts = matrix[label];
-    assert(counts !== undefined && counts[guess] !== undefined, `row ${row}: label ${label} and prediction ${guess} among ${classes} classes`);
+    assert(
+      counts !== undefined && counts[guess] !== undefined,
+      `row ${row}: label ${label} and prediction ${guess} among ${classes} classes`,
+    );
     counts[guess] += 1;
   }
   return matrix;

@@ -7,7 +7,13 @@ import type { ParameterLayout } from "./parameters.js";
  * Fills `vector` (`[layout.length]`) with the initial values of every tensor for which `only` holds. Kernels are drawn by the initialiser, gammas are 1, biases and betas 0.
  * A tensor's numbers depend on its name, its shape and the seed alone, so adding a layer leaves the others as they were.
  */
-export function initializeParameters(vector: Float32Array, layout: ParameterLayout, initializer: Initializer, seed: number, only = (_name: string) => true): void {
+export function initializeParameters(
+  vector: Float32Array,
+  layout: ParameterLayout,
+  initializer: Initializer,
+  seed: number,
+  only = (_name: string) => true,
+): void {
   for (const { name, shape, offset, length } of layout.entries) {
     if (only(name)) fillTensor(vector.subarray(offset, offset + length), name, shape, initializer, seed);
   }

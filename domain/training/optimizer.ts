@@ -37,7 +37,10 @@ export class OptimizerState {
     const names = slotNames(recipe.optimizer);
     const stride = Math.ceil(layout.length / 16) * 64; // bytes; every vector begins on a cache line
     const memory = kernelMemory(stride * (2 + names.length));
-    const vectors = Array.from({ length: 2 + names.length }, (_, vector) => new Float32Array(memory.buffer, vector * stride, layout.length));
+    const vectors = Array.from(
+      { length: 2 + names.length },
+      (_, vector) => new Float32Array(memory.buffer, vector * stride, layout.length),
+    );
     const [parameters, gradient, ...slots] = vectors as [Float32Array, Float32Array, ...Float32Array[]];
     this.parameters = parameters;
     this.gradient = gradient;
@@ -103,7 +106,8 @@ function segmentsOf(recipe: OptimizerRecipe, layout: ParameterLayout): Segment[]
     const learningRateFactor = recipe.learningRateMultipliers.findLast(({ layers }) => matchesTensor(layers, name))?.factor ?? 1;
     const weightDecay = recipe.weightDecayExempt.some((pattern) => matchesTensor(pattern, name)) ? 0 : recipe.weightDecay;
     const last = segments.at(-1);
-    if (last?.learningRateFactor === learningRateFactor && last.weightDecay === weightDecay) segments[segments.length - 1] = { ...last, to: offset + length };
+    if (last?.learningRateFactor === learningRateFactor && last.weightDecay === weightDecay)
+      segments[segments.length - 1] = { ...last, to: offset + length };
     else segments.push({ from: offset, to: offset + length, learningRateFactor, weightDecay });
   }
   return segments;

@@ -34,7 +34,7 @@ export function encodeArrowFile(
 ): Uint8Array {
   const rows = columns[0]?.data.length ?? 0;
   assert(columns.every(({ data }) => data.length === rows && data.nullCount === 0));
-  const fields = columns.map(({ name, data }) => new Field(name, data.type as DataType, false));
+  const fields = columns.map(({ name, data }) => new Field(name, data.type, false));
   const entries: [string, string][] = [
     ["graft.format", format.name],
     ["graft.formatVersion", `${format.version}`],

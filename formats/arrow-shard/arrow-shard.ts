@@ -1,15 +1,13 @@
 import assert from "node:assert";
 import { crc32 } from "node:zlib";
 import { Field, FixedSizeBinary, FixedSizeList, Float32, makeData, Uint32 } from "apache-arrow";
+import { IMAGE_ID_BYTES } from "../../domain/features/image-ids.js";
 import { featureBytes, shardRowLimit } from "../../domain/features/plan-tasks.js";
 import { elementCount, type Shape } from "../../domain/network/network.js";
 import { ArrowFile, encodeArrowFile } from "../arrow-file/arrow-file.js";
 
 /** docs/formats/feature-shard-v1.md describes the file; test/golden/shard-v1-3x4.arrow pins its bytes. */
 const format = { name: "feature-shard", version: 1 } as const;
-
-/** Bytes of an image id. */
-export const ID_BYTES = 32;
 
 /** Features of one view of some pictures. */
 export interface Shard {
@@ -26,7 +24,7 @@ export interface Shard {
 /** An Arrow IPC file. Equal shards give equal bytes. */
 export function encodeShard(shard: Shard): Uint8Array {
   const { featureSpecDigest, shape, view, imageIds, features } = shard;
-  const rows = imageIds.length / ID_BYTES;
+  const rows = imageIds.length / IMAGE_ID_BYTES;
   const elements = elementCount(shape);
   assert(
     Number.isInteger(rows) && rows >= 1 && rows <= shardRowLimit(shape),
@@ -43,7 +41,7 @@ export function encodeShard(shard: Shard): Uint8Array {
       ["shape", shape.join(",")],
     ],
     [
-      { name: "imageId", data: makeData({ type: new FixedSizeBinary(ID_BYTES), length: rows, nullCount: 0, data: imageIds }) },
+      { name: "imageId", data: makeData({ type: new FixedSizeBinary(IMAGE_ID_BYTES), length: rows, nullCount: 0, data: imageIds }) },
       {
         name: "feature",
         data: makeData({
@@ -72,7 +70,7 @@ export function decodeShard(bytes: Uint8Array): Shard {
   const shape = shapeText.split(",").map(Number);
   const elements = elementCount(shape);
   if (file.rows < 1 || file.rows > shardRowLimit(shape)) file.corrupt(`${file.rows} rows, expected 1 to ${shardRowLimit(shape)}`);
-  const imageIds = file.values<Uint8Array>("imageId", `FixedSizeBinary[${ID_BYTES}]`, file.rows * ID_BYTES);
+  const imageIds = file.values<Uint8Array>("imageId", `FixedSizeBinary[${IMAGE_ID_BYTES}]`, file.rows * IMAGE_ID_BYTES);
   const features = file.listValues<Float32Array>("feature", `FixedSizeList[${elements}]<Float32>`, file.rows * elements);
   const checksums = file.values<Uint32Array>("checksum", "Uint32", file.rows);
   for (const [row, found] of rowChecksums(imageIds, features, shape).entries()) {
@@ -85,7 +83,7 @@ export function decodeShard(bytes: Uint8Array): Shard {
 function rowChecksums(imageIds: Uint8Array, features: Float32Array, shape: Shape): Uint32Array {
   const bytes = new Uint8Array(features.buffer, features.byteOffset, features.byteLength);
   const rowBytes = featureBytes(shape);
-  return Uint32Array.from({ length: imageIds.length / ID_BYTES }, (_, row) =>
-    crc32(bytes.subarray(row * rowBytes, (row + 1) * rowBytes), crc32(imageIds.subarray(row * ID_BYTES, (row + 1) * ID_BYTES))),
+  return Uint32Array.from({ length: imageIds.length / IMAGE_ID_BYTES }, (_, row) =>
+    crc32(bytes.subarray(row * rowBytes, (row + 1) * rowBytes), crc32(imageIds.subarray(row * IMAGE_ID_BYTES, (row + 1) * IMAGE_ID_BYTES))),
   );
 }

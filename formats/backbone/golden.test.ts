@@ -3,7 +3,8 @@ import { readdirSync, readFileSync } from "node:fs";
 import { expect, test } from "vitest";
 import type { Backbone } from "../../domain/network/backbone.js";
 import { cutAt } from "../../domain/network/cut.js";
-import type { Network, Weights } from "../../domain/network/network.js";
+import type { Network } from "../../domain/network/network.js";
+import { openOnnxEngine } from "../../platform/engine/onnx/onnx.js";
 import { importBackbone, type ImportRequest } from "./import-backbone.js";
 
 /** Every published weight file against the features that its golden.json states, through every format that the folder has. */
@@ -38,13 +39,11 @@ function syntheticPicture(size: number): Uint8Array {
   });
 }
 
-async function features(backbone: Backbone, network: Network = backbone.network): Promise<Float32Array> {
-  const { compileForward } = await import("../../platform/engine/onnx/forward.js");
-  const { loadRuntime } = await import("../../platform/engine/onnx/runtime.js");
-  const weights: Weights = backbone.weights;
-  const forward = await compileForward(await loadRuntime(), 1, network, weights, { batch: 1, preprocessing: backbone.preprocessing });
+async function features({ weights, preprocessing }: Backbone, network: Network): Promise<Float32Array> {
+  const engine = await openOnnxEngine({ threads: 1 });
+  const forward = await engine.compileForward(network, weights, { batch: 1, preprocessing });
   try {
-    return await forward.run(syntheticPicture(backbone.preprocessing.size), 1);
+    return await forward.run(syntheticPicture(preprocessing.size), 1);
   } finally {
     await forward.release();
   }
@@ -92,7 +91,7 @@ for (const [what, folder, files, tolerance, request] of cases) {
   test.skipIf(data === undefined)(`${what}: golden features (needs GRAFT_TEST_DATA)`, async () => {
     const backbone = await importBackbone({ name: folder, files: read(folder, ...files), ...request });
     assert.equal(backbone.network.output, "global_average_pool");
-    compare(await features(backbone), goldenOf(folder).pooled_features, tolerance);
+    compare(await features(backbone, backbone.network), goldenOf(folder).pooled_features, tolerance);
     const { mixed7 } = goldenOf(folder);
     if (mixed7) {
       const { prefix } = cutAt(backbone.network, "mixed7");
@@ -110,7 +109,7 @@ for (const [folder, files] of [
 ] as const) {
   test.skipIf(data === undefined)(`${folder}: golden logits of its top (needs GRAFT_TEST_DATA)`, async () => {
     const backbone = await importBackbone({ name: folder, files: read(folder, ...files), keepClassifier: true });
-    const logits = await features(backbone);
+    const logits = await features(backbone, backbone.network);
     assert.equal(logits.length, 1001);
     const order = [...logits.keys()].sort((a, b) => (logits[b] ?? 0) - (logits[a] ?? 0));
     for (const [place, [index, value]] of (goldenOf(folder).top5_logits ?? []).entries()) {

@@ -21,6 +21,7 @@ const checkpoint: Checkpoint = {
     ["secondMoment", Float32Array.from({ length: 9 }, (_, i) => i / 11)],
   ]),
   stopping: { ...stoppingStart, evaluations: 2, best: { step: 60, accuracy: 0.75 } },
+  since: { loss: 1.5, correct: 3, rows: 4 },
   history: [{ step: 60, loss: 0.5 }],
 };
 const expected = { jobId: "job-1", layout, slots: ["firstMoment", "secondMoment"] };
@@ -51,8 +52,14 @@ test("every flipped byte and every cut end is noticed", () => {
   for (let at = 0; at < bytes.length; at++) {
     const flipped = bytes.slice();
     flipped[at] = (flipped[at] as number) ^ 1;
-    expect(codeOf(() => decodeCheckpoint(flipped, expected)), `byte ${at} of ${bytes.length}`).toMatch(/^(OBJECT_CORRUPT|STORE_FORMAT_NEWER)/u);
-    expect(codeOf(() => decodeCheckpoint(bytes.subarray(0, at), expected)), `${at} bytes`).toMatch(/^OBJECT_CORRUPT/u);
+    expect(
+      codeOf(() => decodeCheckpoint(flipped, expected)),
+      `byte ${at} of ${bytes.length}`,
+    ).toMatch(/^(OBJECT_CORRUPT|STORE_FORMAT_NEWER)/u);
+    expect(
+      codeOf(() => decodeCheckpoint(bytes.subarray(0, at), expected)),
+      `${at} bytes`,
+    ).toMatch(/^OBJECT_CORRUPT/u);
   }
 });
 
@@ -65,9 +72,15 @@ test("another job, a missing, surplus or misshaped tensor and a newer format are
     return () => decodeCheckpoint(encodeSafetensors(copy, metadata), expected);
   };
   expect(codeOf(() => decodeCheckpoint(bytes, { ...expected, jobId: "job-2" }))).toMatch(/OBJECT_CORRUPT: .*job job-1, not to job-2/u);
-  expect(codeOf(changed((copy) => copy.delete("slots/firstMoment/head/output/bias")))).toMatch(/"slots\/firstMoment\/head\/output\/bias" is missing/u);
-  expect(codeOf(changed((copy) => copy.set("parameters/x", { shape: [1], data: new Float32Array(1) })))).toMatch(/"parameters\/x" belongs to no part/u);
-  expect(codeOf(changed((copy) => copy.set("parameters/head/output/kernel", { shape: [3, 2], data: new Float32Array(6) })))).toMatch(/shape \[3, 2\], expected \[2, 3\]/u);
+  expect(codeOf(changed((copy) => copy.delete("slots/firstMoment/head/output/bias")))).toMatch(
+    /"slots\/firstMoment\/head\/output\/bias" is missing/u,
+  );
+  expect(codeOf(changed((copy) => copy.set("parameters/x", { shape: [1], data: new Float32Array(1) })))).toMatch(
+    /"parameters\/x" belongs to no part/u,
+  );
+  expect(codeOf(changed((copy) => copy.set("parameters/head/output/kernel", { shape: [3, 2], data: new Float32Array(6) })))).toMatch(
+    /shape \[3, 2\], expected \[2, 3\]/u,
+  );
   const newer = new Map([["graft.checkpoint", (metadata.get("graft.checkpoint") ?? "").replace('"formatVersion":1', '"formatVersion":2')]]);
   expect(codeOf(() => decodeCheckpoint(encodeSafetensors(tensors, newer), expected))).toMatch(/^STORE_FORMAT_NEWER/u);
 });

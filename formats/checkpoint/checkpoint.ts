@@ -8,7 +8,7 @@ import { decodeSafetensors, encodeSafetensors, type SafetensorsFile } from "../s
 
 /**
  * All that a training needs to go on from a step. One safetensors file: `parameters/TENSOR`, `slots/SLOT/TENSOR`, and under the metadata key `graft.checkpoint` canonical JSON
- * with formatVersion, jobId, step, stopping, history, weightsSha256, slotsSha256 and sha256, the digest of that JSON without it. So every bit of a checkpoint is covered.
+ * with formatVersion, jobId, step, stopping, since, history, weightsSha256, slotsSha256 and sha256, the digest of that JSON without it. So every bit of a checkpoint is covered.
  */
 export interface Checkpoint {
   readonly jobId: string;
@@ -19,6 +19,8 @@ export interface Checkpoint {
   /** By slot name (domain/training/optimizer.ts): `[layout.length]` each. */
   readonly slots: ReadonlyMap<string, Float32Array>;
   readonly stopping: StoppingState;
+  /** Sums over the training rows since the last evaluation. */
+  readonly since: { readonly loss: number; readonly correct: number; readonly rows: number };
   /** Evaluations up to here, as JSON, so that a resumed training reports the same curves. */
   readonly history: readonly unknown[];
 }
@@ -37,6 +39,7 @@ interface Metadata {
   readonly jobId: string;
   readonly step: number;
   readonly stopping: StoppingState;
+  readonly since: Checkpoint["since"];
   readonly history: readonly unknown[];
   readonly weightsSha256: string;
   readonly slotsSha256: string;
@@ -51,12 +54,16 @@ export function encodeCheckpoint(checkpoint: Checkpoint, layout: ParameterLayout
     jobId: checkpoint.jobId,
     step: checkpoint.step,
     stopping: checkpoint.stopping,
+    since: checkpoint.since,
     history: checkpoint.history,
     weightsSha256: weightsSha256(parameters),
     slotsSha256: weightsSha256(slots),
   };
   const text = canonicalJson({ ...metadata, sha256: sha256(canonicalJson(metadata)) });
-  return encodeSafetensors(new Map([...prefixed("parameters/", parameters), ...prefixed("slots/", slots)]), new Map([[METADATA_KEY, text]]));
+  return encodeSafetensors(
+    new Map([...prefixed("parameters/", parameters), ...prefixed("slots/", slots)]),
+    new Map([[METADATA_KEY, text]]),
+  );
 }
 
 /**
@@ -70,11 +77,15 @@ export function decodeCheckpoint(bytes: Uint8Array, expected: ExpectedCheckpoint
 
   const parameters = new Float32Array(expected.layout.length);
   const slots = new Map(expected.slots.map((name) => [name, new Float32Array(expected.layout.length)]));
-  const targets = new Map([...prefixed("parameters/", tensorsOf(expected.layout, parameters)), ...prefixed("slots/", slotTensors(expected.layout, slots))]);
+  const targets = new Map([
+    ...prefixed("parameters/", tensorsOf(expected.layout, parameters)),
+    ...prefixed("slots/", slotTensors(expected.layout, slots)),
+  ]);
   for (const [name, { shape, data }] of targets) {
     const found = file.tensors.get(name);
     if (found === undefined) throw corrupt(`tensor "${name}" is missing`);
-    if (canonicalJson(found.shape) !== canonicalJson(shape)) throw corrupt(`tensor "${name}" has the shape [${found.shape.join(", ")}], expected [${shape.join(", ")}]`);
+    if (canonicalJson(found.shape) !== canonicalJson(shape))
+      throw corrupt(`tensor "${name}" has the shape [${found.shape.join(", ")}], expected [${shape.join(", ")}]`);
     data.set(found.data);
   }
   for (const name of file.tensors.keys()) {
@@ -82,8 +93,8 @@ export function decodeCheckpoint(bytes: Uint8Array, expected: ExpectedCheckpoint
   }
   checkDigest("parameters", metadata.weightsSha256, weightsSha256(tensorsOf(expected.layout, parameters)));
   checkDigest("optimiser state", metadata.slotsSha256, weightsSha256(slotTensors(expected.layout, slots)));
-  const { jobId, step, stopping, history } = metadata;
-  return { jobId, step, parameters, slots, stopping, history };
+  const { jobId, step, stopping, since, history } = metadata;
+  return { jobId, step, parameters, slots, stopping, since, history };
 }
 
 function readFile(bytes: Uint8Array): SafetensorsFile {
@@ -105,9 +116,13 @@ function readMetadata(file: SafetensorsFile): Metadata {
   } catch (cause) {
     throw corrupt("its metadata are no JSON", cause);
   }
-  if (json === null || typeof json !== "object" || !("formatVersion" in json) || typeof json.formatVersion !== "number") throw corrupt("its metadata have no format version");
+  if (json === null || typeof json !== "object" || !("formatVersion" in json) || typeof json.formatVersion !== "number")
+    throw corrupt("its metadata have no format version");
   if (json.formatVersion > FORMAT_VERSION) {
-    throw new CodedError("STORE_FORMAT_NEWER", `checkpoint: format version ${json.formatVersion}, this graft reads up to ${FORMAT_VERSION}; use a newer graft`);
+    throw new CodedError(
+      "STORE_FORMAT_NEWER",
+      `checkpoint: format version ${json.formatVersion}, this graft reads up to ${FORMAT_VERSION}; use a newer graft`,
+    );
   }
   const { sha256: digest, ...metadata } = json as unknown as Metadata & { readonly sha256: unknown };
   checkDigest("metadata", digest, sha256(canonicalJson(metadata)));

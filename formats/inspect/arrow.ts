@@ -1,12 +1,15 @@
 import { tableFromIPC } from "apache-arrow";
+import { splitNames } from "../../domain/dataset/listing.js";
 import { CodedError } from "../../domain/errors.js";
 import { tensorStatistics } from "../../domain/training/histogram.js";
-import { decodeShard, ID_BYTES } from "../arrow-shard/arrow-shard.js";
+import { IMAGE_ID_BYTES } from "../../domain/features/image-ids.js";
+import { decodeShard } from "../arrow-shard/arrow-shard.js";
 import { decodeThumbnails } from "../arrow-shard/thumbnails.js";
 import { decodeListing } from "../listing/listing.js";
 import { decodeSamples } from "../listing/samples.js";
-import { splitNames } from "../listing/split-name.js";
-import { number, pairs, shapeText } from "./tensors.js";
+
+import { pairs } from "./lines.js";
+import { number, shapeText } from "./tensors.js";
 
 /** Rows shown of each file. */
 const rowsShown = 5;
@@ -67,7 +70,7 @@ function formatOf(bytes: Uint8Array): string | undefined {
 
 function shardLines(bytes: Uint8Array): string[] {
   const { featureSpecDigest, shape, view, imageIds, features } = decodeShard(bytes);
-  const rows = imageIds.length / ID_BYTES;
+  const rows = imageIds.length / IMAGE_ID_BYTES;
   const { mean, deviation, minimum, maximum, nonFinite } = tensorStatistics(features);
   return [
     "feature shard, version 1; every checksum holds",
@@ -91,5 +94,5 @@ function first(rows: number, line: (row: number) => string): string[] {
 }
 
 function idText(imageIds: Uint8Array, row: number): string {
-  return Buffer.from(imageIds.subarray(row * ID_BYTES, (row + 1) * ID_BYTES)).toString("hex");
+  return Buffer.from(imageIds.subarray(row * IMAGE_ID_BYTES, (row + 1) * IMAGE_ID_BYTES)).toString("hex");
 }

@@ -4,10 +4,8 @@ import { readKerasModel } from "../keras-model/keras-graph.js";
 import { decodePassport, type Passport } from "../passport/passport.js";
 import { layersModelPaths } from "../tfjs/decode.js";
 import { layerShapes, parameterCount } from "../../domain/network/shapes.js";
-import { pairs, shapeText } from "./tensors.js";
-
-/** Long lists are shown by their beginning. */
-const itemsShown = 12;
+import { leaves, pairs } from "./lines.js";
+import { shapeText } from "./tensors.js";
 
 /** A JSON object by what it says it is; other objects of graft (plans, commits, specs) are printed as a list of their fields. */
 export function inspectJson(value: JsonObject, bytes: Uint8Array): string[] {
@@ -45,26 +43,4 @@ function passportLines(passport: Passport): string[] {
     `passport, version ${passport.formatVersion}`,
     ...pairs([["weightsSha256", weightsSha256], ...leaves(versions, "versions"), ...leaves(rest), ...leaves(files, "files")]),
   ];
-}
-
-/** Every leaf by its path. */
-function leaves(value: object, prefix = ""): [path: string, leaf: string][] {
-  return Object.entries(value).flatMap(([key, inner]: [string, unknown]): [string, string][] => {
-    const path = prefix === "" ? key : `${prefix}.${key}`;
-    if (Array.isArray(inner)) {
-      const more = inner.length > itemsShown ? `, … (${inner.length} in all)` : "";
-      return [
-        [
-          path,
-          inner.length === 0
-            ? "none"
-            : inner
-                .slice(0, itemsShown)
-                .map((item) => (typeof item === "string" ? item : JSON.stringify(item)))
-                .join(", ") + more,
-        ],
-      ];
-    }
-    return isObject(inner) ? leaves(inner, path) : [[path, String(inner)]];
-  });
 }

@@ -1,7 +1,8 @@
 import { fromBinary } from "@bufbuild/protobuf";
 import { CodedError } from "../../domain/errors.js";
 import { ModelProtoSchema, type ModelProto, type ValueInfoProto } from "../../proto/gen/third_party/onnx/onnx_pb.js";
-import { pairs, shapeText } from "./tensors.js";
+import { pairs, shortened } from "./lines.js";
+import { shapeText } from "./tensors.js";
 
 const elementTypes: Readonly<Record<number, string>> = {
   1: "float32",
@@ -44,9 +45,7 @@ export function inspectOnnx(bytes: Uint8Array): string[] {
           .map(([name, count]) => `${count} ${name}`)
           .join(", "),
       ],
-      ...model.metadataProps.map(
-        ({ key, value }) => [key, value.length > 200 ? `${value.slice(0, 200)}… (${value.length} characters)` : value] as const,
-      ),
+      ...model.metadataProps.map(({ key, value }) => [key, shortened(value)] as const),
     ]),
   ];
 }

@@ -1,9 +1,8 @@
 import { decodeTrainedWeights } from "../passport/trained-weights.js";
 import { decodeSafetensors } from "../safetensors/safetensors.js";
-import { pairs, parameterTotal, tensorLines } from "./tensors.js";
-
-/** The longest metadata value that is shown whole; a checkpoint keeps much in its own. */
-const valueLengthMax = 200;
+import { asObject, parseJson } from "../json/json.js";
+import { leaves, pairs, shortened } from "./lines.js";
+import { parameterTotal, tensorLines } from "./tensors.js";
 
 /** A header that begins with a brace after its length. */
 export function isSafetensors(bytes: Uint8Array): boolean {
@@ -13,12 +12,18 @@ export function isSafetensors(bytes: Uint8Array): boolean {
 
 export function inspectSafetensors(bytes: Uint8Array): string[] {
   const { tensors, metadata } = decodeSafetensors(bytes);
+  const size = `${tensors.size} tensors, ${parameterTotal(tensors)} values`;
+  const checkpoint = metadata.get("graft.checkpoint");
+  if (checkpoint !== undefined) {
+    const state = asObject(parseJson(checkpoint, "graft.checkpoint"), "graft.checkpoint");
+    return [`checkpoint: ${size}`, ...pairs(leaves(state)), ...tensorLines(tensors)];
+  }
   // A file that says a digest of its own is held to it.
   const verified =
     metadata.get("format") === "graft-trained-weights" ? `; weightsSha256 ${decodeTrainedWeights(bytes).weightsSha256} holds` : "";
-  const shown = [...metadata].map(
-    ([key, value]) =>
-      [key, value.length > valueLengthMax ? `${value.slice(0, valueLengthMax)}… (${value.length} characters)` : value] as const,
-  );
-  return [`safetensors: ${tensors.size} tensors, ${parameterTotal(tensors)} values${verified}`, ...pairs(shown), ...tensorLines(tensors)];
+  return [
+    `safetensors: ${size}${verified}`,
+    ...pairs([...metadata].map(([key, value]) => [key, shortened(value)] as const)),
+    ...tensorLines(tensors),
+  ];
 }

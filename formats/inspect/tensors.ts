@@ -30,9 +30,3 @@ export function parameterTotal(tensors: ReadonlyMap<string, Tensor>): number {
 export function number(value: number): string {
   return String(Number(value.toPrecision(4)));
 }
-
-/** `name  value` with the values under each other. */
-export function pairs(entries: readonly (readonly [string, string | number | null])[]): string[] {
-  const width = entries.reduce((longest, [name]) => Math.max(longest, name.length), 0);
-  return entries.map(([name, value]) => `  ${name.padEnd(width)}  ${value ?? "none"}`);
-}

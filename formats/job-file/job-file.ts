@@ -75,8 +75,8 @@ export function checkJobObject(value: unknown, subject: string): JobFile {
 function check(value: unknown, subject: string, lineAt: (path: Path) => number | undefined): JobFile {
   const problems: LocatedProblem[] = [];
   // The status of a job that was read back from a server means nothing here, and is of that server's version.
-  const { status: _, ...given } = isRecord(value) ? value : {};
-  const job = checkMessage(GraftJobSchema, isRecord(value) ? given : value, [], problems);
+  const given = isRecord(value) ? Object.fromEntries(Object.entries(value).filter(([name]) => name !== "status")) : value;
+  const job = checkMessage(GraftJobSchema, given, [], problems);
   if (isRecord(value)) {
     expectText(job["apiVersion"], API_VERSION, "apiVersion", value, problems);
     expectText(job["kind"], KIND, "kind", value, problems);
@@ -92,7 +92,7 @@ function check(value: unknown, subject: string, lineAt: (path: Path) => number |
       }),
     );
   }
-  return { metadata: (job["metadata"] ?? {}) as ObjectMetaJson, spec: job["spec"] as JobSpec };
+  return { metadata: job["metadata"] ?? {}, spec: job["spec"] as JobSpec };
 }
 
 function expectText(found: unknown, expected: string, field: string, value: Record<string, unknown>, problems: LocatedProblem[]): void {

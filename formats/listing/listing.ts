@@ -1,25 +1,15 @@
 import assert from "node:assert";
 import { Float64, makeData } from "apache-arrow";
+import { type ListedPicture, splitNames } from "../../domain/dataset/listing.js";
 import { ArrowFile, encodeArrowFile, stringColumn } from "../arrow-file/arrow-file.js";
-import { isSplitName, type SplitName } from "./split-name.js";
 
 const format = { name: "listing", version: 1 } as const;
 
-/** A picture as the scan found it. */
-export interface ListingRow {
-  /** Path relative to the source. */
-  readonly uri: string;
-  readonly bytes: number;
-  /** Changes whenever the file may have changed. */
-  readonly state: string;
-  readonly label: string;
-  readonly givenSplit?: SplitName;
-}
+/** A row of a listing is a picture as the scan found it. */
+export type ListingRow = ListedPicture;
 
 /** One part of a listing, `jobs/<id>/listing/<n>.arrow`, with columns uri, bytes, state, label and givenSplit (empty where none is given). Equal rows give equal bytes. */
-export function encodeListing(
-  rows: readonly (Omit<ListingRow, "givenSplit"> & { readonly givenSplit?: SplitName | undefined })[],
-): Uint8Array {
+export function encodeListing(rows: readonly ListingRow[]): Uint8Array {
   const bytes = Float64Array.from(rows, (row) => row.bytes);
   assert(bytes.every((count) => Number.isSafeInteger(count) && count >= 0));
   return encodeArrowFile(
@@ -61,8 +51,8 @@ export function decodeListing(file: Uint8Array): ListingRow[] {
     const label = labels[row] as string;
     if (!shared.has(label)) shared.set(label, label);
     const picture = { uri, bytes: bytes[row] as number, state: states[row] as string, label: shared.get(label) as string };
-    const split = splits[row] as string;
-    if (split === "") return picture;
-    return isSplitName(split) ? { ...picture, givenSplit: split } : arrow.corrupt(`row ${row} has split ${JSON.stringify(split)}`);
+    if (splits[row] === "") return picture;
+    const givenSplit = splitNames.find((name) => name === splits[row]);
+    return givenSplit === undefined ? arrow.corrupt(`row ${row} has split ${JSON.stringify(splits[row])}`) : { ...picture, givenSplit };
   });
 }

@@ -1,10 +1,10 @@
 import assert from "node:assert";
 import { FixedSizeBinary, Int32, makeData, Uint8 } from "apache-arrow";
+import { splitNames } from "../../domain/dataset/listing.js";
+import { IMAGE_ID_BYTES } from "../../domain/features/image-ids.js";
 import { ArrowFile, encodeArrowFile, stringColumn } from "../arrow-file/arrow-file.js";
-import { splitNames } from "./split-name.js";
 
 const format = { name: "samples", version: 1 } as const;
-const ID_BYTES = 32;
 
 /** Rows of the sample table, column by column. */
 export interface Samples {
@@ -12,7 +12,7 @@ export interface Samples {
   readonly imageIds: Uint8Array;
   /** Positions in the classes of `samples/summary.json`. */
   readonly labels: Int32Array;
-  /** 0 train, 1 validation, 2 test. */
+  /** Positions in `splitNames`: 0 train, 1 validation, 2 test. */
   readonly splits: Uint8Array;
   readonly uris: readonly string[];
 }
@@ -20,13 +20,13 @@ export interface Samples {
 /** One part of the sample table, `jobs/<id>/samples/<n>.arrow`, with columns imageId, label, split and uri. Equal rows give equal bytes. */
 export function encodeSamples({ imageIds, labels, splits, uris }: Samples): Uint8Array {
   const length = uris.length;
-  assert(imageIds.length === length * ID_BYTES && labels.length === length && splits.length === length);
+  assert(imageIds.length === length * IMAGE_ID_BYTES && labels.length === length && splits.length === length);
   assert(labels.every((label) => label >= 0) && splits.every((split) => split < splitNames.length));
   return encodeArrowFile(
     format,
     [],
     [
-      { name: "imageId", data: makeData({ type: new FixedSizeBinary(ID_BYTES), length, nullCount: 0, data: imageIds }) },
+      { name: "imageId", data: makeData({ type: new FixedSizeBinary(IMAGE_ID_BYTES), length, nullCount: 0, data: imageIds }) },
       { name: "label", data: makeData({ type: new Int32(), length, nullCount: 0, data: labels }) },
       { name: "split", data: makeData({ type: new Uint8(), length, nullCount: 0, data: splits }) },
       stringColumn("uri", uris),
@@ -38,7 +38,7 @@ export function encodeSamples({ imageIds, labels, splits, uris }: Samples): Uint
 export function decodeSamples(bytes: Uint8Array): Samples {
   const file = new ArrowFile(bytes, format);
   const samples = {
-    imageIds: file.values<Uint8Array>("imageId", `FixedSizeBinary[${ID_BYTES}]`, file.rows * ID_BYTES),
+    imageIds: file.values<Uint8Array>("imageId", `FixedSizeBinary[${IMAGE_ID_BYTES}]`, file.rows * IMAGE_ID_BYTES),
     labels: file.values<Int32Array>("label", "Int32", file.rows),
     splits: file.values<Uint8Array>("split", "Uint8", file.rows),
     uris: file.strings("uri"),

@@ -5,7 +5,11 @@ import { CodedError } from "../../domain/errors.js";
 import { decodeManifest, manifestFormat } from "./manifest.js";
 
 const rowsOf = (table: ManifestTable): unknown[] =>
-  table.uris.map((uri, row) => [uri, table.labels[table.labelOf[row] ?? -1], ...(table.splitOf ? [["train", "validation", "test"][table.splitOf[row] ?? 9]] : [])]);
+  table.uris.map((uri, row) => [
+    uri,
+    table.labels[table.labelOf[row] ?? -1],
+    ...(table.splitOf ? [["train", "validation", "test"][table.splitOf[row] ?? 9]] : []),
+  ]);
 const csv = (text: string): ManifestTable => decodeManifest(Buffer.from(text), "csv", "m.csv");
 const jsonl = (text: string): ManifestTable => decodeManifest(Buffer.from(text), "jsonl", "m.jsonl");
 
@@ -88,7 +92,12 @@ describe("JSON lines", () => {
   });
 
   test("every bad line is named with its problem", () => {
-    const message = refusal(() => jsonl('{"uri":"a.jpg"}\nnot json\n[1]\n{"uri":"../a","label":"x"}\n{"uri":"a","label":"x","split":3}\nnull\n'));
-    assert.match(message, /6 bad lines; line 1: expected uri and label as texts; line 2: .* JSON cannot read; line 3: .*; line 4: .*folder.*; line 5: expected split as a text; line 6: /);
+    const message = refusal(() =>
+      jsonl('{"uri":"a.jpg"}\nnot json\n[1]\n{"uri":"../a","label":"x"}\n{"uri":"a","label":"x","split":3}\nnull\n'),
+    );
+    assert.match(
+      message,
+      /6 bad lines; line 1: expected uri and label as texts; line 2: .* JSON cannot read; line 3: .*; line 4: .*folder.*; line 5: expected split as a text; line 6: /,
+    );
   });
 });

@@ -12,8 +12,6 @@ export interface EncodeOptions {
   /** Default: `images` with preprocessing, else `input`. */
   readonly inputName?: string;
   readonly outputName: string;
-  /** Kernels of dense layers with fewer units are padded with zero columns up to this many, which are cut off again; default: none are. */
-  readonly denseColumnsMin?: number;
   readonly metadata?: Readonly<Record<string, string>>;
 }
 
@@ -31,7 +29,7 @@ export function encodeOnnx(network: Network, weights: Weights, options: EncodeOp
   for (const layer of network.layers) {
     const inputs = layer.inputs.map((name) => known(values, name));
     const inputShape = known(shapes, layer.inputs[0] ?? INPUT);
-    values.set(layer.name, encodeLayer(graph, layer, inputs, inputShape, weights, options.denseColumnsMin ?? 0));
+    values.set(layer.name, encodeLayer(graph, layer, inputs, inputShape, weights));
   }
 
   const output = known(values, network.output);
@@ -71,14 +69,7 @@ function perChannel(graph: GraphBuilder, name: string, values: readonly [number,
   return others.every((value) => value === first) ? graph.scalar(first) : graph.floats(name, [3, 1, 1], Float32Array.from(values));
 }
 
-function encodeLayer(
-  graph: GraphBuilder,
-  layer: Layer,
-  inputs: readonly string[],
-  inputShape: Shape,
-  weights: Weights,
-  denseColumnsMin: number,
-): string {
+function encodeLayer(graph: GraphBuilder, layer: Layer, inputs: readonly string[], inputShape: Shape, weights: Weights): string {
   const input = inputs[0] ?? INPUT;
   const tensor = (name: string): Float32Array => known(weights, `${layer.name}/${name}`).data;
   const constant = (name: string, shape: Shape, data = tensor(name)): string => graph.floats(`${layer.name}/${name}`, shape, data);
@@ -141,13 +132,8 @@ function encodeLayer(
       return graph.node("Flatten", [rows], { axis: { int: 1 } });
     }
     case "dense": {
-      const columns = Math.max(layer.units, denseColumnsMin);
-      const kernel = constant("kernel", [channels, columns], widened(tensor("kernel"), channels, layer.units, columns));
-      const bias = layer.bias ? [constant("bias", [columns], widened(tensor("bias"), 1, layer.units, columns))] : [];
-      const product = graph.node("Gemm", [input, kernel, ...bias]);
-      return columns === layer.units
-        ? product
-        : graph.node("Slice", [product, graph.integers([0]), graph.integers([layer.units]), graph.integers([1])]);
+      const bias = layer.bias ? [constant("bias", [layer.units])] : [];
+      return graph.node("Gemm", [input, constant("kernel", [channels, layer.units]), ...bias]);
     }
     case "dropout":
       return input;
@@ -169,14 +155,6 @@ function channelsFirst(kernel: Float32Array, taps: number, channelsIn: number, c
     }
   }
   return turned;
-}
-
-/** A matrix with zero columns on its right. */
-function widened(matrix: Float32Array, rows: number, columns: number, columnsWanted: number): Float32Array {
-  if (columns === columnsWanted) return matrix;
-  const wide = new Float32Array(rows * columnsWanted);
-  for (let row = 0; row < rows; row++) wide.set(matrix.subarray(row * columns, (row + 1) * columns), row * columnsWanted);
-  return wide;
 }
 
 function checkWeights(network: Network, weights: Weights): void {

@@ -32,10 +32,10 @@ export interface Passport {
     readonly exportedStep: number;
     readonly parameters: number;
   };
-  readonly versions: { readonly graft: string; readonly node: string; readonly engine: string };
+  readonly versions: { readonly graft: string; readonly engine: string };
   /** Rule: `weightsSha256` in domain/training/parameters.ts. */
   readonly weightsSha256: string;
-  /** SHA-256 of every exported file but the passport and the report (which shows the passport), by its path under the output folder. */
+  /** SHA-256 of every exported file that holds no times, so all but metrics, events, the passport itself and the report that shows it, by its path under the output folder. */
   readonly files: Readonly<Record<string, string>>;
 }
 

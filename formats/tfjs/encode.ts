@@ -58,13 +58,13 @@ export function encodeTfjs(network: Network, weights: Weights, options: EncodeTf
   return new Map([["model.json", new TextEncoder().encode(JSON.stringify(model))], ...files]);
 }
 
-/** The importer (formats/backbone) reads `preprocessing` and takes the layer that does it out again, so that an exported model is the same backbone. */
+/** What a picture needs before it enters the model; the importer (formats/backbone) reads it, so that an exported model can be a backbone again. */
 function describeInput(preprocessing: Preprocessing | undefined): Readonly<Record<string, unknown>> {
   if (preprocessing === undefined) return {};
-  const { size, resize, resizeTo, channels, mean, deviation } = preprocessing;
+  const { size, resize, resizeTo } = preprocessing;
   return {
-    input: "RGB pixels from 0 to 255, resized as preprocessing says; channel order, mean and deviation are applied by the model itself",
-    preprocessing: { size, resize, resizeTo, channels, mean, deviation },
+    input: "RGB pixels from 0 to 255, resized as preprocessing says; the model normalises them itself",
+    preprocessing: { size, resize, resizeTo, channels: "RGB", mean: [0, 0, 0], deviation: [1, 1, 1] } satisfies Preprocessing,
   };
 }
 

@@ -239,7 +239,7 @@ export class FeatureStore {
     const entry = index?.find(ids, at) ?? -1;
     if (index === undefined || entry < 0) return undefined;
     const shard = this.#shards[index.shardOf(entry)];
-    return shard?.live === true ? { shard, row: index.rowOf(entry) } : undefined;
+    return shard !== undefined ? { shard, row: index.rowOf(entry) } : undefined;
   }
 
   async #readNewEntries(): Promise<void> {

@@ -5,7 +5,10 @@ import type { GradientBus } from "./gradient-bus.js";
  * A bus within one process. Delivers in the order of publishing, later than `publish` returns, one copy to each subscriber.
  * What a handler throws goes to `onHandlerError`, never to the publisher.
  */
-export function memoryGradientBus(onHandlerError: (error: unknown) => void, payloadBytesMax: number = limits.exchangeMessageBytes): GradientBus {
+export function memoryGradientBus(
+  onHandlerError: (error: unknown) => void,
+  payloadBytesMax: number = limits.exchangeMessageBytes,
+): GradientBus {
   const handlers = new Map<string, Set<(payload: Uint8Array) => void>>();
   let queue: { handler: (payload: Uint8Array) => void; subscribers: Set<(payload: Uint8Array) => void>; payload: Uint8Array }[] = [];
   let delivery: NodeJS.Immediate | undefined;
@@ -29,9 +32,11 @@ export function memoryGradientBus(onHandlerError: (error: unknown) => void, payl
     payloadBytesMax,
     publish(subject, payload) {
       if (closed) throw new Error(`the gradient bus is closed: nothing can be published to ${subject}`);
-      if (payload.length > payloadBytesMax) throw new RangeError(`a message of ${payload.length} bytes to ${subject}; at most ${payloadBytesMax} are allowed`);
+      if (payload.length > payloadBytesMax)
+        throw new RangeError(`a message of ${payload.length} bytes to ${subject}; at most ${payloadBytesMax} are allowed`);
       const subscribers = handlers.get(subject);
-      for (const handler of subscribers ?? []) queue.push({ handler, subscribers: subscribers as Set<typeof handler>, payload: payload.slice() });
+      for (const handler of subscribers ?? [])
+        queue.push({ handler, subscribers: subscribers as Set<typeof handler>, payload: payload.slice() });
       if (queue.length > 0) delivery ??= setImmediate(deliver);
     },
     subscribe(subject, handler) {

@@ -8,7 +8,13 @@ import { type IdentityRow, IdentityStore } from "./identity-store.js";
 const folder = "/data/flowers/roses";
 const idOf = (name: string): string => createHash("sha256").update(name).digest("hex");
 const image = (path: string, state: string, content = path): IdentityRow => ({ kind: "image", path, state, imageId: idOf(content) });
-const rejected = (path: string, decoder: string): IdentityRow => ({ kind: "rejected", path, state: "s", decoder, reason: "found a TIFF file" });
+const rejected = (path: string, decoder: string): IdentityRow => ({
+  kind: "rejected",
+  path,
+  state: "s",
+  decoder,
+  reason: "found a TIFF file",
+});
 
 async function keysOf(objects: ObjectStore): Promise<string[]> {
   const keys = [];
@@ -39,7 +45,12 @@ describe("identity store", () => {
   test("a rejection holds for its decoder only", async () => {
     const { reopen } = setup();
     await reopen().append(folder, [rejected("a.tif", "sharp 1")]);
-    assert.deepEqual((await reopen().load(folder, "sharp 1")).find("a.tif", "s"), { kind: "rejected", state: "s", decoder: "sharp 1", reason: "found a TIFF file" });
+    assert.deepEqual((await reopen().load(folder, "sharp 1")).find("a.tif", "s"), {
+      kind: "rejected",
+      state: "s",
+      decoder: "sharp 1",
+      reason: "found a TIFF file",
+    });
     assert.equal((await reopen().load(folder, "sharp 2")).find("a.tif", "s"), undefined);
   });
 

@@ -51,6 +51,7 @@ export class IdentityStore {
     if (rows.length === 0) return;
     const prefix = prefixOf(directoryUri);
     const number = (this.#highest.get(prefix) ?? 0) + 1;
+    this.#highest.set(prefix, number);
     const content = Buffer.from(
       JSON.stringify({ formatVersion: FORMAT_VERSION, directory: directoryUri, number, rows: rows.map(encodeRow) }),
     );

@@ -2,6 +2,7 @@ import assert from "node:assert/strict";
 import { test } from "vitest";
 import { CodedError } from "../../domain/errors.js";
 import type { TaskCommit } from "../../domain/job/records.js";
+import { encodeListing } from "../../formats/listing/listing.js";
 import { memoryObjectStore } from "../object-store/memory.js";
 import { JobObjects } from "./job-store.js";
 import { objectJobStore } from "./object-store.js";
@@ -46,7 +47,7 @@ test("a damaged fact is OBJECT_CORRUPT with its name and what is wrong", async (
   await assert.rejects(objects.createJson("plan.json", { grains: 8 }, checkPlan), corrupt(/grains is not a number/));
   await store.put("jobs/j/plan.json", Buffer.from('{"gra'));
   await assert.rejects(objects.readJson("plan.json", checkPlan), corrupt(/jobs\/j\/plan\.json/));
-  await assert.rejects(objects.readListingPart(0), (error: unknown) => error instanceof CodedError && error.code === "OBJECT_MISSING");
+  await assert.rejects(objects.readListing(0), (error: unknown) => error instanceof CodedError && error.code === "OBJECT_MISSING");
 });
 
 test("commits, checkpoints and facts are listed in the order of their numbers", async () => {
@@ -63,13 +64,15 @@ test("commits, checkpoints and facts are listed in the order of their numbers", 
   assert.deepEqual(await objects.numberedFacts("log"), [9, 10]);
 });
 
-test("parts and results are bytes; a result may be written anew", async () => {
+test("parts of listing and samples come back; they and results may be written anew", async () => {
   const objects = new JobObjects(memoryObjectStore(), "j");
-  await objects.createListingPart(0, Uint8Array.of(1));
-  assert.equal(await objects.createListingPart(0, Uint8Array.of(2)), "exists");
-  assert.deepEqual(await objects.readListingPart(0), Uint8Array.of(1));
-  await objects.createSamplesPart(4, Uint8Array.of(5));
-  assert.deepEqual(await objects.readSamplesPart(4), Uint8Array.of(5));
+  const picture = { uri: "a/1.jpg", bytes: 5, state: "5:1", label: "a" };
+  await objects.writeListing(0, [{ ...picture, uri: "a/0.jpg" }]);
+  assert.deepEqual(await objects.writeListing(0, [picture]), encodeListing([picture]));
+  assert.deepEqual(await objects.readListing(0), [picture]);
+  const samples = { imageIds: new Uint8Array(32).fill(7), labels: Int32Array.of(1), splits: Uint8Array.of(2), uris: ["a/1.jpg"] };
+  await objects.writeSamples(4, samples);
+  assert.deepEqual(await objects.readSamples(4), samples);
   await objects.putResult("tfjs/model.json", Uint8Array.of(1));
   await objects.putResult("tfjs/model.json", Uint8Array.of(2));
   await objects.putResult("labels.txt", Uint8Array.of(3));

@@ -1,6 +1,8 @@
 import { canonicalJson } from "../../domain/canonical-json.js";
 import { CodedError } from "../../domain/errors.js";
 import type { TaskCommit } from "../../domain/job/records.js";
+import { decodeListing, encodeListing, type ListingRow } from "../../formats/listing/listing.js";
+import { decodeSamples, encodeSamples, type Samples } from "../../formats/listing/samples.js";
 import type { ObjectStore } from "../object-store/object-store.js";
 
 /** Where the specs and statuses of jobs stand: in the object store (object-store.ts), on Kubernetes in the GraftJob resources. */
@@ -80,22 +82,28 @@ export class JobObjects {
     return this.#numbersUnder(`${folder}/`, /^(\d+)\.json$/);
   }
 
-  /** Part `part` of the listing (formats/listing/listing.ts). */
-  async createListingPart(part: number, body: Uint8Array): Promise<"created" | "exists"> {
-    return this.#store.create(this.keyOf(`listing/${part}.arrow`), body);
+  /** Writes part `part` of the listing and returns its bytes. It may be written anew until `listing/summary.json` stands: a scan that was cut off begins anew, perhaps on other files. */
+  async writeListing(part: number, rows: readonly ListingRow[]): Promise<Uint8Array> {
+    const body = encodeListing(rows);
+    await this.#store.put(this.keyOf(`listing/${part}.arrow`), body);
+    return body;
   }
 
-  async readListingPart(part: number): Promise<Uint8Array> {
-    return this.#readPart(`listing/${part}.arrow`);
+  /** @throws CodedError OBJECT_MISSING, OBJECT_CORRUPT */
+  async readListing(part: number): Promise<ListingRow[]> {
+    return decodeListing(await this.#readPart(`listing/${part}.arrow`));
   }
 
-  /** Part `part` of the sample table (formats/listing/samples.ts). */
-  async createSamplesPart(part: number, body: Uint8Array): Promise<"created" | "exists"> {
-    return this.#store.create(this.keyOf(`samples/${part}.arrow`), body);
+  /** Writes part `part` of the sample table and returns its bytes; it may be written anew until `samples/summary.json` stands. */
+  async writeSamples(part: number, samples: Samples): Promise<Uint8Array> {
+    const body = encodeSamples(samples);
+    await this.#store.put(this.keyOf(`samples/${part}.arrow`), body);
+    return body;
   }
 
-  async readSamplesPart(part: number): Promise<Uint8Array> {
-    return this.#readPart(`samples/${part}.arrow`);
+  /** @throws CodedError OBJECT_MISSING, OBJECT_CORRUPT */
+  async readSamples(part: number): Promise<Samples> {
+    return decodeSamples(await this.#readPart(`samples/${part}.arrow`));
   }
 
   /** The state after `step` steps. Every trainer has the same, so that it does not matter whose is stored. */

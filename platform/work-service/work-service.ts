@@ -1,6 +1,7 @@
 import type { ImageId } from "../../domain/features/feature-spec.js";
 import type { NumericsProfile } from "../../domain/features/numerics-profile.js";
 import type { CommittedShard, TaskCommit } from "../../domain/job/records.js";
+import type { HistoryPoint } from "../../domain/training/history.js";
 
 /**
  * What workers ask of the coordinator (proto/graft/v1/work_service.proto). In one process it is the coordinator itself, in a cluster a gRPC client.
@@ -20,7 +21,7 @@ export interface WorkService {
   /** Features that the cache promised and that turned out to be missing or corrupt. The job goes back to extract them. */
   reportMissingFeatures(trainer: string, imageIds: readonly ImageId[]): Promise<void>;
   reportStep(trainer: string, report: StepReport): Promise<void>;
-  reportEvaluation(trainer: string, evaluation: EvaluationReport): Promise<void>;
+  reportEvaluation(trainer: string, evaluation: HistoryPoint): Promise<void>;
   /** The state that every later generation may start from stands under `jobs/<id>/checkpoints/<step>/`. */
   commitCheckpoint(trainer: string, step: number): Promise<void>;
   /** Phases after the last step; they show in the job's status. */
@@ -45,24 +46,15 @@ export interface Generation {
   readonly trainers: readonly string[];
   /** The checkpoint that everyone starts from; 0 is the initial state. */
   readonly startStep: number;
+  /** Secret of this generation; tags the messages between its trainers. */
+  readonly key: Uint8Array;
 }
 
 export interface StepReport {
   readonly step: number;
   readonly steps: number;
-  readonly millisecondsPerStep: number;
+  /** Null until it is known. */
+  readonly millisecondsPerStep: number | null;
   /** Grains that this trainer has computed since it joined. */
   readonly grainsComputed: number;
-}
-
-export interface EvaluationReport {
-  readonly step: number;
-  readonly epoch: number;
-  /** Mean loss over the training rows since the last evaluation. */
-  readonly trainLoss: number;
-  readonly trainAccuracy: number;
-  readonly validationLoss: number | null;
-  readonly validationAccuracy: number | null;
-  readonly validationCount: number;
-  readonly seconds: number;
 }

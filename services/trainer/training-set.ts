@@ -3,8 +3,7 @@ import type { ImageId } from "../../domain/features/feature-spec.js";
 import { IMAGE_ID_BYTES } from "../../domain/features/image-ids.js";
 import type { SamplesRecord } from "../../domain/job/records.js";
 import { elementCount } from "../../domain/network/network.js";
-import type { SplitName } from "../../domain/dataset/listing.js";
-import { splitNames } from "../../formats/listing/split-name.js";
+import { splitNames, type SplitName } from "../../domain/dataset/listing.js";
 import type { FeatureStore } from "../../platform/feature-store/feature-store.js";
 import type { JobObjects } from "../../platform/job-store/job-store.js";
 

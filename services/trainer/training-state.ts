@@ -21,7 +21,7 @@ export class TrainingState {
   stopping: StoppingState = stoppingStart;
   /** Parameters of the best evaluation; kept with early stopping only. */
   best: Float32Array | undefined;
-  /** Evaluations since the last checkpoint, to be written with the next. */
+  /** Every evaluation so far, for curves and event files. */
   history: HistoryPoint[] = [];
   private readonly plan: TrainingPlan;
 

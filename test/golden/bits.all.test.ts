@@ -19,7 +19,14 @@ test.skipIf(!supported)("Node 24 computes the same bits", () => {
       join(folder, "tsconfig.json"),
       JSON.stringify({
         extends: join(root, "tsconfig.json"),
-        compilerOptions: { rootDir: root, outDir: join(folder, "out"), noCheck: true, types: [], incremental: false, tsBuildInfoFile: null },
+        compilerOptions: {
+          rootDir: root,
+          outDir: join(folder, "out"),
+          noCheck: true,
+          types: [],
+          incremental: false,
+          tsBuildInfoFile: null,
+        },
         include: [],
         files: [join(root, "test/golden/bits.ts")],
       }),

@@ -21,7 +21,10 @@ export function bitDigests(): Record<string, string> {
   digests["truncatedNormal"] = digest(Float64Array.from({ length: 10_000 }, () => stream.truncatedNormal()));
   digests["permutation"] = digest(permutation(new RandomStream(randomKey(42, "golden"), 1), new Uint32Array(100_000)));
   digests["exactMath"] = digest(
-    Float64Array.from({ length: 40_000 }, (_, i) => [exactLog((i + 1) / 999), exactExp((i - 20_000) / 97), cosPi(i / 997), sinPi(i / 997)][i % 4] as number),
+    Float64Array.from(
+      { length: 40_000 },
+      (_, i) => [exactLog((i + 1) / 999), exactExp((i - 20_000) / 97), cosPi(i / 997), sinPi(i / 997)][i % 4] as number,
+    ),
   );
 
   const order = shuffledOrder(42, 1_003, 96);
@@ -37,7 +40,8 @@ export function bitDigests(): Record<string, string> {
   input.fill(11, order.batch(11), 0);
   digests["dropout"] = digest(...input.dropoutMasks);
 
-  for (const [name, schedule] of Object.entries(schedules)) digests[`schedule ${name}`] = digest(Float64Array.from({ length: 1_000 }, (_, step) => learningRateAt(schedule, 0.01, step, 1_000)));
+  for (const [name, schedule] of Object.entries(schedules))
+    digests[`schedule ${name}`] = digest(Float64Array.from({ length: 1_000 }, (_, step) => learningRateAt(schedule, 0.01, step, 1_000)));
 
   for (const kind of ["glorotUniform", "truncatedNormal"] as const) {
     const vector = new Float32Array(layout.length);
@@ -78,7 +82,10 @@ const layout: ParameterLayout = {
 
 /** Parameters and slots after 200 steps with decay, an exempt pattern and a multiplier; gradients from the random generator. */
 function trained(optimizer: Optimizer): Float32Array[] {
-  const state = new OptimizerState({ optimizer, weightDecay: 0.01, weightDecayExempt: ["*/bias"], learningRateMultipliers: [{ layers: "head/*", factor: 10 }] }, layout);
+  const state = new OptimizerState(
+    { optimizer, weightDecay: 0.01, weightDecayExempt: ["*/bias"], learningRateMultipliers: [{ layers: "head/*", factor: 10 }] },
+    layout,
+  );
   initializeParameters(state.parameters, layout, { kind: "glorotUniform" }, 42);
   const stream = new RandomStream(randomKey(42, "gradient"));
   for (let step = 0; step < 200; step++) {

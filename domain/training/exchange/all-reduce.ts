@@ -3,7 +3,16 @@ import { CodedError } from "../../errors.js";
 import { evenRange, type Range } from "../grains.js";
 import type { SubTree, SubTreeSum } from "../tree.js";
 import { ChunkedVector } from "./chunked-vector.js";
-import { askingAgain, decodeMessage, encodeMessages, valuesPerMessage, type Channel, type Message, type Outgoing, type Refusal } from "./message.js";
+import {
+  askingAgain,
+  decodeMessage,
+  encodeMessages,
+  valuesPerMessage,
+  type Channel,
+  type Message,
+  type Outgoing,
+  type Refusal,
+} from "./message.js";
 import { ownedSubTrees, PartReducer } from "./part-reducer.js";
 
 /** What became of a received message: "stale" belongs to a step that is over, "early" to one that nobody in this generation can have reached. */
@@ -77,7 +86,11 @@ export class AllReduce {
     if (message.kind === "gathered") return { reception: "misfit", outgoing: [] };
     const state = [this.#current, this.#next].find(({ step }) => step === message.step);
     if (state === undefined) {
-      return { reception: message.step < this.#current.step ? "stale" : "early", outgoing: message.asks && message.step === this.#previousFinished.step ? addressed(this.#previousFinished.messages, message.sender) : [] };
+      return {
+        reception: message.step < this.#current.step ? "stale" : "early",
+        outgoing:
+          message.asks && message.step === this.#previousFinished.step ? addressed(this.#previousFinished.messages, message.sender) : [],
+      };
     }
     state.setWeightsHash(message.sender, message.weightsHash);
     const reception = state.take(message);
@@ -99,7 +112,12 @@ export class AllReduce {
   resend(): Outgoing[] {
     const { self, trainers } = this.#channel;
     const others = Array.from({ length: trainers }, (_, trainer) => trainer).filter((trainer) => trainer !== self);
-    const partials = others.flatMap((owner) => askingAgain(this.#channel, this.#current.sent.filter(({ to }) => to === owner)));
+    const partials = others.flatMap((owner) =>
+      askingAgain(
+        this.#channel,
+        this.#current.sent.filter(({ to }) => to === owner),
+      ),
+    );
     return [...partials, ...this.#current.finishedMessages];
   }
 
@@ -111,7 +129,12 @@ export class AllReduce {
     const weightsHash = state.weightsHashOf(self);
     const node = { first: 0, grains: 0 };
     if (this.#channel.trainers > 1) {
-      state.finishedMessages = encodeMessages(this.#channel, "all", { kind: "finished", step: state.step, part: self, node, weightsHash }, part.values);
+      state.finishedMessages = encodeMessages(
+        this.#channel,
+        "all",
+        { kind: "finished", step: state.step, part: self, node, weightsHash },
+        part.values,
+      );
     }
     return state.finishedMessages;
   }
@@ -176,7 +199,8 @@ class StepState {
     this.#weightsHashes[trainer] ??= hash;
     const { self } = this.#channel;
     const own = this.#weightsHashes[self];
-    const differing = own === undefined ? [] : this.#weightsHashes.flatMap((other, index) => (other !== undefined && other !== own ? [index] : []));
+    const differing =
+      own === undefined ? [] : this.#weightsHashes.flatMap((other, index) => (other !== undefined && other !== own ? [index] : []));
     if (differing.length > 0 || this.#weightsHashes[trainer] !== hash) {
       const others = differing.length > 0 ? differing : [trainer];
       throw new CodedError(

@@ -32,7 +32,11 @@ function treeSum(rows: readonly Float32Array[]): Float32Array {
 }
 
 function digest(values: Float32Array | undefined): string {
-  return values === undefined ? "undefined" : createHash("sha256").update(new Uint8Array(values.buffer, values.byteOffset, values.byteLength)).digest("hex");
+  return values === undefined
+    ? "undefined"
+    : createHash("sha256")
+        .update(new Uint8Array(values.buffer, values.byteOffset, values.byteLength))
+        .digest("hex");
 }
 
 /** A bus that delivers in random order, repeats a quarter and loses a share of the messages. */
@@ -70,36 +74,41 @@ class UnreliableBus {
 }
 
 describe("all-reduce", () => {
-  const cases = [1, 2, 3, 4, 5, 8].flatMap((trainers) => Array.from({ length: 5 }, (_, exponent) => ({ trainers, grains: 2 ** exponent }))).filter(({ trainers, grains }) => trainers <= grains);
+  const cases = [1, 2, 3, 4, 5, 8]
+    .flatMap((trainers) => Array.from({ length: 5 }, (_, exponent) => ({ trainers, grains: 2 ** exponent })))
+    .filter(({ trainers, grains }) => trainers <= grains);
 
-  test.each(cases)("$trainers trainers and $grains grains: the bits of the tree alone, whatever the order, repeats and losses", ({ trainers, grains }) => {
-    for (const length of [0, 1, 3, 47]) {
-      for (const lossPercent of [0, 30]) {
-        const stream = new RandomStream(randomKey(length, `bus ${trainers} ${grains} ${lossPercent}`));
-        const peers = Array.from({ length: trainers }, (_, self) => new AllReduce(channel(trainers, self), grains, length, 500));
-        const bus = new UnreliableBus(peers, stream, lossPercent);
-        for (let step = 500; step < 504; step++) {
-          const rows = leaves(grains, length, step);
-          peers.forEach((peer, self) => {
-            const sums = nodesOf(rows, trainers, self);
-            expect(peer.ownNodes).toEqual(sums.map(({ first, grains: count }) => ({ first, grains: count })));
-            bus.publish(self, peer.begin(step, sums, hash));
-            if (stream.below(2) === 0) bus.deliverAll(); // some begin late and find messages waiting
-          });
-          bus.deliverAll();
-          for (let round = 0; peers.some((peer) => peer.result === undefined); round++) {
-            expect(round).toBeLessThan(200);
+  test.each(cases)(
+    "$trainers trainers and $grains grains: the bits of the tree alone, whatever the order, repeats and losses",
+    ({ trainers, grains }) => {
+      for (const length of [0, 1, 3, 47]) {
+        for (const lossPercent of [0, 30]) {
+          const stream = new RandomStream(randomKey(length, `bus ${trainers} ${grains} ${lossPercent}`));
+          const peers = Array.from({ length: trainers }, (_, self) => new AllReduce(channel(trainers, self), grains, length, 500));
+          const bus = new UnreliableBus(peers, stream, lossPercent);
+          for (let step = 500; step < 504; step++) {
+            const rows = leaves(grains, length, step);
             peers.forEach((peer, self) => {
-              if (peer.result === undefined) bus.publish(self, peer.resend());
+              const sums = nodesOf(rows, trainers, self);
+              expect(peer.ownNodes).toEqual(sums.map(({ first, grains: count }) => ({ first, grains: count })));
+              bus.publish(self, peer.begin(step, sums, hash));
+              if (stream.below(2) === 0) bus.deliverAll(); // some begin late and find messages waiting
             });
             bus.deliverAll();
+            for (let round = 0; peers.some((peer) => peer.result === undefined); round++) {
+              expect(round).toBeLessThan(200);
+              peers.forEach((peer, self) => {
+                if (peer.result === undefined) bus.publish(self, peer.resend());
+              });
+              bus.deliverAll();
+            }
+            const expected = digest(treeSum(rows));
+            for (const peer of peers) expect(digest(peer.result)).toBe(expected);
           }
-          const expected = digest(treeSum(rows));
-          for (const peer of peers) expect(digest(peer.result)).toBe(expected);
         }
       }
-    }
-  });
+    },
+  );
 
   test("a trainer one step ahead still answers for the step before", () => {
     const [a, b] = [0, 1].map((self) => new AllReduce(channel(2, self), 2, 4, 0)) as [AllReduce, AllReduce];
@@ -152,7 +161,17 @@ describe("all-reduce", () => {
 });
 
 describe("messages", () => {
-  const message: Message = { kind: "partial", sender: 1, step: 2 ** 40, part: 2, node: { first: 4, grains: 2 }, chunk: 3, weightsHash: hash, asks: false, values: new Uint8Array(8).fill(3) };
+  const message: Message = {
+    kind: "partial",
+    sender: 1,
+    step: 2 ** 40,
+    part: 2,
+    node: { first: 4, grains: 2 },
+    chunk: 3,
+    weightsHash: hash,
+    asks: false,
+    values: new Uint8Array(8).fill(3),
+  };
   const from = channel(3, 1);
 
   test("are read as they were written, at any address", () => {
@@ -168,7 +187,9 @@ describe("messages", () => {
     for (let at = 0; at < bytes.length; at++) {
       const flipped = bytes.slice();
       flipped[at]! ^= 1;
-      expect(decodeMessage(channel(3, 0), flipped), `byte ${at}`).toBe(at >= 8 && at < 24 ? "otherJob" : at >= 24 && at < 28 ? "otherGeneration" : "damaged");
+      expect(decodeMessage(channel(3, 0), flipped), `byte ${at}`).toBe(
+        at >= 8 && at < 24 ? "otherJob" : at >= 24 && at < 28 ? "otherGeneration" : "damaged",
+      );
     }
     for (let length = 0; length < bytes.length; length++) expect(decodeMessage(channel(3, 0), bytes.subarray(0, length))).toBe("damaged");
     expect(decodeMessage(channel(3, 0, { key: new Uint8Array(32) }), bytes)).toBe("damaged");
@@ -188,7 +209,11 @@ describe("gather", () => {
       const stream = new RandomStream(randomKey(trainers, `gather ${lossPercent}`));
       const peers = Array.from({ length: trainers }, (_, self) => new Gather(channel(trainers, self)));
       const bus = new UnreliableBus(peers, stream, lossPercent);
-      for (const key of [{ step: 10, topic: 0 }, { step: 10, topic: 1 }, { step: 20, topic: 0 }]) {
+      for (const key of [
+        { step: 10, topic: 0 },
+        { step: 10, topic: 1 },
+        { step: 20, topic: 0 },
+      ]) {
         for (const length of [2, 33]) {
           const whole = Float32Array.from({ length }, (_, i) => i + key.step);
           const ranges = peers.map((_, self) => evenRange(length, trainers, self));

@@ -17,7 +17,15 @@ export interface GatherKey {
  */
 export class Gather {
   readonly #channel: Channel;
-  #current: { readonly key: GatherKey; readonly weightsHash: string; readonly whole: Float32Array; readonly ranges: readonly ChunkedVector[]; readonly sent: readonly Outgoing[] } | undefined;
+  #current:
+    | {
+        readonly key: GatherKey;
+        readonly weightsHash: string;
+        readonly whole: Float32Array;
+        readonly ranges: readonly ChunkedVector[];
+        readonly sent: readonly Outgoing[];
+      }
+    | undefined;
   #previous: { readonly key: GatherKey; readonly sent: readonly Outgoing[] } | undefined;
   /** Messages of one gather that others have begun and this trainer has not. */
   #early: { readonly key: GatherKey; readonly messages: Map<string, Message> } | undefined;
@@ -36,7 +44,10 @@ export class Gather {
     const whole = new Float32Array(ranges.at(-1)?.to ?? 0);
     const vectors = ranges.map(({ from, to }) => new ChunkedVector(whole.subarray(from, to), valuesPerMessage(this.#channel)));
     const mine = vectors[self];
-    assert(mine !== undefined && mine.values.length === own.length, `trainer ${self} gives ${own.length} values to a range of ${mine?.values.length}`);
+    assert(
+      mine !== undefined && mine.values.length === own.length,
+      `trainer ${self} gives ${own.length} values to a range of ${mine?.values.length}`,
+    );
     mine.takeAll(own);
     const header = { kind: "gathered", step: key.step, part: key.topic, node: { first: 0, grains: 0 }, weightsHash } as const;
     const sent = trainers === 1 ? [] : encodeMessages(this.#channel, "all", header, own);
@@ -61,7 +72,8 @@ export class Gather {
       const reception = this.#take(message);
       return { reception, outgoing: answer(message, this.#current.sent) };
     }
-    if (this.#previous !== undefined && isSame(this.#previous.key, key)) return { reception: "stale", outgoing: answer(message, this.#previous.sent) };
+    if (this.#previous !== undefined && isSame(this.#previous.key, key))
+      return { reception: "stale", outgoing: answer(message, this.#previous.sent) };
     if (this.#current !== undefined && isBefore(key, this.#current.key)) return { reception: "stale", outgoing: [] };
     if (this.#early === undefined || !isSame(this.#early.key, key)) this.#early = { key, messages: new Map() };
     this.#early.messages.set(`${message.sender} ${message.chunk}`, { ...message, values: message.values.slice() });

@@ -83,11 +83,22 @@ export function chunkCount(channel: Channel, length: number): number {
 }
 
 /** The messages that carry `values`, one a chunk. */
-export function encodeMessages(channel: Channel, to: Outgoing["to"], header: Omit<Message, "sender" | "chunk" | "asks" | "values">, values: Float32Array): Outgoing[] {
+export function encodeMessages(
+  channel: Channel,
+  to: Outgoing["to"],
+  header: Omit<Message, "sender" | "chunk" | "asks" | "values">,
+  values: Float32Array,
+): Outgoing[] {
   const perMessage = valuesPerMessage(channel);
   return Array.from({ length: chunkCount(channel, values.length) }, (_, chunk) => ({
     to,
-    payload: encodeMessage(channel, { ...header, sender: channel.self, chunk, asks: false, values: bytesOf(values.subarray(chunk * perMessage, (chunk + 1) * perMessage)) }),
+    payload: encodeMessage(channel, {
+      ...header,
+      sender: channel.self,
+      chunk,
+      asks: false,
+      values: bytesOf(values.subarray(chunk * perMessage, (chunk + 1) * perMessage)),
+    }),
   }));
 }
 

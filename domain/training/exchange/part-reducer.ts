@@ -20,7 +20,9 @@ export class PartReducer {
   #added = false;
 
   constructor(owned: readonly (readonly SubTree[])[], length: number, valuesPerChunk: number) {
-    this.#nodes = owned.flatMap((nodes, owner) => nodes.map((node) => ({ owner, node, sum: new ChunkedVector(new Float32Array(length), valuesPerChunk) })));
+    this.#nodes = owned.flatMap((nodes, owner) =>
+      nodes.map((node) => ({ owner, node, sum: new ChunkedVector(new Float32Array(length), valuesPerChunk) })),
+    );
   }
 
   /** "misfit": not a node of this owner, or a chunk of another size. */
@@ -31,7 +33,10 @@ export class PartReducer {
   /** A node of this trainer itself, whole. */
   takeOwn(owner: number, node: SubTree, values: Float32Array): void {
     const found = this.#find(owner, node);
-    assert(found !== undefined, `grains ${node.first} to ${node.first + node.grains - 1} are no sub-tree that trainer ${owner} adds up alone`);
+    assert(
+      found !== undefined,
+      `grains ${node.first} to ${node.first + node.grains - 1} are no sub-tree that trainer ${owner} adds up alone`,
+    );
     found.sum.takeAll(values);
   }
 

@@ -31,7 +31,7 @@ export interface DenseChain {
  * Narrower matrices are padded with zeros up to this width, the longest vector of any CPU. A single column is multiplied by another kernel, in which the last rows
  * round in another order than the others (seen on x64), so that a row's bits would depend on how many rows share the call.
  */
-export const columnsMin = 16;
+const columnsMin = 16;
 
 /**
  * @throws CodedError ENGINE_UNSUPPORTED naming the first layer that cannot be trained; NETWORK_INVALID where the logits do not fit the loss.

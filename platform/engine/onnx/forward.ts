@@ -4,7 +4,6 @@ import { foldBatchNorm } from "../../../domain/network/fold-batch-norm.js";
 import { layerShapes } from "../../../domain/network/shapes.js";
 import { encodeOnnx } from "../../../formats/onnx/encode-network.js";
 import type { Forward, ForwardOptions } from "../engine.js";
-import { columnsMin } from "./dense-chain.js";
 import { createSession, type Runtime } from "./runtime.js";
 
 /** The frozen network as one session with constant weights; see `Engine.compileForward`. */
@@ -18,6 +17,7 @@ export async function compileForward(
   const { batch, preprocessing } = options;
   assert(Number.isInteger(batch) && batch >= 1, `a forward pass needs a batch of at least 1 row, found ${batch}`);
   const folded = foldBatchNorm(network, weights);
+  // Constant weights are packed once when the session is made, which fixes the order of all additions: no bit depends on threads, batch or position.
   const model = encodeOnnx(folded.network, folded.weights, {
     batch,
     inputName: "input",
@@ -30,7 +30,7 @@ export async function compileForward(
   const outputShape = layerShapes(network).get(network.output);
   assert(outputShape !== undefined);
   const outputRow = elementCount(outputShape);
-  const dims = [rowsOfCall, ...network.inputShape];
+  const dims = [batch, ...network.inputShape];
 
   return {
     batch,
@@ -47,12 +47,12 @@ export async function compileForward(
         preprocessing !== undefined,
         `network ${network.name} takes ${preprocessing ? "pixels (Uint8Array)" : "a Float32Array"}`,
       );
-      const whole = rows === rowsOfCall ? input : padded(input, rowsOfCall * inputRow);
+      const whole = rows === batch ? input : padded(input, batch * inputRow);
       const tensor = whole instanceof Uint8Array ? new runtime.Tensor("uint8", whole, dims) : new runtime.Tensor("float32", whole, dims);
       const { output } = await session.run({ input: tensor });
       assert(output?.data instanceof Float32Array);
       // What the binding hands out is a copy that nobody else holds.
-      return rows === rowsOfCall ? output.data : output.data.slice(0, rows * outputRow);
+      return rows === batch ? output.data : output.data.slice(0, rows * outputRow);
     },
     release: () => session.release(),
   };

@@ -4,7 +4,7 @@ import { instructionSet } from "../instruction-set.js";
 import { compileEvaluation } from "./evaluation.js";
 import { compileForward } from "./forward.js";
 import { compileGradient, gradientThreads } from "./gradient.js";
-import { loadRuntime } from "./runtime.js";
+import { loadRuntime, runtimeVersion } from "./runtime.js";
 
 export interface OnnxOptions {
   /** Threads of a forward pass; its bits do not depend on them. Default: all cores. */
@@ -33,8 +33,4 @@ export async function openOnnxEngine({ threads = availableParallelism() }: OnnxO
     compileGradient: (trainable, loss, shape) => compileGradient(runtime, trainable, loss, shape),
     compileEvaluation: (trainable, loss, rows) => compileEvaluation(runtime, trainable, loss, rows),
   };
-}
-
-function runtimeVersion(runtime: Awaited<ReturnType<typeof loadRuntime>>): string {
-  return runtime.env.versions.node ?? runtime.env.versions.common;
 }

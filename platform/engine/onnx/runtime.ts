@@ -42,3 +42,7 @@ export function createSession(
     ...options,
   });
 }
+
+export function runtimeVersion(runtime: Runtime): string {
+  return runtime.env.versions.node ?? runtime.env.versions.common;
+}

@@ -1,0 +1,96 @@
+import assert from "node:assert/strict";
+import { test } from "vitest";
+import { CodedError } from "../errors.js";
+import { assignWeights } from "./assign-weights.js";
+import { buildTopology } from "./catalog/catalog.js";
+import { nameMaps, plainNames } from "./name-maps.js";
+import { elementCount, type Tensor } from "./network.js";
+import { weightSpecs } from "./shapes.js";
+
+const { network } = buildTopology("squeezenet_1.1", { width: 1, size: 64 });
+
+function exact(): Map<string, Tensor> {
+  return new Map(weightSpecs(network).map(({ name, shape }) => [name, { shape, data: new Float32Array(elementCount(shape)) }]));
+}
+
+function problemsOf(tensors: ReadonlyMap<string, Tensor>): string {
+  try {
+    assignWeights(network, tensors, plainNames);
+  } catch (error) {
+    assert.ok(error instanceof CodedError && error.code === "WEIGHTS_INVALID");
+    return error.message;
+  }
+  return "";
+}
+
+test("exact tensors are taken, whatever their order", () => {
+  assert.equal(assignWeights(network, new Map([...exact()].reverse()), plainNames).size, 50);
+});
+
+test("every missing, surplus, misshaped and non-finite tensor is named, with expected and found shape", () => {
+  const tensors = exact();
+  tensors.delete("conv1/bias");
+  tensors.set("conv9/kernel", { shape: [1, 2], data: new Float32Array(2) });
+  tensors.set("fire2/expand3x3/kernel", { shape: [3, 3, 64, 16], data: new Float32Array(9216) });
+  tensors.set("fire3/squeeze1x1/bias", { shape: [16], data: new Float32Array(16).fill(NaN, 3) });
+  const message = problemsOf(tensors);
+  assert.match(message, /4 of its tensors are wrong/);
+  assert.match(message, /missing: conv1\/bias \[64\]/);
+  assert.match(message, /surplus: "conv9\/kernel" \[1, 2\]/);
+  assert.match(message, /misshaped: fire2\/expand3x3\/kernel must be \[3, 3, 16, 64\], found \[3, 3, 64, 16\]/);
+  assert.match(message, /not finite: fire3\/squeeze1x1\/bias holds NaN at position 3/);
+});
+
+test("of many problems ten are shown and the others counted", () => {
+  const message = problemsOf(new Map());
+  assert.match(message, /50 of its tensors are wrong/);
+  assert.equal(message.match(/missing:/g)?.length, 10);
+  assert.match(message, /and 40 more/);
+});
+
+test("two tensors for one place are refused", () => {
+  assert.match(
+    problemsOf(exact().set("conv1/bias:0", { shape: [64], data: new Float32Array(64) })),
+    /"conv1\/bias:0" and "conv1\/bias" both stand for conv1\/bias/,
+  );
+});
+
+test("a 1x1 kernel is a dense kernel, but a 1x7 kernel is no 7x1 kernel", () => {
+  const { network: withTop } = buildTopology("mobilenet_v1_folded", { width: 0.25, size: 128, top: 1001 });
+  const tensors = new Map(weightSpecs(withTop).map(({ name, shape }) => [name, { shape, data: new Float32Array(elementCount(shape)) }]));
+  tensors.set("conv_preds/kernel", { shape: [1, 1, 256, 1001], data: new Float32Array(256 * 1001) });
+  assert.deepEqual(assignWeights(withTop, tensors, plainNames).get("conv_preds/kernel")?.shape, [256, 1001]);
+
+  const { network: inception } = buildTopology("inception_v3", { width: 1, size: 75 });
+  const turned = new Map(
+    weightSpecs(inception).map(({ name, shape }) => {
+      const [rows = 0, columns = 0, ...rest] = shape;
+      const other = rows !== columns && shape.length === 4 ? [columns, rows, ...rest] : shape;
+      return [name, { shape: other, data: new Float32Array(elementCount(shape)) }];
+    }),
+  );
+  assert.throws(
+    () => assignWeights(inception, turned, plainNames),
+    /misshaped: conv2d_33\/kernel must be \[1, 7, 128, 128\], found \[7, 1, 128, 128\]/,
+  );
+});
+
+test("names of tensors in each scheme", () => {
+  const [plain, keras, slimV2, slimV1] = nameMaps;
+  assert.equal(plain?.map("fire2/concat/kernel:0"), "fire2/concat/kernel");
+  assert.equal(keras?.map("conv1/uniform1"), "conv1/kernel");
+  assert.equal(keras?.map("fire2/squeeze1x1/b"), "fire2/squeeze1x1/bias");
+  assert.equal(keras?.map("bn/running_std:0"), "bn/moving_variance");
+  assert.equal(keras?.map("block_1_depthwise/depthwise_kernel:0"), "block_1_depthwise/depthwise_kernel");
+  assert.equal(keras?.map("kernel"), undefined);
+  assert.equal(keras?.map("conv1/momentum"), undefined);
+  assert.equal(slimV2?.map("Conv_weights"), "Conv1/kernel");
+  assert.equal(slimV2?.map("Conv_1_BatchNorm_moving_mean"), "Conv_1_bn/moving_mean");
+  assert.equal(slimV2?.map("MobilenetV2/expanded_conv_12/depthwise/depthwise_weights"), "block_12_depthwise/depthwise_kernel");
+  assert.equal(slimV2?.map("expanded_conv_project_BatchNorm_beta"), "expanded_conv_project_BN/beta");
+  assert.equal(slimV2?.map("Logits_Conv2d_1c_1x1_biases"), "predictions/bias");
+  assert.equal(slimV2?.map("global_step"), undefined);
+  assert.equal(slimV1?.map("MobilenetV1/Conv2d_0/weights"), "conv1/kernel");
+  assert.equal(slimV1?.map("Conv2d_13_depthwise/weights"), "conv_dw_13/depthwise_kernel");
+  assert.equal(slimV1?.map("Conv2d_3_pointwise/BatchNorm/gamma"), "conv_pw_3_bn/gamma");
+});

@@ -1,0 +1,103 @@
+import assert from "node:assert/strict";
+import { test } from "vitest";
+import { legalCuts } from "../cut.js";
+import { resizeNetwork } from "../resize.js";
+import { layerShapes, parameterCount } from "../shapes.js";
+import { buildTopology, catalogEntries, parseTopologyName, topologyName } from "./catalog.js";
+import { samePadding } from "./same-padding.js";
+
+test("SAME padding is TensorFlow's", () => {
+  assert.deepEqual(samePadding([224, 224], [3, 3], [2, 2]), { top: 0, bottom: 1, left: 0, right: 1 });
+  assert.deepEqual(samePadding([7, 7], [3, 3], [2, 2]), { top: 1, bottom: 1, left: 1, right: 1 });
+  assert.deepEqual(samePadding([17, 8], [1, 7], [1, 1]), { top: 0, bottom: 0, left: 3, right: 3 });
+  assert.deepEqual(samePadding([8, 8], [1, 1], [2, 2]), { top: 0, bottom: 0, left: 0, right: 0 });
+});
+
+test("published numbers of values", () => {
+  const totals: readonly (readonly [topology: string, width: number, total: number])[] = [
+    // Keras, include_top=False.
+    ["mobilenet_v2", 1.4, 4_363_712],
+    ["mobilenet_v2", 1, 2_257_984],
+    ["mobilenet_v2", 0.35, 410_208],
+    ["mobilenet_v1", 1, 3_228_864],
+    ["squeezenet_1.1", 1, 722_496],
+    ["inception_v3", 1, 21_802_784],
+  ];
+  for (const [topology, width, total] of totals) {
+    assert.equal(parameterCount(buildTopology(topology, { width, size: 224 }).network).total, total, `${topology} ${width}`);
+  }
+  assert.equal(parameterCount(buildTopology("mobilenet_v1_folded", { width: 0.25, size: 128, top: 1001 }).network).total, 467_593);
+  assert.equal(parameterCount(buildTopology("mobilenet_v2", { width: 1, size: 224, top: 1000 }).network).total, 3_538_984);
+});
+
+test("every entry builds and ends in global_average_pool or its top", () => {
+  for (const { topology, options } of catalogEntries()) {
+    const { network, preprocessing } = buildTopology(topology, options);
+    assert.deepEqual(network.inputShape, [preprocessing.size, preprocessing.size, 3]);
+    assert.ok(legalCuts(network).includes("global_average_pool"));
+    assert.deepEqual(layerShapes(network).get(network.output)?.length, 1);
+    if (options.top !== undefined) assert.deepEqual(layerShapes(network).get(network.output), [options.top]);
+    assert.deepEqual(parseTopologyName(topologyName(topology, options)), {
+      topology,
+      options: { width: options.width, size: options.size },
+    });
+  }
+});
+
+test("names of networks, folders and published files", () => {
+  const read = (name: string): string | undefined => {
+    const parsed = parseTopologyName(name);
+    return parsed && `${parsed.topology} ${parsed.options.width} ${parsed.options.size}`;
+  };
+  assert.equal(read("mobilenet_v2_1.0_224"), "mobilenet_v2 1 224");
+  assert.equal(read("mobilenet_v2_0.35_96"), "mobilenet_v2 0.35 96");
+  assert.equal(read("mobilenet_v2_160"), "mobilenet_v2 1 160");
+  assert.equal(read("mobilenet_v2"), "mobilenet_v2 1 224");
+  assert.equal(read("mobilenet_v1_0.25_128_dequantised"), "mobilenet_v1 0.25 128");
+  assert.equal(read("mobilenet_v1_folded_0.25_128"), "mobilenet_v1_folded 0.25 128");
+  assert.equal(read("inception_v3_299_finetuned"), "inception_v3 1 299");
+  assert.equal(read("inception_v3_weights_tf_dim_ordering_tf_kernels_notop"), "inception_v3 1 299");
+  assert.equal(read("mobilenet_v2_weights_tf_dim_ordering_tf_kernels_0.35_224_no_top"), "mobilenet_v2 0.35 224");
+  assert.equal(read("mobilenet_2_5_128_tf_no_top"), "mobilenet_v1 0.25 128");
+  assert.equal(read("mobilenet_1_0_224_tf"), "mobilenet_v1 1 224");
+  assert.equal(read("squeezenet_1.1_notop"), "squeezenet_1.1 1 227");
+  assert.equal(read("squeezenet_weights_tf_dim_ordering_tf_kernels_notop"), "squeezenet_1.1 1 227");
+  assert.equal(read("mobilenet_v21"), undefined);
+  assert.equal(read("backbone"), undefined);
+});
+
+test("what a topology does not have is refused", () => {
+  assert.throws(() => buildTopology("resnet", { width: 1, size: 224 }), /"resnet" is no known topology; known are mobilenet_v2/);
+  assert.throws(() => buildTopology("toString", { width: 1, size: 224 }), /no known topology/);
+  assert.throws(() => buildTopology("inception_v3", { width: 0.5, size: 224 }), /no widths/);
+  assert.throws(() => buildTopology("inception_v3", { width: 1, size: 74 }), /from 75/);
+  assert.throws(() => buildTopology("inception_v3", { width: 1, size: 299, top: 1000 }), /no top/);
+  assert.throws(() => buildTopology("mobilenet_v2", { width: Number.NaN, size: 224 }), /width/);
+});
+
+test("a resized network is the one that the catalogue builds for that size", () => {
+  for (const [topology, sizes] of [
+    ["mobilenet_v2", [96, 150, 224, 299]],
+    ["squeezenet_1.1", [64, 227, 300]],
+    ["inception_v3", [75, 150, 299]],
+  ] as const) {
+    for (const from of sizes) {
+      for (const to of sizes) {
+        const { name, ...resized } = resizeNetwork(buildTopology(topology, { width: 1, size: from }).network, to);
+        const { name: otherName, ...built } = buildTopology(topology, { width: 1, size: to }).network;
+        assert.deepEqual(resized, built, `${name} as ${otherName}`);
+      }
+    }
+  }
+  const flat = buildTopology("mobilenet_v2", { width: 0.35, size: 96 }).network;
+  const withDense = {
+    ...flat,
+    layers: [
+      ...flat.layers,
+      { name: "flat", kind: "flatten" as const, inputs: ["out_relu"] },
+      { name: "dense", kind: "dense" as const, units: 2, bias: true, inputs: ["flat"] },
+    ],
+    output: "dense",
+  };
+  assert.throws(() => resizeNetwork(withDense, 128), /layer "dense" has weights for 11520 inputs and would get 20480; use the size 96/);
+});

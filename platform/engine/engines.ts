@@ -1,0 +1,56 @@
+import { CodedError } from "../../domain/errors.js";
+import type { Engine } from "./engine.js";
+import { instructionSet } from "./instruction-set.js";
+
+/** What `graft engines` prints of one engine. */
+export interface EngineStatus {
+  readonly name: string;
+  readonly available: boolean;
+  /** Where available: version, device and the like. Else: why not. */
+  readonly detail: string;
+  /** What to do where it is not available. */
+  readonly remedy: string;
+}
+
+export const engineNames = ["onnx", "tensorflow"] as const;
+export const defaultEngine = "onnx";
+
+/** Every engine that graft knows, whether it can run here or not. Adapters are loaded only here and in `openEngine`: their packages take longer to load than `graft --help` may take. */
+export async function listEngines(): Promise<EngineStatus[]> {
+  return Promise.all(engineNames.map(statusOf));
+}
+
+/**
+ * @throws CodedError ENGINE_UNAVAILABLE with how to install it, also for a name that is not known.
+ */
+export async function openEngine(name: string, options: { readonly threads?: number } = {}): Promise<Engine> {
+  if (name === "onnx") return (await import("./onnx/onnx.js")).openOnnxEngine(options);
+  if (name === "tensorflow") {
+    const { detail, remedy } = tensorflow;
+    throw new CodedError("ENGINE_UNAVAILABLE", `engine tensorflow: ${detail}; ${remedy}`, { engine: name });
+  }
+  throw new CodedError("ENGINE_UNAVAILABLE", `engine "${name}" is not known; the engines are ${engineNames.join(" and ")}`, {
+    engine: name,
+  });
+}
+
+const tensorflow: EngineStatus = {
+  name: "tensorflow",
+  available: false,
+  detail: "this version of graft has no TensorFlow engine yet",
+  remedy: "use the onnx engine, which needs nothing else",
+};
+
+async function statusOf(name: (typeof engineNames)[number]): Promise<EngineStatus> {
+  if (name === "tensorflow") return tensorflow;
+  try {
+    const { loadRuntime, runtimeVersion } = await import("./onnx/runtime.js");
+    const runtime = await loadRuntime();
+    const providers = runtime.listSupportedBackends().map((backend) => backend.name);
+    const detail = `onnxruntime-node ${runtimeVersion(runtime)}, ${instructionSet()}, providers: ${providers.join(", ")}`;
+    return { name, available: true, detail, remedy: "" };
+  } catch (error) {
+    if (!(error instanceof CodedError)) throw error;
+    return { name, available: false, detail: error.message, remedy: "install graft's dependencies again with npm install" };
+  }
+}

@@ -1,0 +1,78 @@
+import { CodedError } from "../../domain/errors.js";
+import type { Milestone } from "../../domain/job/records.js";
+import { learningRateAt } from "../../domain/training/schedule.js";
+import type { HistoryPoint } from "../../domain/training/history.js";
+import type { TrainingPlan } from "../../domain/training/training-plan.js";
+import { decodeCheckpoint, encodeCheckpoint } from "../../formats/checkpoint/checkpoint.js";
+import type { JobObjects } from "../../platform/job-store/job-store.js";
+import { diverged } from "./train-loop.js";
+import type { TrainingState } from "./training-state.js";
+
+/** Parameters of the best evaluation, kept beside the optimiser's slots where there is early stopping. */
+const BEST_SLOT = "best";
+/** The last one may turn out to be damaged; then there is one before it. */
+const KEPT = 2;
+
+/** Durable states of one training. */
+export class Checkpoints {
+  private readonly job: JobObjects;
+  private readonly plan: TrainingPlan;
+  private readonly milestone: (milestone: Milestone) => void;
+
+  constructor(job: JobObjects, plan: TrainingPlan, milestone: (milestone: Milestone) => void) {
+    this.job = job;
+    this.plan = plan;
+    this.milestone = milestone;
+  }
+
+  /**
+   * Writes the state after its step, once, and frees all but the last two.
+   * @throws CodedError TRAINING_DIVERGED instead of keeping weights that are no numbers.
+   */
+  async save(state: TrainingState): Promise<void> {
+    const bad = state.parameters.findIndex((value) => !Number.isFinite(value));
+    if (bad >= 0) {
+      const { schedule, optimizer } = this.plan.recipe;
+      throw diverged(state.step - 1, state.parameters[bad]!, learningRateAt(schedule, optimizer.learningRate, state.step - 1, this.plan.steps));
+    }
+    const slots = new Map(state.optimizer.slots);
+    if (this.keepsBest) slots.set(BEST_SLOT, state.best ?? new Float32Array(state.parameters.length));
+    const { step, parameters, stopping, since, history } = state;
+    this.milestone("before checkpoint");
+    await this.job.createCheckpoint(step, encodeCheckpoint({ jobId: this.job.jobId, step, parameters, slots, stopping, since, history }, this.plan.layout));
+    this.milestone("after checkpoint");
+    for (const old of (await this.job.checkpointSteps()).filter((other) => other < step).slice(0, 1 - KEPT)) await this.job.deleteCheckpoint(old);
+  }
+
+  /** Brings `state` to the newest whole checkpoint at or before `step`; a damaged one is deleted. False where there is none: the state stays initial. */
+  async restore(state: TrainingState, step: number): Promise<boolean> {
+    for (const candidate of (await this.job.checkpointSteps()).filter((other) => other <= step).reverse()) {
+      const bytes = await this.job.readCheckpoint(candidate);
+      if (bytes === undefined) continue;
+      try {
+        this.restoreFrom(bytes, state);
+        return true;
+      } catch (error) {
+        if (!(error instanceof CodedError && error.code === "OBJECT_CORRUPT")) throw error;
+        await this.job.deleteCheckpoint(candidate);
+      }
+    }
+    return false;
+  }
+
+  private restoreFrom(bytes: Uint8Array, state: TrainingState): void {
+    const slots = [...state.optimizer.slots.keys(), ...(this.keepsBest ? [BEST_SLOT] : [])];
+    const checkpoint = decodeCheckpoint(bytes, { jobId: this.job.jobId, layout: this.plan.layout, slots });
+    state.parameters.set(checkpoint.parameters);
+    for (const [name, values] of state.optimizer.slots) values.set(checkpoint.slots.get(name)!);
+    state.step = checkpoint.step;
+    state.stopping = checkpoint.stopping;
+    state.since = checkpoint.since;
+    state.history = checkpoint.history as HistoryPoint[];
+    state.best = checkpoint.stopping.best === null ? undefined : checkpoint.slots.get(BEST_SLOT);
+  }
+
+  private get keepsBest(): boolean {
+    return this.plan.recipe.earlyStopping !== undefined;
+  }
+}

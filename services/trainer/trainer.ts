@@ -1,0 +1,182 @@
+import assert from "node:assert";
+import { CodedError } from "../../domain/errors.js";
+import type { JobRecord, Milestone, PlanRecord, SamplesRecord } from "../../domain/job/records.js";
+import { limits } from "../../domain/limits.js";
+import { cutAt } from "../../domain/network/cut.js";
+import type { TrainingRows } from "../../domain/training/grains.js";
+import { initializeParameters } from "../../domain/training/initialize.js";
+import { classBalancedOrder, shuffledOrder, type SampleOrder } from "../../domain/training/sample-order.js";
+import { planTraining, type TrainingPlan } from "../../domain/training/training-plan.js";
+import { alignedSubTrees } from "../../domain/training/tree.js";
+import { jobRecord, planRecord, samplesRecord } from "../../formats/job-records/job-records.js";
+import type { BackboneStore, StoredBackbone } from "../../platform/backbone-store/backbone-store.js";
+import type { Clock } from "../../platform/clock/clock.js";
+import type { Engine } from "../../platform/engine/engine.js";
+import type { FeatureStore } from "../../platform/feature-store/feature-store.js";
+import type { GradientBus } from "../../platform/gradient-bus/gradient-bus.js";
+import { JobObjects } from "../../platform/job-store/job-store.js";
+import type { ObjectStore } from "../../platform/object-store/object-store.js";
+import type { Generation, WorkService } from "../../platform/work-service/work-service.js";
+import { Checkpoints } from "./checkpoints.js";
+import { Evaluator } from "./evaluator.js";
+import { Exchange } from "./exchange.js";
+import { exportResult } from "./export-result.js";
+import { COUNTERS, OwnGrains } from "./own-grains.js";
+import { train } from "./train-loop.js";
+import { MissingFeatures, type TrainingSet } from "./training-set.js";
+import { TrainingState } from "./training-state.js";
+
+export interface TrainerDeps {
+  readonly work: WorkService;
+  readonly store: ObjectStore;
+  readonly backbones: BackboneStore;
+  readonly bus: GradientBus;
+  readonly engine: () => Promise<Engine>;
+  readonly clock: Clock;
+  readonly openFeatures: (plan: PlanRecord) => Promise<FeatureStore>;
+  /** `loadTrainingSet`; trainers of one process share what it returns. */
+  readonly loadTrainingSet: (job: JobObjects, samples: SamplesRecord, features: FeatureStore) => Promise<TrainingSet>;
+  readonly milestone: (milestone: Milestone) => void;
+}
+
+/** The life of a trainer: joins a generation, trains in it, and, if it is the first of the trainers, evaluates and exports. Goes on until the job needs no trainer any more. */
+export async function runTrainer(trainer: string, deps: TrainerDeps, signal: AbortSignal): Promise<void> {
+  const engine = await deps.engine();
+  while (!signal.aborted) {
+    const generation = await deps.work.joinTraining(trainer, engine.gradientProfile);
+    if (generation === "done") return;
+    try {
+      const outcome = await trainInGeneration(trainer, generation, deps, engine, signal);
+      if (outcome === "interrupted") return;
+    } catch (error) {
+      if (!(error instanceof MissingFeatures)) throw error;
+      await deps.work.reportMissingFeatures(trainer, error.imageIds);
+    }
+  }
+}
+
+async function trainInGeneration(trainer: string, generation: Generation, deps: TrainerDeps, engine: Engine, signal: AbortSignal): Promise<"finished" | "interrupted"> {
+  const { work, clock, milestone } = deps;
+  const rank = generation.trainers.indexOf(trainer);
+  assert(rank >= 0, `trainer ${trainer} is no member of generation ${String(generation.generation)}`);
+
+  // 1. What to train, and on what.
+  const job = new JobObjects(deps.store, generation.jobId);
+  const facts = await readFacts(job);
+  const features = await deps.openFeatures(facts.plan);
+  const backbone = await deps.backbones.find(facts.plan.backbone.name, facts.plan.backbone.digest);
+  const set = await deps.loadTrainingSet(job, facts.samples, features);
+  const cut = cutAt(backbone.backbone.network, facts.plan.cut);
+  const plan = planTraining(facts.record.job, cut.tail, facts.plan.featureShape, facts.samples);
+
+  // 2. The state to start from: that of the generation's checkpoint, or the initial one.
+  const state = new TrainingState(plan);
+  const checkpoints = new Checkpoints(job, plan, milestone);
+  if (!(await checkpoints.restore(state, generation.startStep))) {
+    initializeParameters(state.parameters, plan.layout, facts.record.job.head.initializer, plan.recipe.seed);
+  }
+  assert(state.step === generation.startStep, `generation ${String(generation.generation)} starts at step ${String(generation.startStep)}, the checkpoint has ${String(state.step)}`);
+
+  // 3. Train.
+  const exchange =
+    generation.trainers.length === 1
+      ? undefined
+      : new Exchange(deps.bus, clock, channelOf(generation, rank), generation.trainers, plan.grains, plan.layout.length + COUNTERS, state.step);
+  const rows: TrainingRows = { features: set.train.features, featureLength: plan.featureLength, labels: set.train.labels, classWeights: plan.classWeights };
+  const grains = await OwnGrains.open(plan, exchange?.ownNodes ?? alignedSubTrees(0, plan.grains), orderOf(plan, set.train.labels), rows, engine);
+  const evaluation = await engine.compileEvaluation(plan.trainable, plan.recipe.loss, limits.evaluationRows);
+  const evaluator = new Evaluator(plan, set.validation, evaluation, clock, { rank, trainers: generation.trainers.length });
+  const pace = new Pace(clock, state.step);
+  try {
+    const outcome = await train(
+      { plan, state, grains, evaluator, exchange },
+      {
+        onStep: async () => {
+          if (pace.isDue(state)) await work.reportStep(trainer, pace.report(state, plan, grains));
+        },
+        onEvaluation: async () => {
+          const point = state.history.at(-1);
+          assert(point !== undefined);
+          if (rank === 0) await work.reportEvaluation(trainer, point);
+        },
+        saveCheckpoint: async () => {
+          if (rank !== 0) return;
+          await checkpoints.save(state);
+          await work.commitCheckpoint(trainer, state.step);
+        },
+        milestone,
+      },
+      signal,
+    );
+    await work.reportStep(trainer, pace.report(state, plan, grains));
+    if (outcome === "interrupted" || rank !== 0) return outcome;
+
+    // 4. Evaluate and export, one trainer for all.
+    await work.reportPhase(trainer, "Evaluating");
+    await exportResult({ job, facts, backbone, prefix: cut.prefix, plan, state, set, features, evaluator, engine, clock, milestone, millisecondsPerStep: pace.millisecondsPerStep, onExport: () => work.reportPhase(trainer, "Exporting") });
+    await work.commitResult(trainer);
+    return outcome;
+  } finally {
+    exchange?.close();
+    await grains.release();
+    await evaluation.release();
+  }
+}
+
+/** What a trainer needs to know of its job; all of it was written before training began. */
+export interface JobFacts {
+  readonly record: JobRecord;
+  readonly plan: PlanRecord;
+  readonly samples: SamplesRecord;
+}
+
+async function readFacts(job: JobObjects): Promise<JobFacts> {
+  const [record, plan, samples] = await Promise.all([job.readJson("spec.json", jobRecord), job.readJson("plan.json", planRecord), job.readJson("samples/summary.json", samplesRecord)]);
+  if (record === undefined || plan === undefined || samples === undefined) {
+    throw new CodedError("OBJECT_MISSING", `${job.keyOf("")}: spec.json, plan.json and samples/summary.json are written before training begins, and one is gone; run the job anew`);
+  }
+  return { record, plan, samples };
+}
+
+function orderOf({ recipe, classes, trainRows, batchSize }: TrainingPlan, labels: Int32Array): SampleOrder {
+  return recipe.sampling === "CLASS_BALANCED" ? classBalancedOrder(recipe.seed, labels, classes.length, batchSize) : shuffledOrder(recipe.seed, trainRows, batchSize);
+}
+
+function channelOf(generation: Generation, self: number) {
+  return { job: generation.jobId, generation: generation.generation, trainers: generation.trainers.length, self, key: generation.key };
+}
+
+/** How fast the training goes, measured without its first steps, which load caches. */
+class Pace {
+  private readonly clock: Clock;
+  private readonly firstStep: number;
+  private lastReportMs = -Infinity;
+  private warm: { readonly step: number; readonly ms: number } | undefined;
+  private latest: { readonly step: number; readonly ms: number } | undefined;
+
+  constructor(clock: Clock, firstStep: number) {
+    this.clock = clock;
+    this.firstStep = firstStep;
+  }
+
+  isDue({ step }: TrainingState): boolean {
+    const ms = this.clock.monotonic();
+    if (step - this.firstStep === WARM_UP_STEPS) this.warm = { step, ms };
+    this.latest = { step, ms };
+    if (ms - this.lastReportMs < limits.stepReportMs) return false;
+    this.lastReportMs = ms;
+    return true;
+  }
+
+  /** Wall time a step, evaluations and checkpoints included; null before the warm-up is over. */
+  get millisecondsPerStep(): number | null {
+    const { warm, latest } = this;
+    return warm === undefined || latest === undefined || latest.step === warm.step ? null : (latest.ms - warm.ms) / (latest.step - warm.step);
+  }
+
+  report({ step }: TrainingState, plan: TrainingPlan, grains: OwnGrains) {
+    return { step, steps: plan.steps, millisecondsPerStep: this.millisecondsPerStep, grainsComputed: (step - this.firstStep) * grains.grainsPerStep };
+  }
+}
+
+const WARM_UP_STEPS = 5;
