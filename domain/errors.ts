@@ -38,6 +38,12 @@ export const errorCodes = {
 
 export type ErrorCode = keyof typeof errorCodes;
 
+/** Whether a job that meets this failure has failed for good. What it runs on (a full disk, an engine, a store) can be mended: then the job stays where it is and goes on. */
+export function endsJob(code: ErrorCode): boolean {
+  const { retryable, exitCode } = errorCodes[code];
+  return !retryable && exitCode <= 5;
+}
+
 /** An expected failure. The message says which thing, what was expected, what was found and what to do. */
 export class CodedError extends Error {
   override readonly name = "CodedError";

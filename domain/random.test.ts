@@ -12,7 +12,8 @@ test.each([
   [[0x243f6a88, 0x85a308d3, 0x13198a2e, 0x03707344], [0xa4093822, 0x299f31d0], "d16cfe09 94fdcceb 5001e420 24126ea1"],
 ] as const)("Philox4x32-10 of counter %j and key %j", (counter, key, expected) => {
   const out = new Uint32Array(4);
-  philox(...counter, ...key, out, 0);
+  const [[c0, c1, c2, c3], [k0, k1]] = [counter, key];
+  philox(c0, c1, c2, c3, k0, k1, out, 0);
   expect([...out].map((word) => word.toString(16).padStart(8, "0")).join(" ")).toBe(expected);
 });
 
@@ -34,12 +35,19 @@ test("seed, purpose, step and row each give other numbers; seek goes back to the
   expect(() => randomKey(0.5, "a")).toThrow(RangeError);
 });
 
+test("fill draws what so many calls would", () => {
+  const [filled, called] = [stream("fill"), stream("fill")];
+  const numbers = new Uint32Array(8);
+  filled.fill(numbers);
+  expect([...numbers, filled.uint32()]).toEqual(Array.from({ length: 9 }, () => called.uint32()));
+});
+
 test("bounded integers are unbiased", () => {
   const s = stream("below");
-  // With 3 x 2^30 a plain remainder would give the lowest third twice as often.
+  // With 3 x 2^30 and no rejection, multiples of 3 would come twice as often as the others.
   const bound = 3 * 2 ** 30;
   const thirds = [0, 0, 0];
-  for (let i = 0; i < 90_000; i++) thirds[Math.floor(s.below(bound) / 2 ** 30)]! += 1;
+  for (let i = 0; i < 90_000; i++) thirds[s.below(bound) % 3]! += 1;
   for (const count of thirds) expect(Math.abs(count - 30_000)).toBeLessThan(5 * Math.sqrt(20_000));
   expect(Array.from({ length: 100 }, () => s.below(1))).toEqual(new Array(100).fill(0));
 });

@@ -1,3 +1,4 @@
+import assert from "node:assert";
 import { createHash } from "node:crypto";
 import { cosPi, exactLog, sinPi } from "./exact-math.js";
 
@@ -85,6 +86,15 @@ export class RandomStream {
       this.#used = 0;
     }
     return this.#block[this.#used++] as number;
+  }
+
+  /** As many calls of `uint32` as `into` is long, at a fresh (step, row); its length is a multiple of 4. */
+  fill(into: Uint32Array): void {
+    assert(this.#used === 4 && into.length % 4 === 0, "fill draws whole blocks");
+    for (let at = 0; at < into.length; at += 4) {
+      philox(this.#nextBlock, this.#row, this.#stepLow, this.#stepHigh, this.#key.low, this.#key.high, into, at);
+      this.#nextBlock += 1;
+    }
   }
 
   /** Uniform over multiples of 2^-24 in [0, 1): exact as a float32. */

@@ -108,7 +108,10 @@ export class DatasetScan implements AsyncIterable<ListedPicture> {
   }
 
   #checkOrder(path: string): void {
-    assert.ok(this.#previous === undefined || compareUtf8(this.#previous, path) < 0, "files are listed once, in the order of their UTF-8 bytes");
+    assert.ok(
+      this.#previous === undefined || compareUtf8(this.#previous, path) < 0,
+      "files are listed once, in the order of their UTF-8 bytes",
+    );
     this.#previous = path;
   }
 

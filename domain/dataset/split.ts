@@ -10,8 +10,8 @@ export interface SplitSpec {
   readonly seed: number;
 }
 
-/** 2^45: the largest power of two whose hundredfold a double holds exactly. */
-const SPACE = 2 ** 45;
+/** 2^45, the largest power of two whose hundredfold a double holds exactly. */
+const SPACE = 35_184_372_088_832;
 
 /**
  * The split of a picture as a pure function of its bytes and the seed: adding, removing or renaming other pictures moves none, and copies of one picture never

@@ -29,7 +29,10 @@ export function matchWeights(network: Network, tensors: ReadonlyMap<string, Tens
   const found = new Map<string, { readonly fileName: string; readonly tensor: Tensor }>();
   const surplus: string[] = [];
   for (const [fileName, tensor] of tensors) {
-    const name = nameMap.map(fileName);
+    const mapped = nameMap.map(fileName);
+    // Keras 3 calls a depthwise kernel just a kernel.
+    const depthwise = mapped?.replace(/\/kernel$/, "/depthwise_kernel");
+    const name = mapped !== undefined && !expected.has(mapped) && depthwise !== undefined && expected.has(depthwise) ? depthwise : mapped;
     const other = name === undefined ? undefined : found.get(name);
     if (name === undefined || !expected.has(name))
       surplus.push(`surplus: "${fileName}" [${tensor.shape.join(", ")}], which no layer needs`);

@@ -180,7 +180,7 @@ function vector(bytes: readonly number[]): number[] {
 }
 
 function text(name: string): number[] {
-  return vector([...name].map((letter) => letter.charCodeAt(0)));
+  return vector([...Buffer.from(name)]);
 }
 
 /** LEB128. */

@@ -89,6 +89,8 @@ export class GrainInput {
   readonly #rows: TrainingRows;
   readonly #grainRows: number;
   readonly #streams: readonly RandomStream[];
+  /** Room for the random numbers of one row's mask. */
+  readonly #maskBits: Uint32Array;
 
   constructor(call: GrainCall, rows: TrainingRows) {
     this.#call = call;
@@ -99,6 +101,7 @@ export class GrainInput {
     this.labels = new Int32Array(places);
     this.rowWeights = new Float32Array(places);
     this.dropoutMasks = call.dropout.map(({ units }) => new Float32Array(places * units));
+    this.#maskBits = new Uint32Array(Math.max(0, ...call.dropout.map(({ units }) => 4 * Math.ceil(units / 8))));
     this.#streams = call.dropout.map(({ name }) => new RandomStream(randomKey(call.seed, `dropout/${name}`)));
   }
 
@@ -143,11 +146,12 @@ export class GrainInput {
     const dropBelow = Math.floor(rate * 65536 + 0.5);
     const kept = Math.fround(1 / (1 - rate));
     stream.seek(step, place);
-    const end = (at + 1) * units;
-    for (let unit = at * units; unit < end; unit += 2) {
-      const bits = stream.uint32();
-      mask[unit] = (bits & 0xffff) < dropBelow ? 0 : kept;
-      if (unit + 1 < end) mask[unit + 1] = bits >>> 16 < dropBelow ? 0 : kept;
+    const bits = this.#maskBits.subarray(0, 4 * Math.ceil(units / 8));
+    stream.fill(bits);
+    const start = at * units;
+    for (let unit = 0; unit < units; unit++) {
+      const half = unit & 1 ? (bits[unit >>> 1] as number) >>> 16 : (bits[unit >>> 1] as number) & 0xffff;
+      mask[start + unit] = half < dropBelow ? 0 : kept;
     }
   }
 }

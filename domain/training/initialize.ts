@@ -12,7 +12,7 @@ export function initializeParameters(
   layout: ParameterLayout,
   initializer: Initializer,
   seed: number,
-  only = (_name: string) => true,
+  only: (name: string) => boolean = () => true,
 ): void {
   for (const { name, shape, offset, length } of layout.entries) {
     if (only(name)) fillTensor(vector.subarray(offset, offset + length), name, shape, initializer, seed);

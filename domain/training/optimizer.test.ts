@@ -53,15 +53,15 @@ const plain: Record<
     if (optimizer.kind !== "sgd" || v === undefined) return f(w - f(f(lr) * g));
     const mu = f(optimizer.momentum);
     v[i] = f(f(mu * v[i]!) - f(f(lr) * g));
-    return optimizer.nesterov ? f(w + f(f(mu * v[i]!) - f(f(lr) * g))) : f(w + v[i]!);
+    return optimizer.nesterov ? f(w + f(f(mu * v[i]) - f(f(lr) * g))) : f(w + v[i]);
   },
   rmsprop(optimizer, w, g, [s, v], i, lr) {
     if (optimizer.kind !== "rmsprop" || s === undefined) throw new Error("not rmsprop");
     s[i] = f(f(f(optimizer.decay) * s[i]!) + f(f(1 - optimizer.decay) * f(g * g)));
-    const delta = f(f(f(lr) * g) / f(Math.sqrt(f(s[i]! + f(optimizer.epsilon)))));
+    const delta = f(f(f(lr) * g) / f(Math.sqrt(f(s[i] + f(optimizer.epsilon)))));
     if (v === undefined) return f(w - delta);
     v[i] = f(f(f(optimizer.momentum) * v[i]!) + delta);
-    return f(w - v[i]!);
+    return f(w - v[i]);
   },
   adam(optimizer, w, g, [m, s], i, lr, decay, t) {
     if ((optimizer.kind !== "adam" && optimizer.kind !== "adamw") || m === undefined || s === undefined) throw new Error("not adam");
@@ -71,7 +71,7 @@ const plain: Record<
     m[i] = f(m[i]! + f(f(g - m[i]!) * f(1 - optimizer.beta1)));
     s[i] = f(s[i]! + f(f(f(g * g) - s[i]!) * f(1 - optimizer.beta2)));
     const kept = optimizer.kind === "adamw" && decay !== 0 ? f(w - f(w * f(lr * decay))) : w;
-    return f(kept - f(f(m[i]! * alpha) / f(f(Math.sqrt(s[i]!)) + f(optimizer.epsilon))));
+    return f(kept - f(f(m[i] * alpha) / f(f(Math.sqrt(s[i])) + f(optimizer.epsilon))));
   },
 };
 
@@ -106,7 +106,7 @@ describe("one rounding an operation, with decay, exemptions and multipliers, in 
       whole.update(step, lr, 1 / 96);
       divided.gradient.set(gradient);
       const cuts = [0, ...[1, 2, 3].map(() => stream.below(layout.length)).sort((a, b) => a - b), layout.length];
-      for (let k = 1; k < cuts.length; k++) divided.update(step, lr, 1 / 96, cuts[k - 1]!, cuts[k]!);
+      for (let k = 1; k < cuts.length; k++) divided.update(step, lr, 1 / 96, cuts[k - 1], cuts[k]);
       for (const { name, offset, length } of layout.entries) {
         const decay = name.endsWith("/bias") ? 0 : 0.02;
         const factor = name.startsWith("head/output") ? 3 : name.startsWith("head/") ? 10 : 1;

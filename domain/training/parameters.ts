@@ -32,7 +32,9 @@ export function parameterLayout(trainable: Network): ParameterLayout {
 
 /** Views of the vector's tensors; writing to one writes to the vector. */
 export function tensorsOf(layout: ParameterLayout, vector: Float32Array): Map<string, Tensor> {
-  return new Map(layout.entries.map(({ name, shape, offset, length }) => [name, { shape, data: vector.subarray(offset, offset + length) }]));
+  return new Map(
+    layout.entries.map(({ name, shape, offset, length }) => [name, { shape, data: vector.subarray(offset, offset + length) }]),
+  );
 }
 
 /**

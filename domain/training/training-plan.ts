@@ -38,7 +38,12 @@ const CHECKPOINTS_AIMED_AT = 20;
 const CHECKPOINT_STEPS_MIN = 50;
 
 /** @throws CodedError NETWORK_INVALID where tail and head do not fit; SPEC_INVALID for class weights of unknown classes. */
-export function planTraining(job: ResolvedJob, tail: Network | undefined, featureShape: Shape, samples: Pick<SamplesRecord, "classes" | "counts">): TrainingPlan {
+export function planTraining(
+  job: ResolvedJob,
+  tail: Network | undefined,
+  featureShape: Shape,
+  samples: Pick<SamplesRecord, "classes" | "counts">,
+): TrainingPlan {
   const recipe = job.training;
   const { classes, counts } = samples;
   const outputs = recipe.loss.kind === "sigmoid" ? 1 : classes.length;
@@ -49,7 +54,8 @@ export function planTraining(job: ResolvedJob, tail: Network | undefined, featur
   const { batchSize } = recipe;
   const grains = grainCount(batchSize, recipe.grains, layout.length);
   const steps = stepsOf(recipe.length, trainRows, batchSize);
-  const evaluateEverySteps = "steps" in recipe.evaluateEvery ? recipe.evaluateEvery.steps : stepsOf(recipe.evaluateEvery, trainRows, batchSize);
+  const evaluateEverySteps =
+    "steps" in recipe.evaluateEvery ? recipe.evaluateEvery.steps : stepsOf(recipe.evaluateEvery, trainRows, batchSize);
   return {
     recipe,
     classes,
@@ -72,5 +78,7 @@ export function planTraining(job: ResolvedJob, tail: Network | undefined, featur
 
 function dropoutLayers(network: Network): DropoutLayer[] {
   const shapes = layerShapes(network);
-  return network.layers.flatMap((layer) => (layer.kind === "dropout" ? [{ name: layer.name, units: elementCount(shapes.get(layer.name) ?? []), rate: layer.rate }] : []));
+  return network.layers.flatMap((layer) =>
+    layer.kind === "dropout" ? [{ name: layer.name, units: elementCount(shapes.get(layer.name) ?? []), rate: layer.rate }] : [],
+  );
 }

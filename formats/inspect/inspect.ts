@@ -48,7 +48,6 @@ function damageIsFormat<T>(read: () => T): T {
 
 /** Names out of a file must not steer the terminal. */
 function printable(line: string): string {
-  // eslint-disable-next-line no-control-regex
   return line.replace(
     /[\u0000-\u001f\u007f-\u009f\u200e\u200f\u202a-\u202e\u2066-\u2069]/g,
     (character) => `\\u${character.charCodeAt(0).toString(16).padStart(4, "0")}`,

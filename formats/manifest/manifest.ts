@@ -125,8 +125,9 @@ class TableBuilder {
   }
 
   build(): ManifestTable {
-    const order = Uint32Array.from(this.#uris, (_, row) => row).sort(
-      (a, b) => compareUtf8(this.#uris[a] as string, this.#uris[b] as string) || (this.#lineOf[a] as number) - (this.#lineOf[b] as number),
+    // An array's sort, unlike a typed one's, is quick where the lines are sorted already.
+    const order = Array.from(this.#uris, (_, row) => row).sort(
+      (a, b) => compareUtf8(this.#uris[a] as string, this.#uris[b] as string) || a - b,
     );
     for (let index = 1; index < order.length; index++) {
       const [before, row] = [order[index - 1] as number, order[index] as number];
@@ -143,11 +144,11 @@ class TableBuilder {
     if (this.#badCount > 0) throw this.#complaint();
     if (order.length === 0) throw new CodedError("DATASET_INVALID", `${this.#name}: expected lines that name pictures, found none`);
     return {
-      uris: Array.from(order, (row) => this.#uris[row] as string),
+      uris: order.map((row) => this.#uris[row] as string),
       labels: this.#labels,
-      labelOf: order.map((row) => this.#labelOf[row] as number),
+      labelOf: Uint32Array.from(order, (row) => this.#labelOf[row] as number),
       splitOf: this.#lineWithSplit === undefined ? undefined : Uint8Array.from(order, (row) => this.#splitOf[row] as number),
-      lineOf: order.map((row) => this.#lineOf[row] as number),
+      lineOf: Uint32Array.from(order, (row) => this.#lineOf[row] as number),
     };
   }
 

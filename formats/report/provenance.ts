@@ -14,8 +14,7 @@ export function provenance(passport: Passport): Html {
     ${table("Pictures", { digest: dataset.digest, split: spec.dataset.split, maxRejectedPercent: spec.dataset.maxRejectedPercent, preprocessing: features.preprocessing })}
     ${table("Backbone", { ...backbone })}
     ${table("Features", { digest: featureSpecDigest, shape: features.shape, dtype: features.dtype, numericsProfile: spec.numericsProfile, extraction: features.profile, training: training.profile })}
-    ${table("Versions", versions)}
-    ${table("SHA-256 of what came out", { weightsSha256, ...Object.fromEntries(Object.entries(files).map(([path, digest]) => [path, digest])) })}
+    ${table("Versions", versions)} ${table("SHA-256 of what came out", { weightsSha256, ...files })}
   </section>`;
 }
 
@@ -47,6 +46,8 @@ function leaves(value: object, prefix = ""): [path: string, leaf: string][] {
       const flat = inner.every((item) => typeof item !== "object" || item === null);
       if (flat) return [[path, inner.length === 0 ? "none" : inner.join(", ")]];
     }
-    return typeof inner === "object" && inner !== null ? leaves(inner, path) : [[path, String(inner)]];
+    return typeof inner === "object" && inner !== null
+      ? leaves(inner, path)
+      : [[path, typeof inner === "string" ? inner : JSON.stringify(inner)]];
   });
 }

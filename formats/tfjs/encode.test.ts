@@ -3,7 +3,6 @@ import { beforeAll, describe, test } from "vitest";
 import {
   elementCount,
   INPUT,
-  type Layer,
   type LayerKind,
   type Network,
   type Padding,
@@ -24,7 +23,7 @@ beforeAll(async () => void (runtime = await loadRuntime()));
 
 /** A chain of layers named by their number; `inputs` default to the layer before. */
 function chain(inputShape: readonly number[], layers: readonly (LayerKind & { inputs?: readonly string[] })[]): Network {
-  const named = layers.map((layer, i) => ({ inputs: [i === 0 ? INPUT : `layer/${i - 1}`], ...layer, name: `layer/${i}` }) as Layer);
+  const named = layers.map((layer, i) => ({ inputs: [i === 0 ? INPUT : `layer/${i - 1}`], ...layer, name: `layer/${i}` }));
   return { name: "small", inputShape, layers: named, output: `layer/${layers.length - 1}` };
 }
 

@@ -14,3 +14,10 @@ export interface ListedFile {
   /** Changes whenever the content may have changed: for files size, mtime and ctime in ns and inode; for S3 size and ETag. */
   readonly state: string;
 }
+
+/** What a spec's `dataset.source` names. */
+export interface OpenedDataset {
+  readonly source: DatasetSource;
+  /** Where the location is a manifest: its name, for messages, and its bytes. Its pictures lie in the folder that it lies in. */
+  readonly manifest: { readonly name: string; readonly bytes: Uint8Array } | undefined;
+}

@@ -3,7 +3,7 @@ import { sha256Hex } from "../../domain/features/sha256.js";
 import type { Milestone } from "../../domain/job/records.js";
 import { appendNetwork } from "../../domain/network/compose.js";
 import { INPUT, type Network, type Weights } from "../../domain/network/network.js";
-import { layerShapes, weightSpecs } from "../../domain/network/shapes.js";
+import { weightSpecs } from "../../domain/network/shapes.js";
 import { classScores, confusionMatrix, misclassifiedRows, predictClasses, probabilitiesOf } from "../../domain/training/evaluation.js";
 import { tensorsOf, weightsSha256 } from "../../domain/training/parameters.js";
 import type { TrainingPlan } from "../../domain/training/training-plan.js";
@@ -24,7 +24,7 @@ import type { FeatureStore } from "../../platform/feature-store/feature-store.js
 import type { JobObjects } from "../../platform/job-store/job-store.js";
 import type { Evaluator, SplitSums } from "./evaluator.js";
 import { misclassifiedPictures, samplePictures } from "./report-pictures.js";
-import type { JobFacts } from "./trainer.js";
+import type { JobFacts } from "./job-facts.js";
 import type { SplitRows, TrainingSet } from "./training-set.js";
 import type { TrainingState } from "./training-state.js";
 

@@ -1,14 +1,12 @@
 import assert from "node:assert";
-import { CodedError } from "../../domain/errors.js";
-import type { JobRecord, Milestone, PlanRecord, SamplesRecord } from "../../domain/job/records.js";
+import { cutBackbone } from "../../domain/job/cut-backbone.js";
+import type { Milestone, PlanRecord, SamplesRecord } from "../../domain/job/records.js";
 import { limits } from "../../domain/limits.js";
-import { cutAt } from "../../domain/network/cut.js";
 import type { TrainingRows } from "../../domain/training/grains.js";
 import { initializeParameters } from "../../domain/training/initialize.js";
 import { classBalancedOrder, shuffledOrder, type SampleOrder } from "../../domain/training/sample-order.js";
 import { planTraining, type TrainingPlan } from "../../domain/training/training-plan.js";
 import { alignedSubTrees } from "../../domain/training/tree.js";
-import { jobRecord, planRecord, samplesRecord } from "../../formats/job-records/job-records.js";
 import type { BackboneStore, StoredBackbone } from "../../platform/backbone-store/backbone-store.js";
 import type { Clock } from "../../platform/clock/clock.js";
 import type { Engine } from "../../platform/engine/engine.js";
@@ -22,6 +20,7 @@ import { Evaluator } from "./evaluator.js";
 import { Exchange } from "./exchange.js";
 import { exportResult } from "./export-result.js";
 import { COUNTERS, OwnGrains } from "./own-grains.js";
+import { readFacts } from "./job-facts.js";
 import { train } from "./train-loop.js";
 import { MissingFeatures, type TrainingSet } from "./training-set.js";
 import { TrainingState } from "./training-state.js";
@@ -66,7 +65,7 @@ async function trainInGeneration(trainer: string, generation: Generation, deps: 
   const features = await deps.openFeatures(facts.plan);
   const backbone = await deps.backbones.find(facts.plan.backbone.name, facts.plan.backbone.digest);
   const set = await deps.loadTrainingSet(job, facts.samples, features);
-  const cut = cutAt(backbone.backbone.network, facts.plan.cut);
+  const cut = cutBackbone(facts.record.job, backbone.backbone);
   const plan = planTraining(facts.record.job, cut.tail, facts.plan.featureShape, facts.samples);
 
   // 2. The state to start from: that of the generation's checkpoint, or the initial one.
@@ -121,21 +120,6 @@ async function trainInGeneration(trainer: string, generation: Generation, deps: 
     await grains.release();
     await evaluation.release();
   }
-}
-
-/** What a trainer needs to know of its job; all of it was written before training began. */
-export interface JobFacts {
-  readonly record: JobRecord;
-  readonly plan: PlanRecord;
-  readonly samples: SamplesRecord;
-}
-
-async function readFacts(job: JobObjects): Promise<JobFacts> {
-  const [record, plan, samples] = await Promise.all([job.readJson("spec.json", jobRecord), job.readJson("plan.json", planRecord), job.readJson("samples/summary.json", samplesRecord)]);
-  if (record === undefined || plan === undefined || samples === undefined) {
-    throw new CodedError("OBJECT_MISSING", `${job.keyOf("")}: spec.json, plan.json and samples/summary.json are written before training begins, and one is gone; run the job anew`);
-  }
-  return { record, plan, samples };
 }
 
 function orderOf({ recipe, classes, trainRows, batchSize }: TrainingPlan, labels: Int32Array): SampleOrder {

@@ -197,6 +197,26 @@ describe("messages", () => {
     expect(decodeMessage(channel(3, 0, { job: "job-2" }), bytes)).toBe("otherJob");
   });
 
+  test("the hash of weights shows every single flipped bit, swapped values and another length", () => {
+    const weights = leaves(1, 11, 1)[0]!;
+    const hashes = new Set([
+      hashOfWeights(weights),
+      hashOfWeights(weights.subarray(0, 10)),
+      hashOfWeights(new Float32Array(0)),
+      hashOfWeights(new Float32Array(1)),
+    ]);
+    const bits = new Int32Array(weights.buffer);
+    for (let i = 0; i < 11; i++) {
+      for (let bit = 0; bit < 32; bit++) {
+        bits[i]! ^= 1 << bit;
+        hashes.add(hashOfWeights(weights));
+        bits[i]! ^= 1 << bit;
+      }
+    }
+    hashes.add(hashOfWeights(Float32Array.from(weights).reverse()));
+    expect(hashes.size).toBe(4 + 11 * 32 + 1);
+  });
+
   test("are never longer than the limit", () => {
     const sent = new AllReduce(channel(2, 0, { messageBytes: 1_000 }), 2, 5_000, 0).begin(0, nodesOf(leaves(2, 5_000, 1), 2, 0), hash);
     expect(Math.max(...sent.map(({ payload }) => payload.length))).toBe(1_000);

@@ -111,7 +111,7 @@ function encodeParameterGradients(
   const product = (grain: number, addend: string | undefined, output: string | undefined): string =>
     graph.node(
       "Gemm",
-      [inputs[grain] ?? "", upstreams[grain] ?? "", ...(addend === undefined ? [] : [addend])],
+      [upstreams[grain] ?? "", inputs[grain] ?? "", ...(addend === undefined ? [] : [addend])],
       { transA: { int: 1 } },
       output,
     );
@@ -121,7 +121,7 @@ function encodeParameterGradients(
     return graph.node("Add", [sum(from, count / 2, undefined), sum(from + count / 2, count / 2, undefined)], {}, output);
   };
   const kernel = gradientOutput(`${layer.name}/kernel`);
-  sum(0, grains, kernel);
+  graph.node("Transpose", [sum(0, grains, undefined)], { perm: { ints: [1, 0] } }, kernel);
   graph.output(kernel, "float32", [rowsIn, rowsOut]);
 
   if (!layer.bias) return;

@@ -1,0 +1,49 @@
+import assert from "node:assert";
+import { readFileSync } from "node:fs";
+import { type DescMessage } from "@bufbuild/protobuf";
+import { describe, test } from "vitest";
+import { CodedError } from "../../domain/errors.js";
+import type { Problem } from "../../domain/job/problems.js";
+import { resolveJob } from "../../domain/job/resolve.js";
+import { JobSpecSchema } from "../../proto/gen/graft/v1/job_pb.js";
+import { parseJobFile } from "./job-file.js";
+
+const page = readFileSync("docs/job-file.md", "utf8");
+const [minimal = "", every = "", refused = ""] = [...page.matchAll(/```yaml\n([^]*?)```/g)].map(([, yaml]) => yaml ?? "");
+
+/** Names of all fields of a message and of the messages in it. */
+function fieldNames(message: DescMessage): string[] {
+  return message.fields.flatMap((field) => [field.jsonName, ...(field.message === undefined ? [] : fieldNames(field.message))]);
+}
+
+function without<T extends object, Name extends keyof T>(value: T, ...names: readonly Name[]): Omit<T, Name> {
+  return Object.fromEntries(Object.entries(value).filter(([name]) => !names.includes(name as Name))) as Omit<T, Name>;
+}
+
+describe("docs/job-file.md", () => {
+  test("names every field of the spec", () => {
+    const missing = fieldNames(JobSpecSchema).filter((name) => !new RegExp(`\\b${name}:`).test(page));
+    assert.deepEqual(missing, []);
+  });
+
+  test("its files are right, and its values are the defaults", () => {
+    const fallback = resolveJob(parseJobFile(minimal, "minimal").spec);
+    const { spec } = parseJobFile(every, "every");
+    // What the comments call an example, or "default: none".
+    const training = without(spec.training ?? {}, "learningRateMultipliers", "weightDecayExempt", "classWeights", "earlyStopping");
+    const head = without(spec.head ?? {}, "layers");
+    assert.deepEqual(resolveJob({ ...without(spec, "preprocessing", "cut"), head, training }), fallback);
+    resolveJob(spec);
+  });
+
+  test("what it calls not supported is refused", () => {
+    const { spec } = parseJobFile(refused, "refused");
+    assert.throws(
+      () => resolveJob(spec),
+      (error) =>
+        error instanceof CodedError &&
+        (error.details["problems"] as Problem[]).length === 17 &&
+        (error.details["problems"] as Problem[]).every(({ message }) => message.startsWith("not supported")),
+    );
+  });
+});

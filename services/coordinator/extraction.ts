@@ -1,0 +1,189 @@
+import type { JobEvent } from "../../domain/job/events.js";
+import type { CommittedShard, ListingRecord, PlanRecord, TaskCommit } from "../../domain/job/records.js";
+import { canonicalJson } from "../../domain/canonical-json.js";
+import { CodedError } from "../../domain/errors.js";
+import type { NumericsProfile } from "../../domain/features/numerics-profile.js";
+import { limits } from "../../domain/limits.js";
+import { repairRecord, taskCommit } from "../../formats/job-records/job-records.js";
+import type { Clock } from "../../platform/clock/clock.js";
+import type { FeatureStore } from "../../platform/feature-store/feature-store.js";
+import type { JobObjects } from "../../platform/job-store/job-store.js";
+import type { TaskClaim, TaskProgress } from "../../platform/work-service/work-service.js";
+import { LeaseTable } from "./leases.js";
+
+/**
+ * The extraction of one job: gives out its tasks under leases and records their commits, until every task has one.
+ * The commits are the truth; what stands here in memory can be lost at any time.
+ */
+export class Extraction {
+  private readonly job: JobObjects;
+  private readonly plan: PlanRecord;
+  private readonly listing: ListingRecord;
+  private readonly features: FeatureStore;
+  private readonly clock: Clock;
+  private readonly announce: (event: JobEvent) => void;
+  private readonly leases: LeaseTable;
+  private readonly committed: Map<number, TaskCommit>;
+  private readonly tasks: number;
+  /** Of tasks under way, by lease. */
+  private readonly underWay = new Map<string, TaskProgress>();
+  private readonly startMs: number;
+  private extractedNow = 0;
+  private readonly changed = new Set<() => void>();
+
+  private constructor(
+    deps: { job: JobObjects; plan: PlanRecord; listing: ListingRecord; features: FeatureStore; clock: Clock; announce: (event: JobEvent) => void },
+    tasks: number,
+    committed: Map<number, TaskCommit>,
+  ) {
+    this.job = deps.job;
+    this.plan = deps.plan;
+    this.listing = deps.listing;
+    this.features = deps.features;
+    this.clock = deps.clock;
+    this.announce = deps.announce;
+    this.tasks = tasks;
+    this.committed = committed;
+    const open = Array.from({ length: tasks }, (_, task) => task).filter((task) => !committed.has(task));
+    this.leases = new LeaseTable(open, limits.leaseMs, deps.clock);
+    this.startMs = deps.clock.monotonic();
+  }
+
+  /** Takes up what an earlier coordinator left: tasks of the listing and of repairs, and the commits that stand. */
+  static async open(deps: { job: JobObjects; plan: PlanRecord; listing: ListingRecord; features: FeatureStore; clock: Clock; announce: (event: JobEvent) => void }): Promise<Extraction> {
+    const repairs = await deps.job.numberedFacts("repairs");
+    const committed = new Map<number, TaskCommit>();
+    for (const task of await deps.job.committedTasks()) {
+      const commit = await deps.job.readCommit(task, taskCommit);
+      if (commit !== undefined) committed.set(task, commit);
+    }
+    return new Extraction(deps, deps.listing.tasks + repairs.length, committed);
+  }
+
+  get complete(): boolean {
+    return this.committed.size === this.tasks;
+  }
+
+  /** In the order of their tasks; repairs come after the tasks of the listing. */
+  get commits(): readonly TaskCommit[] {
+    return [...this.committed].sort(([a], [b]) => a - b).map(([, commit]) => commit);
+  }
+
+  /** Resolves with a task, or "done" once every task is committed. */
+  async claim(worker: string, profile: NumericsProfile, signal: AbortSignal): Promise<TaskClaim> {
+    if (canonicalJson(profile) !== canonicalJson(this.plan.featureSpec.profile)) {
+      throw new CodedError(
+        "NUMERICS_PROFILE_MISMATCH",
+        `worker ${worker}: its numerics profile is ${canonicalJson(profile)}, job ${this.job.jobId} is pinned to ${canonicalJson(this.plan.featureSpec.profile)}; ` +
+          "run it on the same engine, version and kind of machine",
+      );
+    }
+    for (;;) {
+      if (this.complete || signal.aborted) return { kind: "done" };
+      const claimed = this.leases.claim(worker);
+      if (claimed !== undefined) return { kind: "task", jobId: this.job.jobId, ...claimed };
+      await this.nextChange(this.leases.nextExpiryMs(), signal);
+    }
+  }
+
+  heartbeat(lease: string, progress: TaskProgress): "kept" | "lost" {
+    const renewed = this.leases.renew(lease);
+    if (renewed === "kept") this.underWay.set(lease, progress);
+    this.announceProgress();
+    return renewed;
+  }
+
+  /** Shards first, then the commit that makes them this task's; a crash between the two leaves features that the next claim finds. */
+  async commit(lease: string, commit: TaskCommit): Promise<"committed" | "already committed"> {
+    await this.features.append(commit.shards);
+    const { outcome, value } = await this.job.commitTask(commit, taskCommit);
+    this.committed.set(commit.task, value);
+    this.leases.commit(commit.task);
+    this.underWay.delete(lease);
+    if (outcome === "created") this.extractedNow += commit.extracted;
+    this.announceProgress();
+    this.wake();
+    return outcome === "created" ? "committed" : "already committed";
+  }
+
+  async release(lease: string, shards: readonly CommittedShard[]): Promise<void> {
+    if (shards.length > 0) await this.features.append(shards);
+    this.leases.release(lease);
+    this.underWay.delete(lease);
+    this.wake();
+  }
+
+  /** Resolves when every task is committed. */
+  async done(signal: AbortSignal): Promise<void> {
+    while (!this.complete) {
+      signal.throwIfAborted();
+      await this.nextChange(undefined, signal);
+    }
+  }
+
+  /** Decoded pictures a second of this process, null where none was decoded. */
+  get imagesPerSecond(): number | null {
+    return this.extractedNow === 0 ? null : this.extractedNow / this.seconds;
+  }
+
+  get seconds(): number {
+    return (this.clock.monotonic() - this.startMs) / 1000;
+  }
+
+  /** Adds a task that extracts the given pictures again. The features of all others stay. */
+  static async repair(job: JobObjects, listing: ListingRecord, isMissing: (imageId: Uint8Array) => boolean): Promise<number> {
+    const repairs = await job.numberedFacts("repairs");
+    const rows = [];
+    for (const task of await job.committedTasks()) {
+      const commit = await job.readCommit(task, taskCommit);
+      if (commit === undefined) continue;
+      const ids = Buffer.from(commit.imageIds, "base64");
+      const pictures = await job.readListing(task);
+      rows.push(...pictures.filter((_, row) => isMissing(ids.subarray(row * 32, (row + 1) * 32))));
+    }
+    const task = listing.tasks + repairs.length;
+    await job.writeListing(task, rows);
+    await job.createJson(`repairs/${String(repairs.length)}.json`, { formatVersion: 1, task, pictures: rows.length }, repairRecord);
+    return rows.length;
+  }
+
+  private announceProgress(): void {
+    const outcome = { extracted: 0, cached: 0, rejected: 0 };
+    for (const { extracted, cached, rejected } of this.committed.values()) add(outcome, { extracted, cached, rejected: rejected.length });
+    let extracting = this.extractedNow;
+    for (const progress of this.underWay.values()) {
+      add(outcome, progress);
+      extracting += progress.extracted;
+    }
+    this.announce({
+      kind: "extraction",
+      done: outcome.extracted + outcome.cached + outcome.rejected,
+      total: this.listing.pictures,
+      cached: outcome.cached,
+      rejected: outcome.rejected,
+      imagesPerSecond: extracting / Math.max(this.seconds, 1e-3),
+    });
+  }
+
+  private wake(): void {
+    for (const resolve of this.changed) resolve();
+    this.changed.clear();
+  }
+
+  private async nextChange(timeoutMs: number | undefined, signal: AbortSignal): Promise<void> {
+    const over = new AbortController();
+    const change = new Promise<void>((resolve) => {
+      this.changed.add(resolve);
+      signal.addEventListener("abort", () => resolve(), { once: true, signal: over.signal });
+    });
+    const expiry = timeoutMs === undefined ? [] : [this.clock.sleep(timeoutMs, over.signal).catch(() => undefined)];
+    await Promise.race([change, ...expiry]);
+    over.abort();
+  }
+}
+
+function add(sum: { extracted: number; cached: number; rejected: number }, progress: TaskProgress): void {
+  sum.extracted += progress.extracted;
+  sum.cached += progress.cached;
+  sum.rejected += progress.rejected;
+}

@@ -1,0 +1,86 @@
+import { CodedError } from "../../domain/errors.js";
+import { cutBackbone } from "../../domain/job/cut-backbone.js";
+import type { JobRecord, Milestone, PlanRecord } from "../../domain/job/records.js";
+import { limits } from "../../domain/limits.js";
+import { jobRecord, planRecord } from "../../formats/job-records/job-records.js";
+import type { BackboneStore } from "../../platform/backbone-store/backbone-store.js";
+import type { OpenedDataset } from "../../platform/dataset-source/dataset-source.js";
+import type { Engine, Forward } from "../../platform/engine/engine.js";
+import type { FeatureStore } from "../../platform/feature-store/feature-store.js";
+import type { IdentityStore } from "../../platform/identity-store/identity-store.js";
+import type { ImageDecoder } from "../../platform/image-decoder/image-decoder.js";
+import { JobObjects } from "../../platform/job-store/job-store.js";
+import type { ObjectStore } from "../../platform/object-store/object-store.js";
+import type { WorkService } from "../../platform/work-service/work-service.js";
+import { extractTask, type ExtractionContext } from "./extract-task.js";
+import { RecalledIdentities } from "./identities.js";
+
+export interface ExtractorDeps {
+  readonly work: WorkService;
+  readonly store: ObjectStore;
+  readonly backbones: BackboneStore;
+  readonly openDataset: (source: string) => Promise<OpenedDataset>;
+  readonly openFeatures: (plan: PlanRecord) => Promise<FeatureStore>;
+  readonly identities: IdentityStore;
+  readonly decoder: ImageDecoder;
+  readonly engine: () => Promise<Engine>;
+  readonly milestone: (milestone: Milestone) => void;
+}
+
+/** The life of an extractor: claims one task after another until none will come. When the signal aborts it hands back what it has and ends. */
+export async function runExtractor(worker: string, deps: ExtractorDeps, signal: AbortSignal): Promise<void> {
+  const { work } = deps;
+  const profile = { ...(await deps.engine()).forwardProfile, decoder: deps.decoder.version };
+  const jobs = new Map<string, JobOfExtractor>();
+  try {
+    while (!signal.aborted) {
+      const claim = await work.claimTask(worker, profile);
+      if (claim.kind === "done") return;
+      const job = jobs.get(claim.jobId) ?? (await openJob(claim.jobId, deps));
+      jobs.set(claim.jobId, job);
+
+      const pictures = await job.objects.readListing(claim.task);
+      const outcome = await extractTask(pictures, job.context, (progress) => work.heartbeatTask(claim.lease, progress), signal);
+      if (outcome.kind === "extracted") await work.commitTask(claim.lease, { formatVersion: 1, task: claim.task, worker, ...outcome.commit });
+      else await work.releaseTask(claim.lease, outcome.shards);
+    }
+  } finally {
+    for (const { release } of jobs.values()) await release();
+  }
+}
+
+interface JobOfExtractor {
+  readonly objects: JobObjects;
+  readonly context: ExtractionContext;
+  readonly release: () => Promise<void>;
+}
+
+async function openJob(jobId: string, deps: ExtractorDeps): Promise<JobOfExtractor> {
+  const objects = new JobObjects(deps.store, jobId);
+  const [record, plan] = await Promise.all([objects.readJson("spec.json", jobRecord), objects.readJson("plan.json", planRecord)]);
+  if (record === undefined || plan === undefined) throw new CodedError("OBJECT_MISSING", `${objects.keyOf("")}: spec.json or plan.json is gone; run the job anew`);
+  const { source } = await deps.openDataset(record.job.dataset.source);
+  let forward: Promise<Forward> | undefined;
+  return {
+    objects,
+    context: {
+      source,
+      features: await deps.openFeatures(plan),
+      featureShape: plan.featureShape,
+      preprocessing: plan.featureSpec.preprocessing,
+      identities: new RecalledIdentities(deps.identities, source.location, deps.decoder.version),
+      decoder: deps.decoder,
+      forward: () => (forward ??= compile(record, plan, deps)),
+      milestone: deps.milestone,
+    },
+    release: async () => {
+      await (await forward)?.release();
+    },
+  };
+}
+
+async function compile(record: JobRecord, plan: PlanRecord, { backbones, engine }: ExtractorDeps): Promise<Forward> {
+  const { backbone } = await backbones.find(plan.backbone.name, plan.backbone.digest);
+  const { prefix, preprocessing } = cutBackbone(record.job, backbone);
+  return (await engine()).compileForward(prefix, backbone.weights, { batch: limits.forwardBatch, preprocessing });
+}

@@ -1,0 +1,102 @@
+import { randomBytes } from "node:crypto";
+import { availableParallelism } from "node:os";
+import type { JobEvent } from "../../domain/job/events.js";
+import type { Milestone, PlanRecord } from "../../domain/job/records.js";
+import { BackboneStore } from "../../platform/backbone-store/backbone-store.js";
+import type { Clock } from "../../platform/clock/clock.js";
+import { systemClock } from "../../platform/clock/system.js";
+import { openFilesystemDataset } from "../../platform/dataset-source/filesystem.js";
+import type { Engine } from "../../platform/engine/engine.js";
+import { openOnnxEngine } from "../../platform/engine/onnx/onnx.js";
+import { FeatureStore } from "../../platform/feature-store/feature-store.js";
+import type { GradientBus } from "../../platform/gradient-bus/gradient-bus.js";
+import { memoryGradientBus } from "../../platform/gradient-bus/memory.js";
+import { IdentityStore } from "../../platform/identity-store/identity-store.js";
+import type { ImageDecoder } from "../../platform/image-decoder/image-decoder.js";
+import { SharpImageDecoder } from "../../platform/image-decoder/sharp.js";
+import type { JobObjects, JobStore } from "../../platform/job-store/job-store.js";
+import { objectJobStore } from "../../platform/job-store/object-store.js";
+import { filesystemObjectStore } from "../../platform/object-store/filesystem.js";
+import type { ObjectStore } from "../../platform/object-store/object-store.js";
+import type { SamplesRecord } from "../../domain/job/records.js";
+import type { CoordinatorDeps } from "../coordinator/coordinator.js";
+import type { ExtractorDeps } from "../extractor/extractor.js";
+import { loadTrainingSet, type TrainingSet } from "../trainer/training-set.js";
+import type { TrainerDeps } from "../trainer/trainer.js";
+
+/** The adapters of one process: what coordinator, extractors and trainers share when they run together. */
+export interface Local {
+  readonly store: ObjectStore;
+  readonly jobs: JobStore;
+  readonly backbones: BackboneStore;
+  readonly identities: IdentityStore;
+  readonly clock: Clock;
+  readonly decoder: () => ImageDecoder;
+  readonly engine: () => Promise<Engine>;
+  readonly openFeatures: (plan: PlanRecord) => Promise<FeatureStore>;
+}
+
+/** Opens the store and prepares the rest; engine and decoder are loaded when they are first needed. @throws CodedError STORE_FORMAT_NEWER, STORE_UNAVAILABLE */
+export async function openLocal(storeFolder: string): Promise<Local> {
+  const store = await filesystemObjectStore(storeFolder);
+  const features = new Map<string, Promise<FeatureStore>>();
+  return {
+    store,
+    jobs: objectJobStore(store),
+    backbones: new BackboneStore(store),
+    identities: new IdentityStore(store),
+    clock: systemClock,
+    decoder: once(() => new SharpImageDecoder()),
+    engine: once(() => openOnnxEngine({ threads: availableParallelism() })),
+    openFeatures: (plan) => {
+      const opened = features.get(plan.featureSpecDigest) ?? FeatureStore.open(store, plan.featureSpec);
+      features.set(plan.featureSpecDigest, opened);
+      return opened;
+    },
+  };
+}
+
+/** What a coordinator works with in this process. */
+export function coordinatorDeps(local: Local, trainers: number, announce: (event: JobEvent) => void, milestone: (milestone: Milestone) => void): CoordinatorDeps {
+  return {
+    store: local.store,
+    jobs: local.jobs,
+    backbones: local.backbones,
+    openDataset: openFilesystemDataset,
+    openFeatures: local.openFeatures,
+    profiles: async () => {
+      const { forwardProfile, gradientProfile } = await local.engine();
+      return { extraction: { ...forwardProfile, decoder: local.decoder().version }, training: gradientProfile };
+    },
+    clock: local.clock,
+    trainers,
+    newKey: () => randomBytes(32),
+    announce: (_jobId, event) => announce(event),
+    milestone,
+  };
+}
+
+export function extractorDeps(local: Local, work: ExtractorDeps["work"], milestone: (milestone: Milestone) => void): ExtractorDeps {
+  const { store, backbones, openFeatures, identities, engine } = local;
+  return { work, store, backbones, openDataset: openFilesystemDataset, openFeatures, identities, decoder: local.decoder(), engine, milestone };
+}
+
+/** Trainers of one process share one bus and one copy of the features. */
+export function trainerDeps(local: Local, work: TrainerDeps["work"], milestone: (milestone: Milestone) => void): TrainerDeps {
+  const { store, backbones, engine, clock, openFeatures } = local;
+  const bus: GradientBus = memoryGradientBus();
+  let loaded: Promise<TrainingSet> | undefined;
+  const shared = (job: JobObjects, samples: SamplesRecord, features: FeatureStore): Promise<TrainingSet> => {
+    loaded ??= loadTrainingSet(job, samples, features).catch((error: unknown) => {
+      loaded = undefined; // missing features are extracted and read again
+      throw error;
+    });
+    return loaded;
+  };
+  return { work, store, backbones, bus, engine, clock, openFeatures, loadTrainingSet: shared, milestone };
+}
+
+function once<T>(make: () => T): () => T {
+  let made: { readonly value: T } | undefined;
+  return () => (made ??= { value: make() }).value;
+}
