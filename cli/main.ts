@@ -1,7 +1,12 @@
 #!/usr/bin/env node
-import { Command, InvalidArgumentError, Option } from "commander";
+import { availableParallelism } from "node:os";
+import { Command, InvalidArgumentError } from "commander";
 import { version } from "../domain/version.js";
 import { failWith } from "./failure.js";
+import { addJobFlags } from "./job-flags.js";
+
+// Pictures are read and decoded on libuv's threads: one a core, and some for files. It is read when the first of them starts.
+process.env["UV_THREADPOOL_SIZE"] ??= String(availableParallelism() + 4);
 
 /** Commands are imported when they run, so that `graft --help` loads nothing heavy. */
 const program = new Command("graft")
@@ -10,28 +15,11 @@ const program = new Command("graft")
   .showHelpAfterError("(graft COMMAND --help shows examples)")
   .configureHelp({ showGlobalOptions: false });
 
-/** Flags of `train` and `run` that override one field of the job spec each (domain/job/override.ts says which). */
-function jobFlags(command: Command): Command {
-  return command
-    .option("--backbone <name>", "pretrained network, see `graft backbone list`")
-    .option("--cut <layer>", "layer whose output is the feature; default: the last layer of the backbone")
-    .addOption(new Option("--steps <n>", "optimiser steps").argParser(wholeNumber).conflicts("epochs"))
-    .option("--epochs <n>", "passes over the training pictures", number)
-    .option("--batch <n>", "rows of one step", wholeNumber)
-    .option("--optimizer <name>", "sgd, rmsprop, adam or adamw")
-    .option("--learning-rate <x>", "learning rate", number)
-    .option("--seed <n>", "seed of order, dropout and initial weights", wholeNumber)
-    .option("--split-seed <n>", "seed of the split into training, validation and test pictures", wholeNumber)
-    .option("--grains <n>", "slices of a batch that trainers share, a power of two", wholeNumber)
-    .option("--trainers <n>", "trainers in this process", wholeNumber)
-    .option("--extractors <n>", "extractors in this process", wholeNumber);
-}
-
 function storeFlag(command: Command): Command {
   return command.option("--store <dir>", "where features, backbones and jobs are kept (default: $GRAFT_STORE or ~/.graft)");
 }
 
-jobFlags(storeFlag(program.command("train").argument("<dir>", "folder of class folders, or a manifest (.csv, .jsonl)")))
+addJobFlags(storeFlag(program.command("train").argument("<dir>", "folder of class folders, or a manifest (.csv, .jsonl)")), { withDataset: false })
   .summary("train a classifier on a folder of pictures")
   .description("Scans the pictures, extracts the features that are not kept yet, trains, evaluates and exports. Run again after an interruption, it goes on from there with the same result.")
   .option("--out <dir>", "where the results go (default: ./NAME-model)")
@@ -46,18 +34,16 @@ Examples:
   )
   .action(run(async (source: string, flags) => (await import("./commands/train.js")).train(source, flags)));
 
-jobFlags(storeFlag(program.command("run").argument("<job.yaml>", "a GraftJob")))
+addJobFlags(storeFlag(program.command("run").argument("<job.yaml>", "a GraftJob")), { withDataset: true })
   .summary("run a job file in this process")
   .description("The same as `graft train`, from a job file; flags override its fields.")
-  .option("--dataset <dir>", "pictures, instead of the file's dataset.source")
   .option("--out <dir>", "where the results go (default: ./NAME-model)")
   .option("--json", "one JSON object a line, the last one with the metrics")
   .addHelpText("after", "\nExamples:\n  graft run examples/flowers.yaml --dataset ./flowers\n  graft run job.yaml --learning-rate 0.003 --out ./second")
   .action(run(async (file: string, flags) => (await import("./commands/train.js")).runJobFile(file, flags)));
 
-jobFlags(storeFlag(program.command("plan").argument("<dir or job.yaml>")))
+addJobFlags(storeFlag(program.command("plan").argument("<dir or job.yaml>")), { withDataset: true })
   .summary("say what a job would do, and start nothing")
-  .option("--dataset <dir>", "pictures, instead of the file's dataset.source")
   .option("--read", "read, hash and decode every picture, so that counts are exact and bad pictures are known")
   .option("--json", "the plan as JSON")
   .addHelpText("after", "\nExamples:\n  graft plan ./flowers\n  graft plan job.yaml --read --json")

@@ -94,7 +94,7 @@ export class ArrowFile {
     const found = String(vector.type);
     if (found !== type) return this.corrupt(`column ${name} has type ${found}, expected ${type}`);
     if (vector.nullCount > 0) return this.corrupt(`column ${name} has ${vector.nullCount} empty rows, expected none`);
-    const data = vector.data[0];
+    const data: Data | undefined = vector.data[0];
     if (data === undefined || data.length !== this.rows || data.offset !== 0)
       return this.corrupt(`column ${name} does not have ${this.rows} rows`);
     return data;

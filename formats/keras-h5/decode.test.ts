@@ -85,13 +85,20 @@ test("a file that is none, is cut short or was not saved by Keras is refused", a
   FS.unlink("foreign.h5");
 });
 
+/** The package's types leave the listing open. */
+function fileCount(fs: { readdir(path: string): unknown }): number {
+  const names = fs.readdir(".");
+  assert.ok(Array.isArray(names));
+  return names.length;
+}
+
 test("a reader that was refused leaves nothing behind, and the next one works", async () => {
   const { FS } = await ready;
-  const before = FS.readdir(".").length;
+  const before = fileCount(FS);
   const bytes = await kerasFile({ a: { "a/kernel:0": Float32Array.of(1) } });
   for (let round = 0; round < 3; round++) await assert.rejects(decodeKerasH5(bytes.subarray(0, 100)));
   assert.equal((await decodeKerasH5(bytes)).tensors.size, 1);
-  assert.equal(FS.readdir(".").length, before);
+  assert.equal(fileCount(FS), before);
 });
 
 const data = process.env["GRAFT_TEST_DATA"];

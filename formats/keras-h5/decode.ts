@@ -117,7 +117,7 @@ function stringsOf(group: Group, attribute: string, most: number): string[] {
     const value: unknown = attrs[name]?.value;
     // An empty list is stored as float64 numbers, none of them.
     if (value instanceof Float64Array && value.length === 0) return [];
-    if (Array.isArray(value) && value.every((one) => typeof one === "string")) return value as string[];
+    if (Array.isArray(value) && value.every((one) => typeof one === "string")) return value;
     throw new CodedError("FILE_FORMAT_INVALID", `${name} at ${group.path} must be a list of strings`);
   });
   if (strings.length > most)
@@ -132,11 +132,11 @@ function groupAt(root: Group, path: string): Group {
 }
 
 function isGroup(entity: Entity | null): entity is Group {
-  return entity !== null && "type" in entity && String(entity.type) === "Group";
+  return entity !== null && "type" in entity && (entity.type as string) === "Group";
 }
 
 function isDataset(entity: Entity | null): entity is Dataset {
-  return entity !== null && "type" in entity && String(entity.type) === "Dataset";
+  return entity !== null && "type" in entity && (entity.type as string) === "Dataset";
 }
 
 function firstLine(cause: unknown): string {

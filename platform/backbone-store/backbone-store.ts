@@ -1,4 +1,3 @@
-import { strict as assert } from "node:assert";
 import { CodedError } from "../../domain/errors.js";
 import { backboneDigest, type Backbone } from "../../domain/network/backbone.js";
 import { backboneObjects, decodeBackbone, decodeOrigin, encodeBackbone, type BackboneObject } from "../../formats/backbone/backbone.js";
@@ -38,7 +37,7 @@ export class BackboneStore {
     const digest = backboneDigest(backbone);
     const encoded = encodeBackbone(backbone);
     // What is written must be what is read back; an importer's mistake shows here and not in the next run.
-    assert.equal(decodeBackbone(encoded).digest, digest, `backbone ${backbone.name}: its encoded form has another digest`);
+    if (decodeBackbone(encoded).digest !== digest) throw new Error(`backbone ${backbone.name}: its encoded form has another digest`);
     let outcome: "created" | "exists" = "exists";
     for (const object of backboneObjects) outcome = await this.#objects.create(`backbones/${digest}/${object}`, encoded[object]);
     await this.#recordName(backbone.name, digest);

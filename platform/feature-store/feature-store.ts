@@ -17,6 +17,8 @@ const SHARDS_IN_MEMORY = 2;
 const ENTRIES_AHEAD_MAX = 32;
 /** Each failed attempt means that another process appended; more in a row than this is not contention but a fault. */
 const APPEND_ATTEMPTS_MAX = 1_000;
+/** Readings of rows whose shards keep being damaged and repaired meanwhile. */
+const READ_ROUNDS_MAX = 10;
 
 export interface ShardRows {
   readonly view: number;
@@ -173,8 +175,8 @@ export class FeatureStore {
     const features = new Float32Array(count * elementCount(this.spec.shape));
     const quarantined: { shard: string; reason: string }[] = [];
     let targets = Array.from({ length: count }, (_, target) => target);
-    // Ends: each further round follows a shard that was quarantined, here or by another process that may have stored the features again.
-    for (;;) {
+    // Each further round follows a shard that was quarantined, here or by another process that may have stored the features again.
+    for (let round = 0; round < READ_ROUNDS_MAX; round++) {
       const { wantedOf, absent } = this.#groupByShard(wanted, targets, view);
       const failed: number[] = [];
       await forEachAtOnce(SHARDS_IN_MEMORY, [...wantedOf], async ([known, rows]) => {
@@ -192,6 +194,10 @@ export class FeatureStore {
       quarantined.sort((a, b) => (a.shard < b.shard ? -1 : 1));
       return { kind: "missing", imageIds: [...new Set(absent.map((target) => imageIdAt(wanted, target)))], quarantined };
     }
+    throw new CodedError(
+      "STORE_UNAVAILABLE",
+      `${this.#folder}: shards were found damaged in ${READ_ROUNDS_MAX} readings in a row, each time after they were stored again; check the store's disk, then run again`,
+    );
   }
 
   /** JPEGs of pictures by their ids; a picture without a (whole) thumbnail is absent. */
@@ -239,7 +245,7 @@ export class FeatureStore {
     const entry = index?.find(ids, at) ?? -1;
     if (index === undefined || entry < 0) return undefined;
     const shard = this.#shards[index.shardOf(entry)];
-    return shard !== undefined ? { shard, row: index.rowOf(entry) } : undefined;
+    return shard?.live === true ? { shard, row: index.rowOf(entry) } : undefined;
   }
 
   async #readNewEntries(): Promise<void> {

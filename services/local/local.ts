@@ -84,7 +84,9 @@ export function extractorDeps(local: Local, work: ExtractorDeps["work"], milesto
 /** Trainers of one process share one bus and one copy of the features. */
 export function trainerDeps(local: Local, work: TrainerDeps["work"], milestone: (milestone: Milestone) => void): TrainerDeps {
   const { store, backbones, engine, clock, openFeatures } = local;
-  const bus: GradientBus = memoryGradientBus();
+  const bus: GradientBus = memoryGradientBus((error) => {
+    throw error; // an exchange keeps its failures and throws them where it waits
+  });
   let loaded: Promise<TrainingSet> | undefined;
   const shared = (job: JobObjects, samples: SamplesRecord, features: FeatureStore): Promise<TrainingSet> => {
     loaded ??= loadTrainingSet(job, samples, features).catch((error: unknown) => {

@@ -108,20 +108,21 @@ function encodeParameterGradients(
 
   // A product of one column or row takes another path, and a long one is added up in blocks; both would round in another order than product first, sum then.
   const sumsInProduct = rowsIn >= 2 && rowsOut >= 2 && grainRows <= productBlock;
-  const product = (grain: number, addend: string | undefined, output: string | undefined): string =>
-    graph.node(
-      "Gemm",
-      [upstreams[grain] ?? "", inputs[grain] ?? "", ...(addend === undefined ? [] : [addend])],
-      { transA: { int: 1 } },
-      output,
-    );
+  // A product is fastest when its long side lies in columns, by a factor of two for few classes. Only the network's shape decides, so bits stay the same.
+  const turned = rowsOut * 4 <= rowsIn;
+  const product = (grain: number, addend: string | undefined, output: string | undefined): string => {
+    const [left, right] = turned ? [upstreams, inputs] : [inputs, upstreams];
+    const operands = [left[grain] ?? "", right[grain] ?? "", ...(addend === undefined ? [] : [addend])];
+    return graph.node("Gemm", operands, { transA: { int: 1 } }, output);
+  };
   const sum = (from: number, count: number, output: string | undefined): string => {
     if (count === 1) return product(from, undefined, output);
     if (count === 2 && sumsInProduct) return product(from + 1, product(from, undefined, undefined), output);
     return graph.node("Add", [sum(from, count / 2, undefined), sum(from + count / 2, count / 2, undefined)], {}, output);
   };
   const kernel = gradientOutput(`${layer.name}/kernel`);
-  graph.node("Transpose", [sum(0, grains, undefined)], { perm: { ints: [1, 0] } }, kernel);
+  if (turned) graph.node("Transpose", [sum(0, grains, undefined)], { perm: { ints: [1, 0] } }, kernel);
+  else sum(0, grains, kernel);
   graph.output(kernel, "float32", [rowsIn, rowsOut]);
 
   if (!layer.bias) return;

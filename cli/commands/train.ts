@@ -1,0 +1,103 @@
+import { mkdir, readFile, rename, stat, writeFile } from "node:fs/promises";
+import { basename, dirname, extname, join, resolve } from "node:path";
+import { CodedError } from "../../domain/errors.js";
+import { applyOverrides } from "../../domain/job/override.js";
+import { resolveJob } from "../../domain/job/resolve.js";
+import type { JobSpec } from "../../domain/job/spec.js";
+import { parseJobFile } from "../../formats/job-file/job-file.js";
+import { findOrAddBackbone } from "../../platform/backbone-store/bundled.js";
+import type { JobObjects } from "../../platform/job-store/job-store.js";
+import { openLocal } from "../../services/local/local.js";
+import { runLocalJob } from "../../services/local/run-job.js";
+import { storeFolder } from "../config.js";
+import { openProgress } from "../progress.js";
+import { interruptSignal } from "../interrupt.js";
+
+export interface TrainFlags {
+  readonly store?: string;
+  readonly out?: string;
+  readonly json?: boolean;
+  readonly [jobFlag: string]: unknown;
+}
+
+/** `graft train DIR`: all defaults but what the flags say. */
+export async function train(source: string, flags: TrainFlags): Promise<void> {
+  await runSpec(applyOverrides({ dataset: { source } }, flags), nameOf(source), flags, `graft train ${source}`);
+}
+
+/** `graft run JOB.yaml`: a relative source is relative to the job file's folder, as the file's author meant it. */
+export async function runJobFile(file: string, flags: TrainFlags): Promise<void> {
+  const { spec, name } = await readJobFile(file, flags);
+  await runSpec(spec, name, flags, file);
+}
+
+/** A job file with the flags applied. @throws CodedError SPEC_INVALID, USAGE_INVALID */
+export async function readJobFile(file: string, flags: Readonly<Record<string, unknown>>): Promise<{ readonly spec: JobSpec; readonly name: string }> {
+  const text = await readFile(file, "utf8").catch((cause: NodeJS.ErrnoException) => {
+    throw new CodedError("USAGE_INVALID", `${file}: cannot be read (${cause.code ?? cause.message}); give a job file (YAML or JSON)`, {}, cause);
+  });
+  const { metadata, spec } = parseJobFile(text, file);
+  const source = spec.dataset?.source;
+  const inPlace = source === undefined || source.includes("://") ? spec : { ...spec, dataset: { ...spec.dataset, source: resolve(dirname(file), source) } };
+  return { spec: applyOverrides(inPlace, flags), name: metadata.name ?? basename(file, extname(file)) };
+}
+
+async function runSpec(spec: JobSpec, name: string, flags: TrainFlags, subject: string): Promise<void> {
+  const resolved = resolveJob(spec, subject);
+  const job = { ...resolved, dataset: { ...resolved.dataset, source: resolve(resolved.dataset.source) } };
+  const out = flags.out ?? `${name}-model`;
+  await checkOut(out);
+  const local = await openLocal(storeFolder(flags));
+  await findOrAddBackbone(local.backbones, job.backbone.name, job.backbone.digest);
+
+  const start = performance.now();
+  const progress = openProgress(flags.json === true);
+  const interrupt = interruptSignal();
+  try {
+    const outcome = await runLocalJob(local, { job, name, out, announce: progress.announce, signal: interrupt.signal });
+    const metrics = await copyResult(outcome.job, out);
+    progress.announce({
+      kind: "complete",
+      testAccuracy: metrics.test.accuracy,
+      testCount: metrics.test.count ?? 0,
+      weightsSha256: metrics.weightsSha256,
+      location: out,
+      seconds: (performance.now() - start) / 1000,
+    });
+    progress.close();
+    if (flags.json === true) process.stdout.write(`${JSON.stringify(metrics)}\n`);
+    else process.stdout.write(`report: ${join(out, "report.html")}\nmodel:  ${join(out, "model.onnx")}\ntry it: graft predict ${out} IMAGE…\n`);
+  } finally {
+    progress.close();
+    interrupt.release();
+  }
+}
+
+/** Copies every file of the result; each appears whole or not at all. */
+async function copyResult(job: JobObjects, out: string): Promise<{ test: { accuracy: number | null; count: number | null }; weightsSha256: string }> {
+  let metrics: unknown;
+  for await (const file of job.resultFiles()) {
+    const body = await job.readResult(file);
+    if (body === undefined) continue;
+    const path = join(out, file);
+    await mkdir(dirname(path), { recursive: true });
+    await writeFile(`${path}.part`, body);
+    await rename(`${path}.part`, path);
+    if (file === "metrics.json") metrics = JSON.parse(Buffer.from(body).toString("utf8"));
+  }
+  return metrics as { test: { accuracy: number | null; count: number | null }; weightsSha256: string };
+}
+
+/** Found out before the work, not after it. */
+async function checkOut(out: string): Promise<void> {
+  const found = await stat(out).catch(() => undefined);
+  if (found !== undefined && !found.isDirectory()) throw new CodedError("USAGE_INVALID", `--out ${out}: a folder was expected, this is a file; give another name`);
+  await mkdir(out, { recursive: true }).catch((cause: NodeJS.ErrnoException) => {
+    throw new CodedError("USAGE_INVALID", `--out ${out}: the folder cannot be made (${cause.code ?? cause.message}); give one that you may write`, {}, cause);
+  });
+}
+
+function nameOf(source: string): string {
+  const name = basename(resolve(source));
+  return basename(name, extname(name)) || "graft";
+}
