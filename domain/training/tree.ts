@@ -76,7 +76,7 @@ export function addRowsAlongTree(rows: Float32Array, grains: number): Float32Arr
 }
 
 export function isPowerOfTwo(value: number): boolean {
-  return Number.isInteger(value) && value >= 1 && value <= 2 ** 30 && (value & (value - 1)) === 0;
+  return Number.isInteger(value) && value >= 1 && value <= 0x4000_0000 && (value & (value - 1)) === 0;
 }
 
 function areSiblings(left: SubTree, right: SubTree): boolean {

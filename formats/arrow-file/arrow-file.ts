@@ -1,17 +1,5 @@
 import assert from "node:assert";
-import {
-  type Data,
-  type DataType,
-  Field,
-  makeData,
-  RecordBatch,
-  Schema,
-  Struct,
-  tableFromIPC,
-  tableToIPC,
-  Table,
-  Utf8,
-} from "apache-arrow";
+import { type Data, Field, makeData, RecordBatch, Schema, Struct, tableFromIPC, tableToIPC, Table, Utf8 } from "apache-arrow";
 import { CodedError } from "../../domain/errors.js";
 
 /** Names a kind of Arrow file and its version in the schema's metadata: every Arrow file of graft says what it is. */
@@ -160,10 +148,8 @@ export function stringColumn(name: string, values: readonly string[]): Column {
 }
 
 function readTable(bytes: Uint8Array, what: string): Table {
-  // Typed arrays are views on the file only where it begins at a multiple of eight.
-  const aligned = bytes.byteOffset % 8 === 0 ? bytes : bytes.slice();
   try {
-    return tableFromIPC(aligned);
+    return tableFromIPC(bytes);
   } catch (error) {
     throw new CodedError("OBJECT_CORRUPT", `${what}: not an Arrow file (${bytes.length} bytes); it has to be made again`, {}, error);
   }

@@ -20,7 +20,8 @@ const inputOptions: SharpOptions = { failOn: "truncated", limitInputPixels: limi
 
 /**
  * `linear` is a triangle filter that widens when it shrinks: what "bilinear" means in the recipes where a picture is enlarged, and free of aliasing where it is
- * shrunk. The default (lanczos3) overshoots at edges, which no backbone has seen in its training, and costs about 5 % more.
+ * shrunk. The default (lanczos3) took 10 to 20 % more time on photographs of 320 pixels; a linear classifier on MobileNetV2 1.0 features (flower_photos, 5-fold)
+ * does as well on both: 0.857 and 0.858.
  */
 const KERNEL = "linear";
 
@@ -152,8 +153,8 @@ function complaintAboutBytes(error: unknown): string | undefined {
 }
 
 /**
- * `[size, size, 3]` to `[m, m, 3]` with m at most `sideMax`: the mean of squares of whole pixels. A resize through sharp takes five times as long, as it starts a
- * pipeline with a thread of its own; the last rows and columns that fill no square are left out.
+ * `[size, size, 3]` to `[m, m, 3]` with m at most `sideMax`: the mean of squares of whole pixels. A resize through sharp would nearly double the
+ * cost of a thumbnail; the last rows and columns that fill no square are left out.
  */
 function shrinkByBox(pixels: Uint8Array, size: number, sideMax: number): { readonly pixels: Uint8Array; readonly size: number } {
   const box = Math.ceil(size / sideMax);

@@ -97,7 +97,7 @@ export class JobCoordinator implements WorkService {
       throw error;
     } finally {
       this.extracting.close();
-      this.training.close();
+      this.dismissTrainers();
     }
   }
 
@@ -224,11 +224,17 @@ export class JobCoordinator implements WorkService {
     if (weights === undefined) throw new CodedError("OBJECT_MISSING", `${this.job.keyOf("result/weights.safetensors")}: the result is committed and not there; run the job again`);
     await this.job.createJson("result.json", { formatVersion: 1, weightsSha256: decodeTrainedWeights(weights).weightsSha256 }, resultRecord);
     this.deps.milestone("after result");
-    this.training.close();
+    this.dismissTrainers();
     this.leaveTraining?.("exported");
   }
 
   // ---- state ----
+
+  /** Those who wait for a generation learn that none will open. */
+  private dismissTrainers(): void {
+    this.training.current?.close();
+    this.training.close();
+  }
 
   private async move(move: Move): Promise<void> {
     this.state = nextState(this.state, move);

@@ -1,4 +1,4 @@
-import { afterAll, beforeAll, describe, expect, test } from "vitest";
+import { beforeAll, describe, expect, test } from "vitest";
 import type { Layer, LayerKind, Network, Weights } from "../../domain/network/network.js";
 import { elementCount, INPUT } from "../../domain/network/network.js";
 import type { Preprocessing } from "../../domain/network/preprocessing.js";
@@ -18,7 +18,6 @@ export function exerciseEngine(name: string, open: (threads: number) => Promise<
       engine = await open(2);
       single = await open(1);
     });
-    afterAll(() => undefined);
 
     describe("forward", () => {
       test.each(Object.entries(layerCases))("%s means what the description says", async (_, layers) => {

@@ -1,4 +1,4 @@
-import type { InferenceSession } from "onnxruntime-node";
+import type { InferenceSession, Tensor } from "onnxruntime-node";
 
 /** What the binding says when it meets an output that is no tensor: after the run, before it copies any output. */
 const sentinelMessage = "Non tensor type is temporarily not supported.";
@@ -11,7 +11,7 @@ const sentinelMessage = "Non tensor type is temporarily not supported.";
 export async function runWithoutCopies(
   session: InferenceSession,
   feeds: InferenceSession.FeedsType,
-  fetches: InferenceSession.FetchesType & object,
+  fetches: Readonly<Record<string, Tensor>>,
 ): Promise<"skipped" | "copied"> {
   try {
     await session.run(feeds, { ...fetches, sentinel: null });
