@@ -4,7 +4,8 @@ import { CodedError, errorCodes } from "../domain/errors.js";
 export function failWith(error: unknown, json: boolean): void {
   if (error instanceof CodedError) {
     process.exitCode = errorCodes[error.code].exitCode;
-    if (json) process.stdout.write(`${JSON.stringify({ event: "failed", code: error.code, message: error.message, details: error.details })}\n`);
+    if (json)
+      process.stdout.write(`${JSON.stringify({ event: "failed", code: error.code, message: error.message, details: error.details })}\n`);
     process.stderr.write(`graft: ${error.message} [${error.code}]\n`);
     return;
   }

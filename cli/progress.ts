@@ -40,7 +40,15 @@ function lines(): Progress {
 }
 
 function bars(): Progress {
-  const screen = new MultiBar({ hideCursor: true, clearOnComplete: false, format: "{name} {bar} {percentage}% | {value}/{total} | {rate} | {eta_formatted} left", emptyOnZero: true }, Presets.shades_classic);
+  const screen = new MultiBar(
+    {
+      hideCursor: true,
+      clearOnComplete: false,
+      format: "{name} {bar} {percentage}% | {value}/{total} | {rate} | {eta_formatted} left",
+      emptyOnZero: true,
+    },
+    Presets.shades_classic,
+  );
   const shown = new Map<string, SingleBar>();
   const update = (name: string, value: number, total: number, rate: string): void => {
     let bar = shown.get(name);

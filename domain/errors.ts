@@ -7,7 +7,7 @@ export const errorCodes = {
   SPEC_INVALID: { retryable: false, exitCode: 2 },
   USAGE_INVALID: { retryable: false, exitCode: 2 },
   DATASET_NOT_FOUND: { retryable: false, exitCode: 3 },
-  DATASET_UNREADABLE: { retryable: false, exitCode: 3 },
+  DATASET_UNREADABLE: { retryable: true, exitCode: 3 },
   DATASET_INVALID: { retryable: false, exitCode: 3 },
   DATASET_CHANGED: { retryable: false, exitCode: 3 },
   TOO_MANY_REJECTED: { retryable: false, exitCode: 3 },

@@ -32,6 +32,14 @@ export const limits = {
   exchangeResendMs: 2_000,
   /** … and after this gives up, naming who is missing. */
   exchangeDeadlineMs: 60_000,
+  /** Calls of store and dataset that fail in passing are repeated: so often in all … */
+  retryAttempts: 5,
+  /** … after a wait of up to this, doubled each time … */
+  retryFirstDelayMs: 100,
+  /** … and not after this: who asked to stop waits no longer than two seconds. */
+  retryTotalMs: 1_600,
+  /** Rounds of extracting lost features again in one run; a store that damages more is broken. */
+  repairRounds: 5,
   /** How often a trainer reports its step. */
   stepReportMs: 200,
   /** More parameters than this are trained in one grain: the gradient of several would not fit in memory. */

@@ -45,9 +45,7 @@ export async function predict(out: string, images: readonly string[], flags: Pre
 export function ranked(labels: readonly string[], output: Float32Array): Prediction[] {
   const [positive = 0] = output;
   const probabilities = output.length === 1 ? [1 - positive, positive] : [...output];
-  return labels
-    .map((label, index) => ({ label, probability: probabilities[index] ?? 0 }))
-    .sort((a, b) => b.probability - a.probability);
+  return labels.map((label, index) => ({ label, probability: probabilities[index] ?? 0 })).sort((a, b) => b.probability - a.probability);
 }
 
 /** Three digits after the point; below a thousandth in scientific notation, so that a small probability is never shown as zero. */
@@ -68,7 +66,12 @@ function print(image: string, predictions: readonly Prediction[], { json }: Pred
 async function readResult(out: string, name: string): Promise<Uint8Array> {
   const file = join(out, name);
   return readFile(file).catch((cause: NodeJS.ErrnoException) => {
-    throw new CodedError("FILE_FORMAT_INVALID", `${file}: cannot be read (${cause.code ?? cause.message}); give the folder that graft train --out wrote`, {}, cause);
+    throw new CodedError(
+      "FILE_FORMAT_INVALID",
+      `${file}: cannot be read (${cause.code ?? cause.message}); give the folder that graft train --out wrote`,
+      {},
+      cause,
+    );
   });
 }
 
@@ -76,6 +79,10 @@ async function readPicture(image: string): Promise<Uint8Array> {
   const bytes = await readFile(image).catch((cause: NodeJS.ErrnoException) => {
     throw new CodedError("DATASET_UNREADABLE", `${image}: cannot be read (${cause.code ?? cause.message})`, {}, cause);
   });
-  if (bytes.length > limits.imageBytes) throw new CodedError("FILE_FORMAT_INVALID", `${image}: ${String(bytes.length)} bytes, more than the ${String(limits.imageBytes)} that a picture may have`);
+  if (bytes.length > limits.imageBytes)
+    throw new CodedError(
+      "FILE_FORMAT_INVALID",
+      `${image}: ${String(bytes.length)} bytes, more than the ${String(limits.imageBytes)} that a picture may have`,
+    );
   return bytes;
 }

@@ -1,10 +1,9 @@
-import { mkdir, readFile, rename, stat, writeFile } from "node:fs/promises";
+import { mkdir, readdir, rename, rm, stat, writeFile } from "node:fs/promises";
 import { basename, dirname, extname, join, resolve } from "node:path";
 import { CodedError } from "../../domain/errors.js";
 import { applyOverrides } from "../../domain/job/override.js";
 import { resolveJob } from "../../domain/job/resolve.js";
 import type { JobSpec } from "../../domain/job/spec.js";
-import { parseJobFile } from "../../formats/job-file/job-file.js";
 import { findOrAddBackbone } from "../../platform/backbone-store/bundled.js";
 import type { JobObjects } from "../../platform/job-store/job-store.js";
 import { openLocal } from "../../services/local/local.js";
@@ -12,6 +11,7 @@ import { runLocalJob } from "../../services/local/run-job.js";
 import { storeFolder } from "../config.js";
 import { openProgress } from "../progress.js";
 import { interruptSignal } from "../interrupt.js";
+import { readJobFile } from "./job-file.js";
 
 export interface TrainFlags {
   readonly store?: string;
@@ -29,17 +29,6 @@ export async function train(source: string, flags: TrainFlags): Promise<void> {
 export async function runJobFile(file: string, flags: TrainFlags): Promise<void> {
   const { spec, name } = await readJobFile(file, flags);
   await runSpec(spec, name, flags, file);
-}
-
-/** A job file with the flags applied. @throws CodedError SPEC_INVALID, USAGE_INVALID */
-export async function readJobFile(file: string, flags: Readonly<Record<string, unknown>>): Promise<{ readonly spec: JobSpec; readonly name: string }> {
-  const text = await readFile(file, "utf8").catch((cause: NodeJS.ErrnoException) => {
-    throw new CodedError("USAGE_INVALID", `${file}: cannot be read (${cause.code ?? cause.message}); give a job file (YAML or JSON)`, {}, cause);
-  });
-  const { metadata, spec } = parseJobFile(text, file);
-  const source = spec.dataset?.source;
-  const inPlace = source === undefined || source.includes("://") ? spec : { ...spec, dataset: { ...spec.dataset, source: resolve(dirname(file), source) } };
-  return { spec: applyOverrides(inPlace, flags), name: metadata.name ?? basename(file, extname(file)) };
 }
 
 async function runSpec(spec: JobSpec, name: string, flags: TrainFlags, subject: string): Promise<void> {
@@ -66,7 +55,10 @@ async function runSpec(spec: JobSpec, name: string, flags: TrainFlags, subject: 
     });
     progress.close();
     if (flags.json === true) process.stdout.write(`${JSON.stringify(metrics)}\n`);
-    else process.stdout.write(`report: ${join(out, "report.html")}\nmodel:  ${join(out, "model.onnx")}\ntry it: graft predict ${out} IMAGE…\n`);
+    else
+      process.stdout.write(
+        `report: ${join(out, "report.html")}\nmodel:  ${join(out, "model.onnx")}\ntry it: graft predict ${out} IMAGE…\n`,
+      );
   } finally {
     progress.close();
     interrupt.release();
@@ -74,8 +66,12 @@ async function runSpec(spec: JobSpec, name: string, flags: TrainFlags, subject: 
 }
 
 /** Copies every file of the result; each appears whole or not at all. */
-async function copyResult(job: JobObjects, out: string): Promise<{ test: { accuracy: number | null; count: number | null }; weightsSha256: string }> {
+async function copyResult(
+  job: JobObjects,
+  out: string,
+): Promise<{ test: { accuracy: number | null; count: number | null }; weightsSha256: string }> {
   let metrics: unknown;
+  const copied = new Set<string>();
   for await (const file of job.resultFiles()) {
     const body = await job.readResult(file);
     if (body === undefined) continue;
@@ -83,17 +79,37 @@ async function copyResult(job: JobObjects, out: string): Promise<{ test: { accur
     await mkdir(dirname(path), { recursive: true });
     await writeFile(`${path}.part`, body);
     await rename(`${path}.part`, path);
+    copied.add(file);
     if (file === "metrics.json") metrics = JSON.parse(Buffer.from(body).toString("utf8"));
   }
+  await removeEarlier(out, copied);
   return metrics as { test: { accuracy: number | null; count: number | null }; weightsSha256: string };
+}
+
+/** Event files and weight shards of an earlier result in the same folder: TensorBoard would show two runs as one. Everything else has the same name in every result. */
+async function removeEarlier(out: string, copied: ReadonlySet<string>): Promise<void> {
+  for (const file of [...(await filesOf(out, "events")), ...(await filesOf(out, "tfjs"))]) {
+    if (/^events\/events\.out\.tfevents\.\d+\.graft$|^tfjs\/group1-shard\d+of\d+\.bin$/.test(file) && !copied.has(file))
+      await rm(join(out, file));
+  }
+}
+
+async function filesOf(out: string, folder: string): Promise<string[]> {
+  return (await readdir(join(out, folder)).catch(() => [])).map((name) => `${folder}/${name}`);
 }
 
 /** Found out before the work, not after it. */
 async function checkOut(out: string): Promise<void> {
   const found = await stat(out).catch(() => undefined);
-  if (found !== undefined && !found.isDirectory()) throw new CodedError("USAGE_INVALID", `--out ${out}: a folder was expected, this is a file; give another name`);
+  if (found !== undefined && !found.isDirectory())
+    throw new CodedError("USAGE_INVALID", `--out ${out}: a folder was expected, this is a file; give another name`);
   await mkdir(out, { recursive: true }).catch((cause: NodeJS.ErrnoException) => {
-    throw new CodedError("USAGE_INVALID", `--out ${out}: the folder cannot be made (${cause.code ?? cause.message}); give one that you may write`, {}, cause);
+    throw new CodedError(
+      "USAGE_INVALID",
+      `--out ${out}: the folder cannot be made (${cause.code ?? cause.message}); give one that you may write`,
+      {},
+      cause,
+    );
   });
 }
 

@@ -27,6 +27,8 @@ export interface PlanInputs {
   readonly exact: boolean;
   /** Pictures of the listing whose features exist. */
   readonly cached: number;
+  /** Pictures to extract where they were counted: copies and rejected ones are left out. Else all that are not cached. */
+  readonly toExtract?: number;
   readonly backbone: { readonly name: string; readonly digest: string; readonly cut: string };
   readonly frozen: { readonly parameters: number; readonly multiplyAdds: number; readonly size: number; readonly batch: number };
   /** Layers of the backbone above the cut. */
@@ -106,7 +108,7 @@ export function planJob(inputs: PlanInputs): Plan {
   }
   const bytes = featureBytes(featureShape);
   const tasks = planTasks(inputs.pictures);
-  const toExtract = Math.max(0, inputs.pictures - inputs.cached);
+  const toExtract = inputs.toExtract ?? Math.max(0, inputs.pictures - inputs.cached);
   const extractors = Math.max(1, Math.min(job.extractors.max, Math.max(job.extractors.min, tasks.tasks)));
   const imagesPerSecond = inputs.speeds?.imagesPerSecond ?? assumedExtraction(frozen.multiplyAdds);
 

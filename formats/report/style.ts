@@ -12,8 +12,8 @@ h3 { font-size: 1rem; margin: 1.2rem 0 0.4rem; }
 p { margin: 0.4rem 0; max-width: 60rem; }
 .muted, figcaption, dt { color: var(--muted); }
 .glance { display: grid; grid-template-columns: repeat(auto-fit, minmax(12.6rem, 1fr)); gap: 0.8rem; margin: 1rem 0; }
-.glance div { background: var(--panel); border-radius: 8px; padding: 0.7rem 0.9rem; }
-.glance dd { margin: 0; font-size: 1.05rem; }
+.glance div { background: var(--panel); border-radius: 8px; padding: 0.7rem 0.8rem; }
+.glance dd { margin: 0; font-size: 1rem; }
 .glance .result dd { font-size: 2rem; font-weight: 600; line-height: 1.2; }
 .glance small { display: block; color: var(--muted); font-size: 0.85rem; }
 .charts { display: grid; grid-template-columns: repeat(auto-fit, minmax(min(100%, 26rem), 1fr)); gap: 1rem; }

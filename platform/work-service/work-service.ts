@@ -18,8 +18,8 @@ export interface WorkService {
   releaseTask(lease: string, shards: readonly CommittedShard[]): Promise<void>;
   /** Resolves with the membership that this trainer belongs to once it is complete, or "done" when the job needs no trainer any more. */
   joinTraining(trainer: string, profile: NumericsProfile): Promise<Generation | "done">;
-  /** Features that the cache promised and that turned out to be missing or corrupt. The job goes back to extract them. */
-  reportMissingFeatures(trainer: string, imageIds: readonly ImageId[]): Promise<void>;
+  /** Features that the cache promised and that turned out to be missing or corrupt. The job goes back to extract them; every trainer of the generation may report, and then joins again. */
+  reportMissingFeatures(trainer: string, generation: number, imageIds: readonly ImageId[]): Promise<void>;
   reportStep(trainer: string, report: StepReport): Promise<void>;
   reportEvaluation(trainer: string, evaluation: HistoryPoint): Promise<void>;
   /** The state that every later generation may start from stands under `jobs/<id>/checkpoints/<step>/`. */

@@ -18,13 +18,14 @@ const REJECTED_LISTED = 1_000;
  * Joins listing and commits to the sample table that training works from.
  * @throws CodedError TOO_MANY_REJECTED; DATASET_INVALID where a class has no picture left to train on
  */
-export async function collectSamples(job: JobObjects, spec: ResolvedJob["dataset"], listing: ListingRecord, extraction: Extraction): Promise<SamplesRecord> {
+export async function collectSamples(job: JobObjects, spec: ResolvedJob["dataset"], listing: ListingRecord, extraction: Extraction, signal: AbortSignal): Promise<SamplesRecord> {
   // 1. Every picture of the listing with what became of it. Repairs only made features anew: their pictures are in the listing already.
   const builder = new SampleTableBuilder(listing.classes);
   const rejected: { uri: string; reason: string }[] = [];
   let rejectedCount = 0;
   const commits = extraction.commits.filter(({ task }) => task < listing.tasks);
   for (const commit of commits) {
+    signal.throwIfAborted();
     const pictures = await job.readListing(commit.task);
     const reasons = new Map(commit.rejected.map(({ row, reason }) => [row, reason]));
     const ids = Buffer.from(commit.imageIds, "base64");

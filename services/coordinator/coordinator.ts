@@ -3,8 +3,9 @@ import type { ImageId } from "../../domain/features/feature-spec.js";
 import { imageIdAt } from "../../domain/features/image-ids.js";
 import type { NumericsProfile } from "../../domain/features/numerics-profile.js";
 import type { JobEvent } from "../../domain/job/events.js";
-import type { CommittedShard, JobRecord, ListingRecord, Milestone, PlanRecord, TaskCommit } from "../../domain/job/records.js";
-import { nextState, type JobState, type Move } from "../../domain/job/transitions.js";
+import type { CommittedShard, JobRecord, ListingRecord, Milestone, PlanRecord, SamplesRecord, TaskCommit } from "../../domain/job/records.js";
+import { nextState, type Move } from "../../domain/job/transitions.js";
+import { limits } from "../../domain/limits.js";
 import type { HistoryPoint } from "../../domain/training/history.js";
 import { jobRecord, listingRecord, planRecord, resultRecord, samplesRecord } from "../../formats/job-records/job-records.js";
 import { encodeListing } from "../../formats/listing/listing.js";
@@ -18,9 +19,12 @@ import type { ObjectStore } from "../../platform/object-store/object-store.js";
 import type { Generation, StepReport, TaskClaim, TaskProgress, WorkService } from "../../platform/work-service/work-service.js";
 import { collectSamples, warningsOf } from "./collect-samples.js";
 import { Extraction } from "./extraction.js";
+import { Gate } from "./gate.js";
 import { Membership } from "./membership.js";
 import { pinPlan, type JobProfiles } from "./plan-job.js";
 import { datasetChanged, scanJob } from "./scan-job.js";
+import { StatusBoard, type JobStatus } from "./status.js";
+import { trainersOf } from "./trainers.js";
 
 export interface CoordinatorDeps {
   readonly store: ObjectStore;
@@ -31,7 +35,7 @@ export interface CoordinatorDeps {
   /** The profiles of the workers at hand; a job is pinned to them when it is planned. */
   readonly profiles: () => Promise<JobProfiles>;
   readonly clock: Clock;
-  /** How many trainers make a generation. */
+  /** How many trainers there are; more than grains are not needed. */
   readonly trainers: number;
   readonly newKey: () => Uint8Array;
   readonly announce: (jobId: string, event: JobEvent) => void;
@@ -45,28 +49,27 @@ export interface CoordinatorDeps {
 export class JobCoordinator implements WorkService {
   private readonly deps: CoordinatorDeps;
   private readonly job: JobObjects;
-  private state: JobState = { phase: "Pending", suspended: false };
+  private readonly status: StatusBoard;
   private readonly extracting = new Gate<Extraction>();
   private readonly training = new Gate<Membership>();
-  private missing: readonly ImageId[] = [];
-  private leaveTraining: ((next: "featuresMissing" | "exported") => void) | undefined;
-  private signal: AbortSignal = new AbortController().signal;
-  private workersFailed: Promise<never> = new Promise(() => undefined);
+  private leaveTraining: (next: TrainingEnd) => void = () => undefined;
+  private readonly warned = new Set<string>();
+  private signal: AbortSignal = AbortSignal.abort(new Error("run has not been called"));
   /** The last report of each trainer. */
   readonly steps = new Map<string, StepReport>();
 
   constructor(jobId: string, deps: CoordinatorDeps) {
     this.deps = deps;
     this.job = new JobObjects(deps.store, jobId);
+    this.status = new StatusBoard(deps.jobs, jobId);
   }
 
   /**
-   * Runs the job to its end; rejects with what made it fail, or with the signal's reason. Safe to repeat, and safe to lose at any await.
-   * `workersFailed` rejects with the failure of a worker that nobody replaces.
+   * Runs the job to its end; rejects with what made it fail, or with the signal's reason: INTERRUPTED leaves the job as it is, the failure of a worker that nobody replaces is the job's.
+   * Safe to repeat, and safe to lose at any await.
    */
-  async run(signal: AbortSignal, workersFailed: Promise<never>): Promise<void> {
+  async run(signal: AbortSignal): Promise<void> {
     this.signal = signal;
-    this.workersFailed = workersFailed;
     try {
       const record = await this.job.readJson("spec.json", jobRecord);
       if (record === undefined) throw new CodedError("OBJECT_MISSING", `${this.job.keyOf("spec.json")} is not in ${this.deps.store.location}; submit the job first`);
@@ -79,21 +82,22 @@ export class JobCoordinator implements WorkService {
       await this.move("planned");
 
       // 2. Features, then training on them. Features that turn out to be damaged lead back here.
-      for (;;) {
-        await this.extract(record, listing, plan);
+      for (let round = 0; ; round++) {
+        const samples = await this.extract(record, listing, plan);
         await this.move("extracted");
-        if ((await this.train(plan)) === "exported") break;
-        signal.throwIfAborted();
-        const lost = new Set(this.missing);
-        const pictures = await Extraction.repair(this.job, listing, (id) => lost.has(imageIdAt(id, 0)));
-        this.warn(`${String(pictures)} pictures are extracted again: their features were damaged and are quarantined`);
+        const end = await this.train(record, plan, samples);
+        if (end.kind === "exported") break;
+        await this.repair(listing, plan, end.missing, round);
         await this.move("featuresMissing");
       }
-      if (this.state.phase === "Training") await this.move("trained");
-      if (this.state.phase === "Evaluating") await this.move("evaluated");
-      await this.move("exported");
+
+      // 3. The result stands; what only a restart would need goes.
+      if (this.status.state.phase === "Training") await this.move("trained");
+      if (this.status.state.phase === "Evaluating") await this.move("evaluated");
+      for (const step of await this.job.checkpointSteps()) await this.job.deleteCheckpoint(step);
+      await this.move("exported", { checkpointStep: 0 });
     } catch (error) {
-      if (!signal.aborted) await this.fail(error);
+      await this.fail(error);
       throw error;
     } finally {
       this.extracting.close();
@@ -111,11 +115,11 @@ export class JobCoordinator implements WorkService {
       this.deps.announce(this.job.jobId, { kind: "scan", pictures });
     };
     if (earlier !== undefined) {
-      const now = await scanJob(dataset, async (_part, rows) => encodeListing(rows), progress);
+      const now = await scanJob(dataset, async (_part, rows) => encodeListing(rows), progress, this.signal);
       if (now.digest !== earlier.digest) throw datasetChanged(earlier.source);
       return earlier;
     }
-    const listing = await scanJob(dataset, (part, rows) => this.job.writeListing(part, rows), progress);
+    const listing = await scanJob(dataset, (part, rows) => this.job.writeListing(part, rows), progress, this.signal);
     const { value } = await this.job.createJson("listing/summary.json", listing, listingRecord);
     this.deps.milestone("after scan");
     return value;
@@ -131,26 +135,43 @@ export class JobCoordinator implements WorkService {
     return value;
   }
 
-  private async extract(record: JobRecord, listing: ListingRecord, plan: PlanRecord): Promise<void> {
+  private async extract(record: JobRecord, listing: ListingRecord, plan: PlanRecord): Promise<SamplesRecord> {
     const features = await this.deps.openFeatures(plan);
     const extraction = await Extraction.open({ job: this.job, plan, listing, features, clock: this.deps.clock, announce: (event) => this.deps.announce(this.job.jobId, event) });
+    await this.status.update({ pictures: listing.pictures, tasks: extraction.tasks, tasksCommitted: extraction.commits.length });
     this.extracting.open(extraction);
-    await Promise.race([extraction.done(this.signal), this.workersFailed]);
+    await extraction.done(this.signal);
+    for (const problem of features.problems) this.warn(problem);
     const earlier = await this.job.readJson("samples/summary.json", samplesRecord);
-    const samples = earlier ?? (await collectSamples(this.job, record.job.dataset, listing, extraction));
+    const samples = earlier ?? (await collectSamples(this.job, record.job.dataset, listing, extraction, this.signal));
     for (const warning of warningsOf(samples)) this.warn(warning);
     this.deps.milestone("after samples");
+    return samples;
   }
 
   /** Trainers do the rest: steps, evaluation, export. Resolves when the result stands or features are missing. */
-  private async train(plan: PlanRecord): Promise<"exported" | "featuresMissing"> {
-    if ((await this.job.readJson("result.json", resultRecord)) !== undefined) return "exported";
-    const left = new Promise<"exported" | "featuresMissing">((resolve) => (this.leaveTraining = resolve));
-    const aborted = new Promise<never>((_resolve, reject) => {
-      this.signal.addEventListener("abort", () => reject(this.signal.reason as Error), { once: true });
-    });
-    this.training.open(new Membership(this.job, plan.trainingProfile, this.deps.trainers, this.deps.newKey));
-    return Promise.race([left, aborted, this.workersFailed]);
+  private async train(record: JobRecord, plan: PlanRecord, samples: SamplesRecord): Promise<TrainingEnd> {
+    if ((await this.job.readJson("result.json", resultRecord)) !== undefined) return { kind: "exported" };
+    const trainers = await trainersOf(this.deps.trainers, record.job, plan, samples, this.deps.backbones);
+    if (trainers < this.deps.trainers) this.warn(`${String(trainers)} of ${String(this.deps.trainers)} trainers are needed: a batch has no more grains`);
+    await this.status.update({ trainers, checkpointStep: (await this.job.checkpointSteps()).at(-1) ?? 0 });
+    const end = new Promise<TrainingEnd>((resolve) => (this.leaveTraining = resolve));
+    this.training.open(new Membership(this.job, plan.trainingProfile, trainers, this.deps.newKey));
+    return Promise.race([end, rejectionOf(this.signal)]);
+  }
+
+  /** Adds a task for pictures whose features are gone. @throws CodedError OBJECT_CORRUPT where that does not help */
+  private async repair(listing: ListingRecord, plan: PlanRecord, missing: readonly ImageId[], round: number): Promise<void> {
+    const lost = new Set(missing);
+    const pictures = round < limits.repairRounds ? await Extraction.repair(this.job, listing, (id) => lost.has(imageIdAt(id, 0))) : 0;
+    if (pictures === 0) {
+      throw new CodedError(
+        "OBJECT_CORRUPT",
+        `features/${plan.featureSpecDigest} in ${this.deps.store.location}: the features of ${String(missing.length)} pictures are damaged, and extracting them again did not help; check the store's disk, then run again`,
+      );
+    }
+    this.warn(`${String(pictures)} pictures are extracted again: their features were damaged and are quarantined`);
+    await this.status.update({ picturesLost: pictures });
   }
 
   // ---- WorkService ----
@@ -172,8 +193,11 @@ export class JobCoordinator implements WorkService {
   }
 
   async commitTask(lease: string, commit: TaskCommit): Promise<"committed" | "already committed"> {
-    const outcome = await this.required(this.extracting).commit(lease, commit);
+    const extraction = this.extracting.current;
+    if (extraction === undefined) throw new CodedError("LEASE_LOST", `job ${this.job.jobId} is ${this.status.state.phase}: it takes no commits now; what was written is kept`);
+    const outcome = await extraction.commit(lease, commit);
     this.deps.milestone("after commit");
+    await this.status.update({ tasksCommitted: extraction.commits.length });
     return outcome;
   }
 
@@ -182,14 +206,27 @@ export class JobCoordinator implements WorkService {
   }
 
   async joinTraining(trainer: string, profile: NumericsProfile): Promise<Generation | "done"> {
-    const membership = await this.training.next(undefined);
-    return membership === "closed" ? "done" : membership.join(trainer, profile);
+    let known: Membership | undefined;
+    for (;;) {
+      const membership = await this.training.next(known);
+      if (membership === "closed") return "done";
+      const answer = await membership.join(trainer, profile);
+      if (answer === "not needed") return "done";
+      if (answer !== "closed") {
+        await this.status.update({ generation: answer.generation });
+        return answer;
+      }
+      known = membership;
+    }
   }
 
-  async reportMissingFeatures(_trainer: string, imageIds: readonly ImageId[]): Promise<void> {
-    this.missing = imageIds;
+  async reportMissingFeatures(_trainer: string, generation: number, imageIds: readonly ImageId[]): Promise<void> {
+    const membership = this.training.current;
+    // All trainers of a generation miss the same. The first report is acted on; one that comes later speaks of what is being mended.
+    if (membership === undefined || membership.generation !== generation) return;
     this.training.shut();
-    this.leaveTraining?.("featuresMissing");
+    membership.close();
+    this.leaveTraining({ kind: "featuresMissing", missing: imageIds });
   }
 
   async reportStep(trainer: string, report: StepReport): Promise<void> {
@@ -212,7 +249,7 @@ export class JobCoordinator implements WorkService {
   }
 
   async commitCheckpoint(_trainer: string, step: number): Promise<void> {
-    await this.deps.jobs.writeStatus(this.job.jobId, { formatVersion: 1, ...this.state, checkpointStep: step });
+    await this.status.update({ checkpointStep: step });
   }
 
   async reportPhase(_trainer: string, phase: "Evaluating" | "Exporting"): Promise<void> {
@@ -225,7 +262,7 @@ export class JobCoordinator implements WorkService {
     await this.job.createJson("result.json", { formatVersion: 1, weightsSha256: decodeTrainedWeights(weights).weightsSha256 }, resultRecord);
     this.deps.milestone("after result");
     this.dismissTrainers();
-    this.leaveTraining?.("exported");
+    this.leaveTraining({ kind: "exported" });
   }
 
   // ---- state ----
@@ -236,62 +273,37 @@ export class JobCoordinator implements WorkService {
     this.training.close();
   }
 
-  private async move(move: Move): Promise<void> {
-    this.state = nextState(this.state, move);
-    await this.deps.jobs.writeStatus(this.job.jobId, { formatVersion: 1, ...this.state });
-    this.deps.announce(this.job.jobId, { kind: "phase", phase: this.state.phase });
+  private async move(move: Move, change: Partial<JobStatus> = {}): Promise<void> {
+    const state = nextState(this.status.state, move);
+    await this.status.update({ ...state, ...change });
+    this.deps.announce(this.job.jobId, { kind: "phase", phase: state.phase });
   }
 
-  /** Records a failure. One that can be mended leaves the job in its phase: run again, it goes on. */
+  /** Records a failure. One that can be mended leaves the job in its phase: run again, it goes on. An interruption is no failure. */
   private async fail(error: unknown): Promise<void> {
     const { code, message } = error instanceof CodedError ? error : { code: undefined, message: String(error) };
-    if (code !== undefined && endsJob(code)) this.state = nextState(this.state, "gaveUp");
+    if (code === "INTERRUPTED") return;
+    const state = code !== undefined && endsJob(code) ? nextState(this.status.state, "gaveUp") : this.status.state;
     // The failure itself matters more than a status that could not be written, on a full disk for example.
-    await this.deps.jobs.writeStatus(this.job.jobId, { formatVersion: 1, ...this.state, code: code ?? "INTERNAL", message }).catch(() => undefined);
+    await this.status.update({ ...state, failure: { code: code ?? "INTERNAL", message } }).catch(() => undefined);
   }
 
+  /** Once a run, however often its phases are repeated. */
   private warn(message: string): void {
+    if (this.warned.has(message)) return;
+    this.warned.add(message);
     this.deps.announce(this.job.jobId, { kind: "warning", message });
-  }
-
-  private required<T>(gate: Gate<T>): T {
-    if (gate.current === undefined) throw new CodedError("LEASE_LOST", `job ${this.job.jobId} is ${this.state.phase}: it takes no commits now; what was written is kept`);
-    return gate.current;
   }
 }
 
-/** Hands what a phase opens to the workers that wait for it. */
-class Gate<T> {
-  current: T | undefined;
-  private closed = false;
-  private readonly waiting = new Set<() => void>();
+/** Why training was left. */
+type TrainingEnd = { readonly kind: "exported" } | { readonly kind: "featuresMissing"; readonly missing: readonly ImageId[] };
 
-  open(value: T): void {
-    this.current = value;
-    this.wake();
-  }
-
-  /** Nothing is open until the next `open`. */
-  shut(): void {
-    this.current = undefined;
-  }
-
-  close(): void {
-    this.closed = true;
-    this.wake();
-  }
-
-  /** What is open and not `known`, as soon as there is such. */
-  async next(known: T | undefined): Promise<T | "closed"> {
-    for (;;) {
-      if (this.closed) return "closed";
-      if (this.current !== undefined && this.current !== known) return this.current;
-      await new Promise<void>((resolve) => this.waiting.add(resolve));
-    }
-  }
-
-  private wake(): void {
-    for (const resolve of this.waiting) resolve();
-    this.waiting.clear();
-  }
+/** Rejects with the signal's reason once it aborts. */
+function rejectionOf(signal: AbortSignal): Promise<never> {
+  return new Promise((_resolve, reject) => {
+    const fail = (): void => reject(signal.reason as Error);
+    if (signal.aborted) fail();
+    else signal.addEventListener("abort", fail, { once: true });
+  });
 }

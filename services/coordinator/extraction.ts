@@ -3,8 +3,10 @@ import type { CommittedShard, ListingRecord, PlanRecord, TaskCommit } from "../.
 import { canonicalJson } from "../../domain/canonical-json.js";
 import { CodedError } from "../../domain/errors.js";
 import type { NumericsProfile } from "../../domain/features/numerics-profile.js";
+import { IMAGE_ID_BYTES } from "../../domain/features/image-ids.js";
 import { limits } from "../../domain/limits.js";
 import { repairRecord, taskCommit } from "../../formats/job-records/job-records.js";
+import type { ListingRow } from "../../formats/listing/listing.js";
 import type { Clock } from "../../platform/clock/clock.js";
 import type { FeatureStore } from "../../platform/feature-store/feature-store.js";
 import type { JobObjects } from "../../platform/job-store/job-store.js";
@@ -24,7 +26,8 @@ export class Extraction {
   private readonly announce: (event: JobEvent) => void;
   private readonly leases: LeaseTable;
   private readonly committed: Map<number, TaskCommit>;
-  private readonly tasks: number;
+  /** Tasks of the listing and of repairs. */
+  readonly tasks: number;
   /** Of tasks under way, by lease. */
   private readonly underWay = new Map<string, TaskProgress>();
   private readonly startMs: number;
@@ -130,20 +133,21 @@ export class Extraction {
     return (this.clock.monotonic() - this.startMs) / 1000;
   }
 
-  /** Adds a task that extracts the given pictures again. The features of all others stay. */
+  /** Adds a task that extracts the given pictures again, and returns how many they are. The features of all others stay. */
   static async repair(job: JobObjects, listing: ListingRecord, isMissing: (imageId: Uint8Array) => boolean): Promise<number> {
-    const repairs = await job.numberedFacts("repairs");
-    const rows = [];
-    for (const task of await job.committedTasks()) {
+    const rows: ListingRow[] = [];
+    for (let task = 0; task < listing.tasks; task++) {
       const commit = await job.readCommit(task, taskCommit);
       if (commit === undefined) continue;
       const ids = Buffer.from(commit.imageIds, "base64");
       const pictures = await job.readListing(task);
-      rows.push(...pictures.filter((_, row) => isMissing(ids.subarray(row * 32, (row + 1) * 32))));
+      rows.push(...pictures.filter((_, row) => isMissing(ids.subarray(row * IMAGE_ID_BYTES, (row + 1) * IMAGE_ID_BYTES))));
     }
-    const task = listing.tasks + repairs.length;
+    if (rows.length === 0) return 0;
+    const repairs = (await job.numberedFacts("repairs")).length;
+    const task = listing.tasks + repairs;
     await job.writeListing(task, rows);
-    await job.createJson(`repairs/${String(repairs.length)}.json`, { formatVersion: 1, task, pictures: rows.length }, repairRecord);
+    await job.createJson(`repairs/${String(repairs)}.json`, { formatVersion: 1, task, pictures: rows.length }, repairRecord);
     return rows.length;
   }
 
@@ -170,14 +174,18 @@ export class Extraction {
     this.changed.clear();
   }
 
+  /** Resolves with the next change, after `timeoutMs` where given, or when the signal aborts. */
   private async nextChange(timeoutMs: number | undefined, signal: AbortSignal): Promise<void> {
     const over = new AbortController();
-    const change = new Promise<void>((resolve) => {
-      this.changed.add(resolve);
-      signal.addEventListener("abort", () => resolve(), { once: true, signal: over.signal });
-    });
-    const expiry = timeoutMs === undefined ? [] : [this.clock.sleep(timeoutMs, over.signal).catch(() => undefined)];
+    const ended = AbortSignal.any([signal, over.signal]);
+    let wake = (): void => undefined;
+    const change = new Promise<void>((resolve) => (wake = resolve));
+    this.changed.add(wake);
+    signal.addEventListener("abort", wake, { once: true, signal: over.signal });
+    if (signal.aborted) wake();
+    const expiry = timeoutMs === undefined ? [] : [this.clock.sleep(timeoutMs, ended).catch(() => undefined)];
     await Promise.race([change, ...expiry]);
+    this.changed.delete(wake);
     over.abort();
   }
 }

@@ -20,6 +20,7 @@ export async function scanJob(
   dataset: OpenedDataset,
   writePart: (part: number, rows: readonly ListedPicture[]) => Promise<Uint8Array>,
   progress: (pictures: number) => void,
+  signal?: AbortSignal,
 ): Promise<ListingRecord> {
   const { source, manifest } = dataset;
   const format = manifest && manifestFormat(manifest.name);
@@ -32,6 +33,7 @@ export async function scanJob(
     digest.add(await writePart(parts++, rows));
   };
   for await (const picture of scan) {
+    signal?.throwIfAborted();
     held.push(picture);
     if (++pictures % PROGRESS_PICTURES === 0) progress(pictures);
     if (pictures >= SIZE_IS_KNOWN_FROM && held.length >= SIZE_IS_KNOWN_FROM) {

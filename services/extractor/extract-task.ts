@@ -30,7 +30,8 @@ export interface ExtractionContext {
 
 export type TaskOutcome =
   | { readonly kind: "extracted"; readonly commit: Omit<TaskCommit, "task" | "worker" | "formatVersion"> }
-  | { readonly kind: "interrupted"; readonly shards: readonly CommittedShard[] };
+  /** `failure` is why, if not by the signal or a lost lease. */
+  | { readonly kind: "interrupted"; readonly shards: readonly CommittedShard[]; readonly failure?: unknown };
 
 /** What reading the pictures of a task taught; remembered at its end. */
 type Learned = { readonly picture: ListingRow; readonly identity: Identity }[];
@@ -42,7 +43,7 @@ type Prepared =
 
 /**
  * One task: the pictures of one listing part become features in the store. Pure in the pictures, so doing it twice does no harm.
- * `progress` may answer "lost" or the signal may abort; then what is extracted so far is written and handed back.
+ * `progress` may answer "lost", the signal may abort, or something fails; then what is extracted so far is written and handed back.
  */
 export async function extractTask(
   pictures: readonly ListingRow[],
@@ -65,29 +66,36 @@ export async function extractTask(
   let row = 0;
   let lost = false;
   const bounds = { itemsMax: limits.picturesInFlight, bytesMax: limits.pictureBytesInFlight, bytesOf: ({ bytes }: ListingRow) => bytes + 3 * preprocessing.size * preprocessing.size };
-  for await (const prepared of inOrder(pictures, bounds, (picture) => prepare(picture, learned, outcomes, context))) {
-    if (prepared.kind === "rejected") rejected.push({ row, reason: prepared.reason });
-    else imageIds.set(imageIdBytes([prepared.imageId]), row * IMAGE_ID_BYTES);
-    row++;
-    if (prepared.kind === "decoded") {
-      // 3. Run the frozen network on full batches.
-      batch.add(prepared);
-      if (batch.full) {
-        counts.extracted += await batch.runInto(collector);
-        milestone("mid batch");
-      }
-    } else counts[prepared.kind]++;
-    if (row % limits.picturesPerHeartbeat === 0) lost = (await progress({ ...counts })) === "lost";
-    if (lost || signal.aborted) break;
+  const prepareNext = (picture: ListingRow): Promise<Prepared> => prepare(picture, learned, outcomes, context, signal);
+  let failure: { readonly error: unknown } | undefined;
+  try {
+    for await (const prepared of inOrder(pictures, bounds, prepareNext)) {
+      if (prepared.kind === "rejected") rejected.push({ row, reason: prepared.reason });
+      else imageIds.set(imageIdBytes([prepared.imageId]), row * IMAGE_ID_BYTES);
+      row++;
+      if (prepared.kind === "decoded") {
+        // 3. Run the frozen network on full batches.
+        batch.add(prepared);
+        if (batch.full) {
+          counts.extracted += await batch.runInto(collector);
+          milestone("mid batch");
+        }
+      } else counts[prepared.kind]++;
+      if (row % limits.picturesPerHeartbeat === 0) lost = (await progress({ ...counts })) === "lost";
+      if (lost || signal.aborted) break;
+    }
+    counts.extracted += await batch.runInto(collector);
+  } catch (error) {
+    failure = { error };
   }
-  counts.extracted += await batch.runInto(collector);
 
   // 4. Write the rest, remember who the pictures are.
   await collector.flush();
   if (collector.shards.length > 0) milestone("after shard put");
   await context.identities.remember(learned);
+  if (failure !== undefined && !signal.aborted) return { kind: "interrupted", shards: collector.shards, failure: failure.error };
+  if (failure !== undefined || row < pictures.length) return { kind: "interrupted", shards: collector.shards };
   await progress({ ...counts });
-  if (row < pictures.length) return { kind: "interrupted", shards: collector.shards };
   return {
     kind: "extracted",
     commit: { imageIds: Buffer.from(imageIds).toString("base64"), rejected, extracted: counts.extracted, cached: counts.cached, shards: collector.shards },
@@ -103,6 +111,7 @@ async function prepare(
   learned: Learned,
   outcomes: Map<ImageId, Promise<RejectedImage | undefined>>,
   { source, features, preprocessing, identities, decoder }: ExtractionContext,
+  signal: AbortSignal,
 ): Promise<Prepared> {
   const recalled = await identities.recall(picture);
   if (recalled?.kind === "rejected") return recalled;
@@ -111,6 +120,7 @@ async function prepare(
   if (picture.bytes > limits.imageBytes) {
     return { kind: "rejected", reason: `${String(picture.bytes)} bytes, more than the ${String(limits.imageBytes)} that a picture may have` };
   }
+  signal.throwIfAborted();
   const bytes = await source.read({ path: picture.uri, bytes: picture.bytes, state: picture.state });
   const imageId = sha256Hex(bytes);
   if (features.has(imageId, PLAIN_VIEW)) {
@@ -124,6 +134,7 @@ async function prepare(
     learned.push({ picture, identity: rejection ?? { kind: "image", imageId } });
     return rejection ?? { kind: "cached", imageId };
   }
+  signal.throwIfAborted();
   const decoding = decoder.decode(bytes, preprocessing);
   outcomes.set(
     imageId,

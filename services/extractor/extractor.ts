@@ -42,7 +42,10 @@ export async function runExtractor(worker: string, deps: ExtractorDeps, signal: 
       const pictures = await job.objects.readListing(claim.task);
       const outcome = await extractTask(pictures, job.context, (progress) => work.heartbeatTask(claim.lease, progress), signal);
       if (outcome.kind === "extracted") await work.commitTask(claim.lease, { formatVersion: 1, task: claim.task, worker, ...outcome.commit });
-      else await work.releaseTask(claim.lease, outcome.shards);
+      else {
+        await work.releaseTask(claim.lease, outcome.shards);
+        if (outcome.failure !== undefined) throw outcome.failure;
+      }
     }
   } finally {
     for (const { release } of jobs.values()) await release();

@@ -2,10 +2,13 @@ import { randomBytes } from "node:crypto";
 import { availableParallelism } from "node:os";
 import type { JobEvent } from "../../domain/job/events.js";
 import type { Milestone, PlanRecord } from "../../domain/job/records.js";
+import { limits } from "../../domain/limits.js";
 import { BackboneStore } from "../../platform/backbone-store/backbone-store.js";
 import type { Clock } from "../../platform/clock/clock.js";
 import { systemClock } from "../../platform/clock/system.js";
+import type { OpenedDataset } from "../../platform/dataset-source/dataset-source.js";
 import { openFilesystemDataset } from "../../platform/dataset-source/filesystem.js";
+import { retryingDataset } from "../../platform/dataset-source/retrying.js";
 import type { Engine } from "../../platform/engine/engine.js";
 import { openOnnxEngine } from "../../platform/engine/onnx/onnx.js";
 import { FeatureStore } from "../../platform/feature-store/feature-store.js";
@@ -14,11 +17,12 @@ import { memoryGradientBus } from "../../platform/gradient-bus/memory.js";
 import { IdentityStore } from "../../platform/identity-store/identity-store.js";
 import type { ImageDecoder } from "../../platform/image-decoder/image-decoder.js";
 import { SharpImageDecoder } from "../../platform/image-decoder/sharp.js";
-import type { JobObjects, JobStore } from "../../platform/job-store/job-store.js";
+import type { JobStore } from "../../platform/job-store/job-store.js";
 import { objectJobStore } from "../../platform/job-store/object-store.js";
 import { filesystemObjectStore } from "../../platform/object-store/filesystem.js";
 import type { ObjectStore } from "../../platform/object-store/object-store.js";
-import type { SamplesRecord } from "../../domain/job/records.js";
+import { retryingObjectStore } from "../../platform/object-store/retrying.js";
+import type { RetryDeps, RetryPolicy } from "../../platform/retry/retry.js";
 import type { CoordinatorDeps } from "../coordinator/coordinator.js";
 import type { ExtractorDeps } from "../extractor/extractor.js";
 import { loadTrainingSet, type TrainingSet } from "../trainer/training-set.js";
@@ -36,9 +40,17 @@ export interface Local {
   readonly openFeatures: (plan: PlanRecord) => Promise<FeatureStore>;
 }
 
+/** Passing failures of store and dataset are tried again here, beneath everything that uses them. */
+const ioRetries: RetryPolicy = { attemptsMax: limits.retryAttempts, firstDelayMs: limits.retryFirstDelayMs, totalMsMax: limits.retryTotalMs };
+const retryDeps: RetryDeps = { clock: systemClock, random: Math.random };
+
+async function openDataset(source: string): Promise<OpenedDataset> {
+  return retryingDataset(await openFilesystemDataset(source), ioRetries, retryDeps);
+}
+
 /** Opens the store and prepares the rest; engine and decoder are loaded when they are first needed. @throws CodedError STORE_FORMAT_NEWER, STORE_UNAVAILABLE */
 export async function openLocal(storeFolder: string): Promise<Local> {
-  const store = await filesystemObjectStore(storeFolder);
+  const store = retryingObjectStore(filesystemObjectStore(storeFolder), ioRetries, retryDeps);
   const features = new Map<string, Promise<FeatureStore>>();
   return {
     store,
@@ -57,12 +69,17 @@ export async function openLocal(storeFolder: string): Promise<Local> {
 }
 
 /** What a coordinator works with in this process. */
-export function coordinatorDeps(local: Local, trainers: number, announce: (event: JobEvent) => void, milestone: (milestone: Milestone) => void): CoordinatorDeps {
+export function coordinatorDeps(
+  local: Local,
+  trainers: number,
+  announce: (event: JobEvent) => void,
+  milestone: (milestone: Milestone) => void,
+): CoordinatorDeps {
   return {
     store: local.store,
     jobs: local.jobs,
     backbones: local.backbones,
-    openDataset: openFilesystemDataset,
+    openDataset,
     openFeatures: local.openFeatures,
     profiles: async () => {
       const { forwardProfile, gradientProfile } = await local.engine();
@@ -78,7 +95,17 @@ export function coordinatorDeps(local: Local, trainers: number, announce: (event
 
 export function extractorDeps(local: Local, work: ExtractorDeps["work"], milestone: (milestone: Milestone) => void): ExtractorDeps {
   const { store, backbones, openFeatures, identities, engine } = local;
-  return { work, store, backbones, openDataset: openFilesystemDataset, openFeatures, identities, decoder: local.decoder(), engine, milestone };
+  return {
+    work,
+    store,
+    backbones,
+    openDataset,
+    openFeatures,
+    identities,
+    decoder: local.decoder(),
+    engine,
+    milestone,
+  };
 }
 
 /** Trainers of one process share one bus and one copy of the features. */
@@ -88,8 +115,8 @@ export function trainerDeps(local: Local, work: TrainerDeps["work"], milestone: 
     throw error; // an exchange keeps its failures and throws them where it waits
   });
   let loaded: Promise<TrainingSet> | undefined;
-  const shared = (job: JobObjects, samples: SamplesRecord, features: FeatureStore): Promise<TrainingSet> => {
-    loaded ??= loadTrainingSet(job, samples, features).catch((error: unknown) => {
+  const shared: TrainerDeps["loadTrainingSet"] = (...inputs) => {
+    loaded ??= loadTrainingSet(...inputs).catch((error: unknown) => {
       loaded = undefined; // missing features are extracted and read again
       throw error;
     });

@@ -6,7 +6,6 @@ import { jobIdFromRequest } from "../../domain/job/job-id.js";
 import type { ResolvedJob } from "../../domain/job/job.js";
 import type { JobRecord, Milestone } from "../../domain/job/records.js";
 import { isFinal, phases, type Phase } from "../../domain/job/transitions.js";
-import { jobRecord } from "../../formats/job-records/job-records.js";
 import { JobObjects } from "../../platform/job-store/job-store.js";
 import { acquireJobLock } from "../../platform/job-store/lock.js";
 import { systemProcesses } from "../../platform/job-store/processes.js";
@@ -54,17 +53,17 @@ function requestDigest({ extractors: _extractors, trainers: _trainers, ...job }:
 /** "taken": this attempt has ended, another process is at it, or its dataset has changed. */
 async function runAttempt(local: Local, jobId: string, request: LocalRequest): Promise<LocalOutcome | "taken"> {
   const { job, name, out, announce } = request;
-  const status = await local.jobs.readStatus(jobId, readPhase);
-  if (status !== undefined && isFinal(status)) return "taken";
+  const before = await phaseOf(local, jobId);
+  if (before !== undefined && isFinal(before)) return "taken";
   const record: JobRecord = { formatVersion: 1, requestId: jobId, name, out, submittedMs: local.clock.now(), job };
   const created = await local.jobs.create(jobId, record);
   const lock = await acquireJobLock(local.store, jobId, systemProcesses);
   if (lock.kind === "held") return "taken";
   try {
     // Between the look above and the lock another process may have ended it.
-    const now = await local.jobs.readStatus(jobId, readPhase);
+    const now = await phaseOf(local, jobId);
     if (now !== undefined && isFinal(now)) return "taken";
-    if (created === "exists") announce({ kind: "warning", message: `going on with job ${jobId}, which was interrupted` });
+    if (now !== undefined) announce({ kind: "warning", message: `going on with job ${jobId}, which was interrupted` });
     return await runWorkers(local, jobId, request);
   } catch (error) {
     if (error instanceof CodedError && error.code === "DATASET_CHANGED" && created === "exists") {
@@ -77,42 +76,52 @@ async function runAttempt(local: Local, jobId: string, request: LocalRequest): P
   }
 }
 
-async function runWorkers(local: Local, jobId: string, { job, announce, signal, milestone = () => undefined }: LocalRequest): Promise<LocalOutcome> {
+async function runWorkers(
+  local: Local,
+  jobId: string,
+  { job, announce, signal, milestone = () => undefined }: LocalRequest,
+): Promise<LocalOutcome> {
+  // One signal ends everything: the user's, or the failure of whoever fails first.
   const stop = new AbortController();
-  const stopped = AbortSignal.any([signal, stop.signal]);
+  const interrupt = (): void => stop.abort(new CodedError("INTERRUPTED", "interrupted"));
+  if (signal.aborted) interrupt();
+  signal.addEventListener("abort", interrupt, { once: true });
+  const stopWith = (error: unknown): void => stop.abort(error);
+
   const trainers = Math.max(1, job.trainers.max);
   const coordinator = new JobCoordinator(jobId, coordinatorDeps(local, trainers, announce, milestone));
   const extracting = extractorDeps(local, coordinator, milestone);
   const training = trainerDeps(local, coordinator, milestone);
-  const workers = [
-    ...names("extractor", Math.max(1, job.extractors.max)).map((worker) => runExtractor(worker, extracting, stopped)),
-    ...names("trainer", trainers).map((trainer) => runTrainer(trainer, training, stopped)),
+  const all = [
+    coordinator.run(stop.signal),
+    ...names("extractor", Math.max(1, job.extractors.max)).map((worker) => runExtractor(worker, extracting, stop.signal)),
+    ...names("trainer", trainers).map((trainer) => runTrainer(trainer, training, stop.signal)),
   ];
-  const failed = new Promise<never>((_resolve, reject) => {
-    for (const worker of workers) worker.catch(reject);
-  });
-  failed.catch(() => undefined); // also awaited inside `run`
-  try {
-    await coordinator.run(signal, failed);
-  } catch (error) {
-    stop.abort(error);
-    await Promise.allSettled(workers);
-    throw signal.aborted ? await interrupted(local, jobId) : error;
-  }
-  await Promise.all(workers);
+  for (const each of all) each.catch(stopWith);
+  await Promise.allSettled(all);
+  signal.removeEventListener("abort", interrupt);
+  if (stop.signal.aborted) throw signal.aborted ? await interrupted(local, jobId) : stop.signal.reason;
   return { job: new JobObjects(local.store, jobId), trainers: coordinator.steps };
 }
 
 async function interrupted(local: Local, jobId: string): Promise<CodedError> {
-  const job = new JobObjects(local.store, jobId);
-  const record = await job.readJson("spec.json", jobRecord);
-  const step = (await job.checkpointSteps()).at(-1);
+  const step = (await new JobObjects(local.store, jobId).checkpointSteps()).at(-1);
   const kept = step === undefined ? "the features extracted so far" : `all features and the training up to step ${String(step)}`;
-  return new CodedError("INTERRUPTED", `interrupted; kept in ${local.store.location}: ${kept}. Run the same command again to go on${record === undefined ? "" : ` (job ${jobId})`}`);
+  return new CodedError("INTERRUPTED", `interrupted; kept in ${local.store.location}: ${kept}. Run the same command again to go on (job ${jobId})`);
 }
 
 function names(role: string, count: number): string[] {
   return Array.from({ length: count }, (_, index) => `${role}-${String(index)}`);
+}
+
+/** Undefined for a job that has not begun. A damaged status is none: it is only a projection of the job's facts. */
+async function phaseOf(local: Local, jobId: string): Promise<Phase | undefined> {
+  try {
+    return await local.jobs.readStatus(jobId, readPhase);
+  } catch (error) {
+    if (error instanceof CodedError && error.code === "OBJECT_CORRUPT") return undefined;
+    throw error;
+  }
 }
 
 function readPhase(value: unknown): Phase {

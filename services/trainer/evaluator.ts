@@ -1,5 +1,5 @@
 import type { HistoryPoint, LayerHistograms } from "../../domain/training/history.js";
-import { evaluationGrainRows, evaluationGrains } from "../../domain/training/evaluation.js";
+import { evaluationGrainRows, evaluationGrains, probabilitiesOf } from "../../domain/training/evaluation.js";
 import { hashOfWeights } from "../../domain/training/exchange/message.js";
 import { evenRange } from "../../domain/training/grains.js";
 import { tensorStatistics } from "../../domain/training/histogram.js";
@@ -127,7 +127,20 @@ export class Evaluator {
       const statistics = tensorStatistics(activation.data.subarray(0, (activation.data.length / this.evaluation.rows) * to));
       (layers[name] ??= {})[kind === "dense" || kind === "conv2d" || kind === "depthwiseConv2d" ? "preActivations" : "activations"] = statistics;
     }
+    const logits = activations.get(this.plan.trainable.output);
+    if (logits !== undefined) (layers[this.plan.trainable.output] ??= {}).activations = tensorStatistics(this.probabilities(logits.data, to));
     return layers;
+  }
+
+  /** What the loss makes of the first `rows` rows of logits: the activations of the output layer, as the exported model has them. */
+  private probabilities(logits: Float32Array, rows: number): Float32Array {
+    const { outputs, recipe } = this.plan;
+    const probabilities = new Float32Array(rows * outputs);
+    for (let row = 0; row < rows; row++) {
+      const classes = probabilitiesOf(recipe.loss.kind, logits.subarray(row * outputs, (row + 1) * outputs));
+      probabilities.set(classes.slice(classes.length - outputs), row * outputs); // a single sigmoid has the second class only
+    }
+    return probabilities;
   }
 }
 

@@ -154,7 +154,7 @@ function metricsOf(
     test: split(sums.test),
     perClass: judged === undefined ? null : {
       split: judged.split,
-      classes: classScores(judged.matrix).map(({ precision, recall, f1, support }, index) => ({ label: plan.classes[index]!, precision: precision ?? 0, recall: recall ?? 0, f1: f1 ?? 0, support })),
+      classes: classScores(judged.matrix).map((scores, index) => ({ label: plan.classes[index]!, ...scores })),
     },
     weightsSha256: digest,
     extraction: { extracted: samples.extraction.extracted, cached: samples.extraction.cached, rejected: samples.rejectedCount, imagesPerSecond: samples.extraction.imagesPerSecond },

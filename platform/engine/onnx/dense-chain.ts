@@ -3,16 +3,12 @@ import { CodedError } from "../../../domain/errors.js";
 import { elementCount, INPUT, type Layer, type Network } from "../../../domain/network/network.js";
 import { layerShapes } from "../../../domain/network/shapes.js";
 import type { LossSpec } from "../../../domain/training/loss.js";
+import { isTrainable, type TrainableLayer } from "../../../domain/training/trainable-layers.js";
 import type { GraphBuilder } from "../../../formats/onnx/graph-builder.js";
-
-/** The kinds that this engine trains so far: one row of values in, one row out. */
-const trainableKinds = ["dense", "relu", "relu6", "sigmoid", "dropout", "flatten"] as const;
-
-export type ChainLayer = Extract<Layer, { readonly kind: (typeof trainableKinds)[number] }>;
 
 /** A layer of a chain with the lengths of the rows that enter and leave it. */
 export interface ChainStep {
-  readonly layer: ChainLayer;
+  readonly layer: TrainableLayer;
   readonly rowsIn: number;
   readonly rowsOut: number;
 }
@@ -161,10 +157,6 @@ export function valueOf(values: ReadonlyMap<string, string>, name: string): stri
   const value = values.get(name);
   assert(value !== undefined, `no value named ${name}`);
   return value;
-}
-
-function isTrainable(layer: Layer): layer is ChainLayer {
-  return (trainableKinds as readonly string[]).includes(layer.kind);
 }
 
 function unsupported(network: Network, layer: Layer, problem: string): CodedError {

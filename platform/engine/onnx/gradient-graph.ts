@@ -1,8 +1,9 @@
 import { INPUT } from "../../../domain/network/network.js";
 import type { LossSpec } from "../../../domain/training/loss.js";
+import type { TrainableLayer } from "../../../domain/training/trainable-layers.js";
 import { GraphBuilder } from "../../../formats/onnx/graph-builder.js";
 import type { GradientShape } from "../engine.js";
-import { encodeChain, encodeRowLosses, rowsTimes, targetColumns, valueOf, type ChainLayer, type DenseChain } from "./dense-chain.js";
+import { encodeChain, encodeRowLosses, rowsTimes, targetColumns, valueOf, type DenseChain } from "./dense-chain.js";
 
 /** The name of the input that holds the features of one grain; a view of `features`, so that no slice is copied. */
 export function grainInput(grain: number): string {
@@ -66,7 +67,7 @@ export function encodeGradient(chain: DenseChain, loss: LossSpec, { grainRows, g
   return graph.encode(`gradient of ${chain.name}`);
 }
 
-function encodeActivationGradient(graph: GraphBuilder, layer: ChainLayer, output: string, upstream: string): string {
+function encodeActivationGradient(graph: GraphBuilder, layer: TrainableLayer, output: string, upstream: string): string {
   switch (layer.kind) {
     case "relu":
       return graph.node("Mul", [upstream, graph.node("Sign", [output])]);
@@ -98,7 +99,7 @@ interface DenseOperands {
 
 function encodeParameterGradients(
   graph: GraphBuilder,
-  layer: ChainLayer & { kind: "dense" },
+  layer: TrainableLayer & { kind: "dense" },
   operands: DenseOperands,
   { grainRows, grains }: GradientShape,
 ): void {

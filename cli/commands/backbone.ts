@@ -1,0 +1,208 @@
+import { CodedError } from "../../domain/errors.js";
+import { byteSize, count, printable } from "../../domain/job/figures.js";
+import { catalogEntries, topologyName } from "../../domain/network/catalog/catalog.js";
+import { layerShapes, parameterCount } from "../../domain/network/shapes.js";
+import type { Preprocessing } from "../../domain/network/preprocessing.js";
+import { importBackbone } from "../../formats/backbone/import-backbone.js";
+import { findBackbone, listBundledBackbones, readBundledBackbone } from "../../platform/backbone-store/bundled.js";
+import { openLocal } from "../../services/local/local.js";
+import { storeFolder } from "../config.js";
+import { statusLine } from "../status-line.js";
+import { aligned } from "../table.js";
+import { describeNetwork } from "./network-table.js";
+import { readWeightSource } from "./weight-source.js";
+
+export interface BackboneFlags {
+  readonly store?: string;
+  readonly json?: boolean;
+}
+
+export interface AddFlags extends BackboneFlags {
+  readonly name?: string;
+  readonly topology?: string;
+  readonly sha256?: string;
+  readonly preprocessing?: string;
+}
+
+/** `graft backbone list`: what jobs can name, from the store and with graft, and which topologies can be added. */
+export async function listBackbones(flags: BackboneFlags): Promise<void> {
+  const { backbones } = await openLocal(storeFolder(flags));
+  const stored = await backbones.list();
+  const bundled = (await listBundledBackbones()).filter(({ name }) => !stored.some((each) => each.name === name));
+  const known = [
+    ...stored.map((each) => ({ ...each, where: "store" })),
+    ...(await Promise.all(
+      bundled.map(async (each) => ({ ...each, digest: (await readBundledBackbone(each.name)).digest, where: "comes with graft" })),
+    )),
+  ].sort((a, b) => (a.name < b.name ? -1 : 1));
+  if (flags.json === true) {
+    for (const each of known) print(JSON.stringify({ kind: "backbone", ...each }));
+    for (const topology of topologies()) print(JSON.stringify({ kind: "topology", ...topology }));
+    return;
+  }
+  print(
+    aligned([
+      ["NAME", "DIGEST", "WHERE", "LICENCE"],
+      ...known.map(({ name, digest, where, licence }) => [name, digest.slice(0, 12), where, printable(licence)]),
+    ]),
+  );
+  print("\norigin");
+  for (const { name, origin } of known) print(`  ${name}: ${printable(origin)}`);
+  print("\nknown topologies, to be added with their weights (graft backbone add FILE --topology NAME)");
+  for (const { topology, names } of topologies()) print(`  ${topology}: ${names.join(", ")}`);
+}
+
+/** `graft backbone add`: imports weights after checking every tensor. */
+export async function addBackbone(source: string, flags: AddFlags): Promise<void> {
+  const preprocessing = flags.preprocessing === undefined ? undefined : preprocessingOf(flags.preprocessing);
+  const { backbones } = await openLocal(storeFolder(flags));
+  const status = statusLine();
+  const weights = await readWeightSource(source, flags.sha256, status.show).finally(status.clear);
+  const name = flags.name ?? weights.name;
+  const backbone = await importBackbone({ ...weights, name, topology: flags.topology, preprocessing });
+  const before = (await backbones.list()).find((known) => known.name === name)?.digest;
+  const { digest, outcome } = await backbones.add(backbone);
+
+  const { network, origin, licence } = backbone;
+  const feature = layerShapes(network).get(network.output) ?? [];
+  const parameters = parameterCount(network).total;
+  if (flags.json === true)
+    return print(
+      JSON.stringify({
+        name,
+        digest,
+        outcome,
+        cut: network.output,
+        featureShape: feature,
+        parameters,
+        preprocessing: backbone.preprocessing,
+        origin,
+        licence,
+      }),
+    );
+  print(`${name} ${outcome === "created" ? "added" : "is there already"} (${digest.slice(0, 12)})`);
+  print(
+    aligned([
+      ["  feature", `[${feature.join(", ")}] at ${printable(network.output)}`],
+      ["  parameters", count(parameters)],
+      ["  pictures", preprocessingText(backbone.preprocessing)],
+      ["  origin", printable(origin)],
+      ["  licence", printable(licence)],
+    ]),
+  );
+  if (before !== undefined && before !== digest)
+    print(`note: ${name} was ${before.slice(0, 12)} until now; a job file can still ask for it with backbone.digest`);
+  print(`try it: graft train DIR --backbone ${name}`);
+}
+
+/** `graft backbone show`: layers, shapes, legal cuts, parameters, multiply-adds. */
+export async function showBackbone(name: string, flags: BackboneFlags): Promise<void> {
+  const { backbones } = await openLocal(storeFolder(flags));
+  const { backbone, digest } = await findBackbone(backbones, name, undefined);
+  const { network, preprocessing, origin, licence } = backbone;
+  const { layers, parameters, multiplyAdds } = describeNetwork(network);
+  if (flags.json === true)
+    return print(
+      JSON.stringify({
+        name,
+        digest,
+        origin,
+        licence,
+        preprocessing,
+        inputShape: network.inputShape,
+        output: network.output,
+        parameters,
+        multiplyAdds,
+        layers,
+      }),
+    );
+  print(
+    aligned([
+      ["name", name],
+      ["digest", digest],
+      ["origin", printable(origin)],
+      ["licence", printable(licence)],
+      ["pictures", preprocessingText(preprocessing)],
+      ["parameters", `${count(parameters)} (${byteSize(4 * parameters)})`],
+      ["multiply-adds", `${count(multiplyAdds)} a picture`],
+    ]),
+  );
+  const rows = layers.map((layer) => [
+    layer.cut ? "*" : "",
+    printable(layer.name),
+    layer.kind,
+    `[${layer.shape.join(", ")}]`,
+    count(layer.parameters),
+    count(layer.multiplyAdds),
+    layer.cut ? byteSize(layer.featureBytes) : "",
+  ]);
+  print("");
+  print(
+    aligned(
+      [["CUT", "LAYER", "KIND", "SHAPE", "PARAMETERS", "MULTIPLY-ADDS", "FEATURE"], ...rows],
+      ["left", "left", "left", "left", "right", "right", "right"],
+    ),
+  );
+  print(`\n* legal cut: --cut LAYER freezes everything down to and including that line; FEATURE is what is kept for each picture`);
+}
+
+/** By family: what `--topology` takes. */
+function topologies(): { readonly topology: string; readonly names: readonly string[] }[] {
+  const families = new Map<string, Set<string>>();
+  for (const { topology, options } of catalogEntries()) {
+    const names = families.get(topology) ?? new Set();
+    families.set(topology, names.add(topologyName(topology, options)));
+  }
+  return [...families].map(([topology, names]) => ({ topology, names: [...names] }));
+}
+
+function preprocessingText({ size, resize, resizeTo, channels, mean, deviation }: Preprocessing): string {
+  const how = resize === "STRETCH" ? "stretched" : `short side to ${resizeTo}, centre cut out`;
+  const short = (values: readonly number[]): string =>
+    values.every((value) => value === values[0]) ? String(values[0]) : `[${values.join(", ")}]`;
+  return `${size} x ${size} ${channels}, ${how}, (pixel - ${short(mean)}) / ${short(deviation)}`;
+}
+
+/** Fields of `--preprocessing`, each checked; all of them are optional. */
+function preprocessingOf(text: string): Partial<Preprocessing> {
+  let value: unknown;
+  try {
+    value = JSON.parse(text);
+  } catch (cause) {
+    throw usage(
+      `expected JSON such as {"size":150,"mean":[0,0,0],"deviation":[255,255,255]}, found ${JSON.stringify(text.slice(0, 80))}`,
+      cause,
+    );
+  }
+  if (typeof value !== "object" || value === null || Array.isArray(value))
+    throw usage(`expected a JSON object, found ${text.slice(0, 80)}`);
+  for (const [field, found] of Object.entries(value)) {
+    const rule = Object.hasOwn(preprocessingFields, field) ? preprocessingFields[field as keyof Preprocessing] : undefined;
+    if (rule === undefined)
+      throw usage(`unknown field ${JSON.stringify(field)}; the fields are ${Object.keys(preprocessingFields).join(", ")}`);
+    if (!rule.holds(found)) throw usage(`${field} must be ${rule.expected}, found ${JSON.stringify(found)}`);
+  }
+  return value;
+}
+
+const isSide = (value: unknown): boolean => Number.isInteger(value) && (value as number) >= 1 && (value as number) <= 4096;
+const isThree = (value: unknown): value is number[] =>
+  Array.isArray(value) && value.length === 3 && value.every((each) => Number.isFinite(each));
+const preprocessingFields: Readonly<
+  Record<keyof Preprocessing, { readonly expected: string; readonly holds: (value: unknown) => boolean }>
+> = {
+  size: { expected: "a whole number from 1 to 4096", holds: isSide },
+  resize: { expected: '"STRETCH" or "SHORT_SIDE"', holds: (value) => value === "STRETCH" || value === "SHORT_SIDE" },
+  resizeTo: { expected: "a whole number from 1 to 4096", holds: isSide },
+  channels: { expected: '"RGB" or "BGR"', holds: (value) => value === "RGB" || value === "BGR" },
+  mean: { expected: "three numbers", holds: isThree },
+  deviation: { expected: "three numbers greater than 0", holds: (value) => isThree(value) && value.every((each) => each > 0) },
+};
+
+function usage(problem: string, cause?: unknown): CodedError {
+  return new CodedError("USAGE_INVALID", `--preprocessing: ${problem}`, {}, cause);
+}
+
+function print(line: string): void {
+  process.stdout.write(`${line}\n`);
+}

@@ -1,0 +1,68 @@
+import { statSync } from "node:fs";
+import { extname } from "node:path";
+import { errorCodes } from "../../domain/errors.js";
+import { count, printable } from "../../domain/job/figures.js";
+import { applyOverrides } from "../../domain/job/override.js";
+import { renderPlan } from "../../domain/job/render-plan.js";
+import { resolveJob } from "../../domain/job/resolve.js";
+import type { JobSpec } from "../../domain/job/spec.js";
+import { manifestFormat } from "../../formats/manifest/manifest.js";
+import { openFilesystemDataset } from "../../platform/dataset-source/filesystem.js";
+import { openLocal } from "../../services/local/local.js";
+import { type LocalPlan, planLocalJob } from "../../services/local/plan-job.js";
+import { storeFolder } from "../config.js";
+import { statusLine } from "../status-line.js";
+import { readJobFile } from "./job-file.js";
+
+export interface PlanFlags {
+  readonly store?: string;
+  readonly read?: boolean;
+  readonly json?: boolean;
+  readonly [jobFlag: string]: unknown;
+}
+
+/** Rejected pictures that the text names; --json names up to a hundred. */
+const REJECTED_SHOWN = 10;
+
+/** `graft plan`: says what a job would do; the exit code is that of the first thing that keeps it from running. */
+export async function plan(source: string, flags: PlanFlags): Promise<void> {
+  const spec = isJobFile(source) ? (await readJobFile(source, flags)).spec : datasetSpec(source, flags);
+  const job = resolveJob(spec, source);
+  const dataset = await openFilesystemDataset(job.dataset.source);
+  const local = await openLocal(storeFolder(flags));
+  const status = statusLine();
+  const planned = await planLocalJob(local, job, dataset, {
+    read: flags.read === true,
+    progress: (progress) =>
+      status.show("read" in progress ? `read ${count(progress.read, "picture")}` : `listed ${count(progress.listed, "picture")}`),
+  }).finally(status.clear);
+  process.stdout.write(
+    flags.json === true
+      ? `${JSON.stringify({ ...planned.plan, rejectedCount: planned.rejectedCount, rejected: planned.rejected })}\n`
+      : `${render(planned)}\n`,
+  );
+  const [obstacle] = planned.plan.obstacles;
+  if (obstacle !== undefined) process.exitCode = errorCodes[obstacle.code].exitCode;
+}
+
+function datasetSpec(source: string, flags: PlanFlags): JobSpec {
+  return applyOverrides({ dataset: { source } }, flags);
+}
+
+function render({ plan: planned, rejectedCount, rejected }: LocalPlan): string {
+  const lines = [renderPlan(planned)];
+  if (rejectedCount > 0) {
+    lines.push(`rejected: ${count(rejectedCount, "picture")}`);
+    lines.push(...rejected.slice(0, REJECTED_SHOWN).map(({ uri, reason }) => `  ${printable(uri)}: ${printable(reason)}`));
+    if (rejectedCount > REJECTED_SHOWN)
+      lines.push(`  and ${count(rejectedCount - REJECTED_SHOWN)} more${rejected.length > REJECTED_SHOWN ? "; --json names them" : ""}`);
+  }
+  return lines.join("\n");
+}
+
+/** A manifest and a folder are datasets, every other file should be a job file. */
+function isJobFile(source: string): boolean {
+  const found = statSync(source, { throwIfNoEntry: false });
+  if (found?.isDirectory() === true) return false;
+  return found === undefined ? /^\.(ya?ml|json)$/.test(extname(source)) : manifestFormat(source) === undefined;
+}
