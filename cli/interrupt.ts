@@ -1,16 +1,30 @@
 import { CodedError } from "../domain/errors.js";
 
-/** The first Ctrl-C (or SIGTERM) aborts the signal, the second ends the process at once. */
-export function interruptSignal(): { readonly signal: AbortSignal; readonly release: () => void } {
+/** What is in the middle of something longer than this is left where it is: whatever was finished is in the store, and the next run goes on from there. */
+const GRACE_MS = 1_500;
+
+/**
+ * The first Ctrl-C (or SIGTERM) aborts the signal and gives the work `GRACE_MS` to end; the second one ends the process at once.
+ * `leave` is called before the process ends without having come to its end by itself.
+ */
+export function interruptSignal(leave: () => CodedError): { readonly signal: AbortSignal; readonly release: () => void } {
   const controller = new AbortController();
+  let grace: NodeJS.Timeout | undefined;
+  const end = (): void => {
+    process.stderr.write(`graft: ${leave().message} [INTERRUPTED]\n`);
+    process.exit(130);
+  };
   const onSignal = (): void => {
-    if (controller.signal.aborted) process.exit(130);
+    if (controller.signal.aborted) return end();
     controller.abort(new CodedError("INTERRUPTED", "interrupted"));
-    process.stderr.write("\nstopping; what is done is kept (again to stop at once) …\n");
+    grace = setTimeout(end, GRACE_MS);
   };
   process.on("SIGINT", onSignal).on("SIGTERM", onSignal);
   return {
     signal: controller.signal,
-    release: () => process.off("SIGINT", onSignal).off("SIGTERM", onSignal),
+    release: () => {
+      clearTimeout(grace);
+      process.off("SIGINT", onSignal).off("SIGTERM", onSignal);
+    },
   };
 }

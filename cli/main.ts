@@ -2,6 +2,11 @@
 import { availableParallelism } from "node:os";
 import { Command, InvalidArgumentError } from "commander";
 import { version } from "../domain/version.js";
+import type { AddFlags, BackboneFlags } from "./commands/backbone.js";
+import type { DoctorFlags, EngineFlags } from "./commands/doctor.js";
+import type { PlanFlags } from "./commands/plan.js";
+import type { PredictFlags } from "./commands/predict.js";
+import type { TrainFlags } from "./commands/train.js";
 import { failWith } from "./failure.js";
 import { addJobFlags } from "./job-flags.js";
 
@@ -14,6 +19,11 @@ process.stdout.on("error", (error: NodeJS.ErrnoException) => {
   process.exit(141);
 });
 
+/** As for every other mistake in what the user gave (domain/errors.ts). */
+const USAGE_EXIT_CODE = 2;
+/** 128 + SIGPIPE. */
+const SIGPIPE_EXIT_CODE = 141;
+
 /** Commands are imported when they run, so that `graft --help` loads nothing heavy. */
 const program = new Command("graft")
   .description(
@@ -21,7 +31,15 @@ const program = new Command("graft")
   )
   .version(version)
   .showHelpAfterError("(graft COMMAND --help shows examples)")
-  .configureHelp({ showGlobalOptions: false });
+  .configureHelp({ showGlobalOptions: false })
+  .configureOutput({ outputError: (text, write) => write(text.replace(/^error: /, "graft: ")) })
+  .exitOverride(({ exitCode }) => process.exit(exitCode === 0 ? 0 : USAGE_EXIT_CODE));
+
+// A reader that has seen enough (`graft backbone show … | head`) ends the program, as it ends others.
+process.stdout.on("error", (error: NodeJS.ErrnoException) => {
+  if (error.code === "EPIPE") process.exit(SIGPIPE_EXIT_CODE);
+  throw error;
+});
 
 function storeFlag(command: Command): Command {
   return command.option("--store <dir>", "where features, backbones and jobs are kept (default: $GRAFT_STORE or ~/.graft)");
@@ -44,7 +62,7 @@ Examples:
   graft train ./flowers --backbone mobilenet_v2_0.35_224 --steps 500 --out ./flowers-small
   graft train ./flowers --optimizer sgd --learning-rate 0.01 --trainers 4`,
   )
-  .action(run(async (source: string, flags) => (await import("./commands/train.js")).train(source, flags)));
+  .action(run(async (source: string, flags: TrainFlags) => (await import("./commands/train.js")).train(source, flags)));
 
 addJobFlags(storeFlag(program.command("run").argument("<job.yaml>", "a GraftJob")), { withDataset: true })
   .summary("run a job file in this process")
@@ -55,24 +73,26 @@ addJobFlags(storeFlag(program.command("run").argument("<job.yaml>", "a GraftJob"
     "after",
     "\nExamples:\n  graft run examples/flowers.yaml --dataset ./flowers\n  graft run job.yaml --learning-rate 0.003 --out ./second",
   )
-  .action(run(async (file: string, flags) => (await import("./commands/train.js")).runJobFile(file, flags)));
+  .action(run(async (file: string, flags: TrainFlags) => (await import("./commands/train.js")).runJobFile(file, flags)));
 
 addJobFlags(storeFlag(program.command("plan").argument("<dir or job.yaml>")), { withDataset: true })
   .summary("say what a job would do, and start nothing")
   .option("--read", "read, hash and decode every picture, so that counts are exact and bad pictures are known")
   .option("--json", "the plan as JSON")
   .addHelpText("after", "\nExamples:\n  graft plan ./flowers\n  graft plan job.yaml --read --json")
-  .action(run(async (source: string, flags) => (await import("./commands/plan.js")).plan(source, flags)));
+  .action(run(async (source: string, flags: PlanFlags) => (await import("./commands/plan.js")).plan(source, flags)));
 
 program
   .command("predict")
   .argument("<out>", "the folder that `graft train --out` wrote")
   .argument("<image...>", "pictures")
   .summary("classify pictures with a trained model")
-  .option("--top <n>", "classes to print", wholeNumber, 5)
+  .option("--top <n>", "classes to print", positiveWholeNumber, 5)
   .option("--json", "one JSON object a picture")
   .addHelpText("after", "\nExamples:\n  graft predict ./flowers-model rose.jpg\n  graft predict ./flowers-model *.jpg --top 1 --json")
-  .action(run(async (out: string, images: string[], flags) => (await import("./commands/predict.js")).predict(out, images, flags)));
+  .action(
+    run(async (out: string, images: string[], flags: PredictFlags) => (await import("./commands/predict.js")).predict(out, images, flags)),
+  );
 
 program
   .command("inspect")
@@ -81,10 +101,17 @@ program
   .addHelpText("after", "\nExamples:\n  graft inspect flowers-model/passport.json\n  graft inspect ~/.graft/features/…/shards/….arrow")
   .action(run(async (file: string) => (await import("./commands/inspect.js")).inspectFile(file)));
 
-const backbone = program.command("backbone").summary("list, add and show pretrained networks");
+const backbone = program
+  .command("backbone")
+  .summary("list, add and show pretrained networks")
+  .addHelpText(
+    "after",
+    "\nExamples:\n  graft backbone list\n  graft backbone add ./my-weights.h5 --topology mobilenet_v2_1.0_224\n  graft backbone show mobilenet_v2_1.0_224",
+  );
 storeFlag(backbone.command("list").description("The networks that jobs can name, with origin, licence and digest."))
   .option("--json", "one JSON object a network")
-  .action(run(async (flags) => (await import("./commands/backbone.js")).listBackbones(flags)));
+  .addHelpText("after", "\nExamples:\n  graft backbone list\n  graft backbone list --json")
+  .action(run(async (flags: BackboneFlags) => (await import("./commands/backbone.js")).listBackbones(flags)));
 storeFlag(
   backbone.command("add").argument("<file or folder or url>", "TensorFlow.js model.json, Keras .h5 or .safetensors, or a result of graft"),
 )
@@ -97,21 +124,24 @@ storeFlag(
     "after",
     "\nExamples:\n  graft backbone add mobilenet_v2.h5 --name my_mobilenet\n  graft backbone add ./tfjs/model.json --preprocessing '{\"size\":150}'\n  graft backbone add ./flowers-model --name flowers_v1",
   )
-  .action(run(async (source: string, flags) => (await import("./commands/backbone.js")).addBackbone(source, flags)));
+  .action(run(async (source: string, flags: AddFlags) => (await import("./commands/backbone.js")).addBackbone(source, flags)));
 storeFlag(backbone.command("show").argument("<name>"))
   .description("Layers, shapes, legal cuts, parameters and multiply-adds.")
   .option("--json", "as JSON")
-  .action(run(async (name: string, flags) => (await import("./commands/backbone.js")).showBackbone(name, flags)));
+  .addHelpText("after", "\nExamples:\n  graft backbone show mobilenet_v2_1.0_224\n  graft backbone show mobilenet_v2_1.0_224 --json")
+  .action(run(async (name: string, flags: BackboneFlags) => (await import("./commands/backbone.js")).showBackbone(name, flags)));
 
 program
   .command("engines")
   .summary("what can compute here")
-  .option("--json", "as JSON")
-  .action(run(async (flags) => (await import("./commands/doctor.js")).engines(flags)));
+  .option("--json", "one JSON object an engine")
+  .addHelpText("after", "\nExamples:\n  graft engines\n  graft engines --json")
+  .action(run(async (flags: EngineFlags) => (await import("./commands/doctor.js")).engines(flags)));
 storeFlag(program.command("doctor"))
   .summary("check this machine and the store, with remedies")
-  .option("--json", "as JSON")
-  .action(run(async (flags) => (await import("./commands/doctor.js")).doctor(flags)));
+  .option("--json", "one JSON object a check")
+  .addHelpText("after", "\nExamples:\n  graft doctor\n  graft doctor --store /data/graft --json\n\nExit code 1 if something is missing.")
+  .action(run(async (flags: DoctorFlags) => (await import("./commands/doctor.js")).doctor(flags)));
 
 /** An action whose failure is printed once, here, and becomes the exit code. */
 function run<Arguments extends unknown[]>(action: (...values: Arguments) => Promise<void>): (...values: Arguments) => Promise<void> {
@@ -119,21 +149,14 @@ function run<Arguments extends unknown[]>(action: (...values: Arguments) => Prom
     try {
       await action(...values);
     } catch (error) {
-      failWith(error, program.args.length > 0 && process.argv.includes("--json"));
+      failWith(error, process.argv.includes("--json"));
     }
   };
 }
 
-function number(text: string): number {
-  const value = Number(text);
-  if (text.trim() === "" || !Number.isFinite(value)) throw new InvalidArgumentError("expected a number");
-  return value;
-}
-
-function wholeNumber(text: string): number {
-  const value = number(text);
-  if (!Number.isInteger(value)) throw new InvalidArgumentError("expected a whole number");
-  return value;
+function positiveWholeNumber(text: string): number {
+  if (!/^[1-9]\d{0,8}$/.test(text)) throw new InvalidArgumentError("expected a whole number of at least 1");
+  return Number(text);
 }
 
 await program.parseAsync();

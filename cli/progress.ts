@@ -1,30 +1,55 @@
 import { MultiBar, Presets, type SingleBar } from "cli-progress";
 import { type JobEvent, renderEvent, renderEventJson } from "../domain/job/events.js";
+import { count, duration } from "../domain/job/figures.js";
+import { ShownEvaluations } from "./shown-evaluations.js";
 
-/** Shows what a job announces. `close` takes bars off the screen. */
+/** Shows what a job announces. `close` takes bars off the screen, once or several times. */
 export interface Progress {
   readonly announce: (event: JobEvent) => void;
   readonly close: () => void;
 }
 
+/** Where progress goes: stdout, or what a test looks at. */
+export type ProgressStream = Pick<NodeJS.WriteStream, "write"> & { readonly isTTY?: boolean };
+
 /** Bars on a terminal, plain lines otherwise, one JSON object a line with --json. */
-export function openProgress(json: boolean): Progress {
-  if (json) return { announce: (event) => process.stdout.write(`${renderEventJson(event)}\n`), close: () => undefined };
-  return process.stdout.isTTY ? bars() : lines();
+export function openProgress(json: boolean, stream: ProgressStream & NodeJS.WritableStream = process.stdout): Progress {
+  if (json) return { announce: (event) => stream.write(`${renderEventJson(event)}\n`), close: () => undefined };
+  const shown = new ShownEvaluations();
+  const { announce, close } = stream.isTTY === true ? bars(stream) : lines(stream);
+  return {
+    announce(event) {
+      for (const each of shown.next(event)) announce(each);
+      if (event.kind === "phase" && event.phase === "Evaluating" && shown.hidden > 0)
+        announce({
+          kind: "warning",
+          message: `${count(shown.hidden)} more evaluations are not shown here; the report has them all, and so does --json`,
+        });
+    },
+    close,
+  };
 }
 
 /** How often the same kind of progress is worth a line in a log. */
 const LINE_INTERVAL_MS = 2_000;
 
-function lines(): Progress {
+function lines(stream: ProgressStream): Progress {
   const last = new Map<string, number>();
   const isDue = (event: JobEvent): boolean => {
     if (event.kind === "extraction" && event.done === event.total) return true;
-    if (event.kind === "step" && event.step === event.steps) return true;
-    if (event.kind !== "extraction" && event.kind !== "step" && event.kind !== "scan") return true;
+    if (event.kind === "step") return event.step === event.steps || isLate("step", event.step > 1);
+    if (event.kind !== "extraction" && event.kind !== "scan") return true;
+    return isLate(event.kind, true);
+  };
+  /** The first of a kind counts as due only where it says something. */
+  const isLate = (kind: string, first: boolean): boolean => {
     const now = performance.now();
-    if (now - (last.get(event.kind) ?? -Infinity) < LINE_INTERVAL_MS) return false;
-    last.set(event.kind, now);
+    const before = last.get(kind);
+    if (before === undefined ? !first : now - before < LINE_INTERVAL_MS) {
+      if (before === undefined) last.set(kind, now);
+      return false;
+    }
+    last.set(kind, now);
     return true;
   };
   let previous = "";
@@ -33,47 +58,83 @@ function lines(): Progress {
       const line = renderEvent(event);
       if (!isDue(event) || line === previous) return;
       previous = line;
-      process.stdout.write(`${line}\n`);
+      stream.write(`${line}\n`);
     },
     close: () => undefined,
   };
 }
 
-function bars(): Progress {
+const barFormat = "{name} {bar} {percentage}% | {value}/{total} | {detail} | {time}";
+/** How many pictures a folder holds is known when it is listed. */
+const scanFormat = "{name} {count} pictures {detail}";
+
+function bars(stream: ProgressStream & NodeJS.WritableStream): Progress {
   const screen = new MultiBar(
     {
+      stream,
       hideCursor: true,
       clearOnComplete: false,
-      format: "{name} {bar} {percentage}% | {value}/{total} | {rate} | {eta_formatted} left",
+      gracefulExit: false,
+      barsize: 30,
+      format: barFormat,
       emptyOnZero: true,
+      fps: 15,
+      autopadding: true,
     },
     Presets.shades_classic,
   );
-  const shown = new Map<string, SingleBar>();
-  const update = (name: string, value: number, total: number, rate: string): void => {
-    let bar = shown.get(name);
-    if (bar === undefined) {
-      bar = screen.create(total, value, { name: name.padEnd(8), rate });
-      shown.set(name, bar);
+  const shown = new Map<string, { readonly bar: SingleBar; readonly startMs: number; readonly startValue: number }>();
+  const update = (name: string, value: number, total: number, detail: string): void => {
+    const now = performance.now();
+    let row = shown.get(name);
+    if (row === undefined) {
+      const payload = { name: name.padEnd(8), detail, time: "", count: count(value) };
+      row = { bar: screen.create(total, value, payload, name === "scan" ? { format: scanFormat } : {}), startMs: now, startValue: value };
+      shown.set(name, row);
     }
-    bar.setTotal(total);
-    bar.update(value, { rate });
+    const seconds = (now - row.startMs) / 1000;
+    const rate = (value - row.startValue) / seconds;
+    const left = value === total ? `in ${duration(seconds)}` : rate > 0 && seconds > 1 ? `${duration((total - value) / rate)} left` : "";
+    row.bar.setTotal(total);
+    row.bar.update(value, { detail, time: left, count: count(value) });
   };
+  let isOpen = true;
   return {
     announce(event) {
       switch (event.kind) {
         case "scan":
-          return update("scan", event.pictures, event.pictures, "pictures");
-        case "extraction":
-          return update("extract", event.done, event.total, `${event.imagesPerSecond.toFixed(0)} images/s, ${String(event.cached)} cached`);
+          return update("scan", event.pictures, event.pictures, "");
+        case "extraction": {
+          const parts = [
+            event.imagesPerSecond > 0 ? `${event.imagesPerSecond.toFixed(0)} images/s` : "",
+            event.cached > 0 ? `${count(event.cached)} cached` : "",
+            event.rejected > 0 ? `${count(event.rejected)} rejected` : "",
+          ];
+          return update("extract", event.done, event.total, parts.filter((part) => part !== "").join(", "));
+        }
         case "step":
-          return update("train", event.step, event.steps, `${event.millisecondsPerStep.toFixed(2)} ms/step`);
+          return update(
+            "train",
+            event.step,
+            event.steps,
+            event.millisecondsPerStep > 0 ? `${event.millisecondsPerStep.toFixed(2)} ms/step` : "",
+          );
         case "phase":
-          return;
+          if (event.phase !== "Evaluating" && event.phase !== "Exporting") return;
+          break;
         default:
-          screen.log(`${renderEvent(event)}\n`);
       }
+      const line = `${renderEvent(event)}\n`;
+      // Without a bar nothing would draw what is logged.
+      if (isOpen && shown.size > 0) screen.log(line);
+      else stream.write(line);
     },
-    close: () => screen.stop(),
+    close() {
+      if (!isOpen) return;
+      isOpen = false;
+      if (shown.size === 0) return;
+      screen.update(); // draws what was logged last
+      screen.stop();
+    },
   };
 }

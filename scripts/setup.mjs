@@ -38,9 +38,15 @@ if (!existsSync(link)) {
 }
 
 function run(command, args, env = {}) {
-  const { status, error } = spawnSync(command, args, { stdio: "inherit", env: { ...process.env, ...env }, shell: process.platform === "win32" });
+  const { status, error } = spawnSync(command, args, {
+    stdio: "inherit",
+    env: { ...process.env, ...env },
+    shell: process.platform === "win32",
+  });
   if (error || status !== 0) {
-    console.error(`${command} ${args.join(" ")} failed${error ? `: ${error.message}` : ""}. Its output stands above; run the command again once that is mended.`);
+    console.error(
+      `${command} ${args.join(" ")} failed${error ? `: ${error.message}` : ""}. Its output stands above; run the command again once that is mended.`,
+    );
     process.exit(1);
   }
 }

@@ -4,9 +4,9 @@ import { expect, test } from "vitest";
 
 /** Who may import whom. The first row whose `from` matches decides; `$1` is the folder that it captured. */
 const rules: readonly (readonly [from: string, ...may: string[]])[] = [
-  ["domain/", "domain/", "npm:node:(assert|crypto)$"], // crypto for its hashes
+  ["domain/", "domain/", "npm:node:(assert|assert/strict|crypto)$"], // crypto for its hashes
   ["formats/", "domain/", "formats/", "proto/", "npm:"], // bytes <-> values: codecs' packages, no I/O
-  ["platform/([^/]+)/\\1.ts", "domain/", "formats/", "platform/([^/]+)/\\1.ts"], // a port: no SDK, no adapter
+  ["platform/([^/]+)/\\1.ts", "domain/", "formats/", "platform/([^/]+)/\\1.ts", "npm:node:(assert|assert/strict|crypto)$"], // a port: no SDK, no adapter
   ["platform/([^/]+)/", "domain/", "formats/", "platform/$1/", "platform/([^/]+)/\\1.ts", "proto/", "npm:"], // an adapter
   ["services/local/", "domain/", "formats/", "platform/", "services/", "proto/", "npm:"], // the one place that sees every service
   ["services/([^/]+)/main.ts", "domain/", "formats/", "platform/", "services/$1/", "proto/", "npm:"],

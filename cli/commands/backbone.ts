@@ -80,7 +80,9 @@ export async function addBackbone(source: string, flags: AddFlags): Promise<void
         licence,
       }),
     );
-  print(`${name} ${outcome === "created" ? "added" : "is there already"} (${digest.slice(0, 12)})`);
+  print(
+    `${name} ${before === digest ? "is there already" : "added"} (${digest.slice(0, 12)}${before !== digest && outcome === "exists" ? ", the same network as one that is there under another name" : ""})`,
+  );
   print(
     aligned([
       ["  feature", `[${feature.join(", ")}] at ${printable(network.output)}`],

@@ -4,13 +4,17 @@ import { storeFolder } from "../config.js";
 import { aligned } from "../table.js";
 import { checkBackbones, checkEngine, checkMachine, checkNode, checkPictures, checkStore, type Finding } from "./checks.js";
 
+export interface EngineFlags {
+  readonly json?: boolean;
+}
+
 export interface DoctorFlags {
   readonly store?: string;
   readonly json?: boolean;
 }
 
 /** `graft engines`: what can compute here; what cannot, why, and what to do. */
-export async function engines({ json }: { readonly json?: boolean }): Promise<void> {
+export async function engines({ json }: EngineFlags): Promise<void> {
   const found = await listEngines();
   if (json === true) {
     for (const engine of found) process.stdout.write(`${JSON.stringify(engine)}\n`);

@@ -1,6 +1,7 @@
 import { readFile, stat } from "node:fs/promises";
 import { basename, dirname, extname, resolve } from "node:path";
 import { CodedError } from "../../domain/errors.js";
+import { systemError } from "../system-error.js";
 import { applyOverrides } from "../../domain/job/override.js";
 import type { JobSpec } from "../../domain/job/spec.js";
 import { limits } from "../../domain/limits.js";
@@ -31,8 +32,8 @@ async function readText(file: string): Promise<string> {
     return await readFile(file, "utf8");
   } catch (error) {
     if (error instanceof CodedError) throw error;
-    const { code, message } = error as NodeJS.ErrnoException;
-    const found = code === "ENOENT" ? "nothing there" : code === "EISDIR" ? "a folder" : code === "EACCES" ? "no permission" : message;
+    const code = systemError(error);
+    const found = code === "ENOENT" ? "nothing there" : code === "EISDIR" ? "a folder" : code === "EACCES" ? "no permission" : code;
     throw new CodedError("USAGE_INVALID", `${file}: expected a job file (YAML or JSON), found ${found}`, { code }, error);
   }
 }

@@ -1,6 +1,7 @@
 import { readFile } from "node:fs/promises";
 import { join } from "node:path";
 import { CodedError } from "../../domain/errors.js";
+import { systemError } from "../system-error.js";
 import { limits } from "../../domain/limits.js";
 import { decodePassport } from "../../formats/passport/passport.js";
 import { decodeLabels } from "../../formats/passport/labels.js";
@@ -65,10 +66,10 @@ function print(image: string, predictions: readonly Prediction[], { json }: Pred
 
 async function readResult(out: string, name: string): Promise<Uint8Array> {
   const file = join(out, name);
-  return readFile(file).catch((cause: NodeJS.ErrnoException) => {
+  return readFile(file).catch((cause: unknown) => {
     throw new CodedError(
       "FILE_FORMAT_INVALID",
-      `${file}: cannot be read (${cause.code ?? cause.message}); give the folder that graft train --out wrote`,
+      `${file}: cannot be read (${systemError(cause)}); give the folder that graft train --out wrote`,
       {},
       cause,
     );
@@ -76,8 +77,8 @@ async function readResult(out: string, name: string): Promise<Uint8Array> {
 }
 
 async function readPicture(image: string): Promise<Uint8Array> {
-  const bytes = await readFile(image).catch((cause: NodeJS.ErrnoException) => {
-    throw new CodedError("DATASET_UNREADABLE", `${image}: cannot be read (${cause.code ?? cause.message})`, {}, cause);
+  const bytes = await readFile(image).catch((cause: unknown) => {
+    throw new CodedError("DATASET_UNREADABLE", `${image}: cannot be read (${systemError(cause)})`, {}, cause);
   });
   if (bytes.length > limits.imageBytes)
     throw new CodedError(

@@ -1,16 +1,20 @@
-import { mkdir, readdir, rename, rm, stat, writeFile } from "node:fs/promises";
-import { basename, dirname, extname, join, resolve } from "node:path";
+import { access, constants, mkdir, stat } from "node:fs/promises";
+import { basename, extname, join, resolve } from "node:path";
 import { CodedError } from "../../domain/errors.js";
+import { systemError } from "../system-error.js";
+import { cutBackbone } from "../../domain/job/cut-backbone.js";
+import { printable } from "../../domain/job/figures.js";
 import { applyOverrides } from "../../domain/job/override.js";
 import { resolveJob } from "../../domain/job/resolve.js";
 import type { JobSpec } from "../../domain/job/spec.js";
+import { openFilesystemDataset } from "../../platform/dataset-source/filesystem.js";
 import { findOrAddBackbone } from "../../platform/backbone-store/bundled.js";
-import type { JobObjects } from "../../platform/job-store/job-store.js";
 import { openLocal } from "../../services/local/local.js";
 import { runLocalJob } from "../../services/local/run-job.js";
 import { storeFolder } from "../config.js";
 import { openProgress } from "../progress.js";
 import { interruptSignal } from "../interrupt.js";
+import { copyResult } from "./copy-result.js";
 import { readJobFile } from "./job-file.js";
 
 export interface TrainFlags {
@@ -32,16 +36,27 @@ export async function runJobFile(file: string, flags: TrainFlags): Promise<void>
 }
 
 async function runSpec(spec: JobSpec, name: string, flags: TrainFlags, subject: string): Promise<void> {
+  // 1. Whatever can be wrong with the request is found before anything is written.
   const resolved = resolveJob(spec, subject);
   const job = { ...resolved, dataset: { ...resolved.dataset, source: resolve(resolved.dataset.source) } };
   const out = flags.out ?? `${name}-model`;
   await checkOut(out);
+  await openFilesystemDataset(job.dataset.source);
   const local = await openLocal(storeFolder(flags));
-  await findOrAddBackbone(local.backbones, job.backbone.name, job.backbone.digest);
+  const { backbone } = await findOrAddBackbone(local.backbones, job.backbone.name, job.backbone.digest);
+  cutBackbone(job, backbone);
+  await makeOut(out);
 
+  // 2. The job, and a copy of its result.
   const start = performance.now();
   const progress = openProgress(flags.json === true);
-  const interrupt = interruptSignal();
+  const interrupt = interruptSignal(() => {
+    progress.close();
+    return new CodedError(
+      "INTERRUPTED",
+      `interrupted; what was finished is kept in ${local.store.location}. Run the same command again to go on`,
+    );
+  });
   try {
     const outcome = await runLocalJob(local, { job, name, out, announce: progress.announce, signal: interrupt.signal });
     const metrics = await copyResult(outcome.job, out);
@@ -57,7 +72,7 @@ async function runSpec(spec: JobSpec, name: string, flags: TrainFlags, subject: 
     if (flags.json === true) process.stdout.write(`${JSON.stringify(metrics)}\n`);
     else
       process.stdout.write(
-        `report: ${join(out, "report.html")}\nmodel:  ${join(out, "model.onnx")}\ntry it: graft predict ${out} IMAGE…\n`,
+        `report: ${printable(join(out, "report.html"))}\nmodel:  ${printable(join(out, "model.onnx"))}\ntry it: graft predict ${printable(out)} IMAGE…\n`,
       );
   } finally {
     progress.close();
@@ -65,52 +80,25 @@ async function runSpec(spec: JobSpec, name: string, flags: TrainFlags, subject: 
   }
 }
 
-/** Copies every file of the result; each appears whole or not at all. */
-async function copyResult(
-  job: JobObjects,
-  out: string,
-): Promise<{ test: { accuracy: number | null; count: number | null }; weightsSha256: string }> {
-  let metrics: unknown;
-  const copied = new Set<string>();
-  for await (const file of job.resultFiles()) {
-    const body = await job.readResult(file);
-    if (body === undefined) continue;
-    const path = join(out, file);
-    await mkdir(dirname(path), { recursive: true });
-    await writeFile(`${path}.part`, body);
-    await rename(`${path}.part`, path);
-    copied.add(file);
-    if (file === "metrics.json") metrics = JSON.parse(Buffer.from(body).toString("utf8"));
-  }
-  await removeEarlier(out, copied);
-  return metrics as { test: { accuracy: number | null; count: number | null }; weightsSha256: string };
-}
-
-/** Event files and weight shards of an earlier result in the same folder: TensorBoard would show two runs as one. Everything else has the same name in every result. */
-async function removeEarlier(out: string, copied: ReadonlySet<string>): Promise<void> {
-  for (const file of [...(await filesOf(out, "events")), ...(await filesOf(out, "tfjs"))]) {
-    if (/^events\/events\.out\.tfevents\.\d+\.graft$|^tfjs\/group1-shard\d+of\d+\.bin$/.test(file) && !copied.has(file))
-      await rm(join(out, file));
-  }
-}
-
-async function filesOf(out: string, folder: string): Promise<string[]> {
-  return (await readdir(join(out, folder)).catch(() => [])).map((name) => `${folder}/${name}`);
-}
-
 /** Found out before the work, not after it. */
 async function checkOut(out: string): Promise<void> {
   const found = await stat(out).catch(() => undefined);
   if (found !== undefined && !found.isDirectory())
     throw new CodedError("USAGE_INVALID", `--out ${out}: a folder was expected, this is a file; give another name`);
-  await mkdir(out, { recursive: true }).catch((cause: NodeJS.ErrnoException) => {
+}
+
+async function makeOut(out: string): Promise<void> {
+  try {
+    await mkdir(out, { recursive: true });
+    await access(out, constants.W_OK);
+  } catch (error) {
     throw new CodedError(
       "USAGE_INVALID",
-      `--out ${out}: the folder cannot be made (${cause.code ?? cause.message}); give one that you may write`,
+      `--out ${out}: the folder cannot be made or written to (${systemError(error)}); give one that you may write`,
       {},
-      cause,
+      error,
     );
-  });
+  }
 }
 
 function nameOf(source: string): string {

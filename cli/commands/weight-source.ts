@@ -2,6 +2,7 @@ import { createHash } from "node:crypto";
 import { readdir, readFile, stat } from "node:fs/promises";
 import { basename, dirname, extname, join } from "node:path";
 import { CodedError } from "../../domain/errors.js";
+import { systemError } from "../system-error.js";
 import { byteSize, printable } from "../../domain/job/figures.js";
 import { companionFiles } from "../../formats/backbone/weight-files.js";
 import { decodePassport } from "../../formats/passport/passport.js";
@@ -34,10 +35,10 @@ export async function readWeightSource(
   if (sha256 !== undefined && !/^[0-9a-f]{64}$/i.test(sha256))
     throw new CodedError("USAGE_INVALID", `--sha256: expected 64 hex digits, found ${JSON.stringify(sha256.slice(0, 80))}`);
   if (/^https?:\/\//i.test(source)) return fromUrl(new URL(source), sha256, progress);
-  const found = await stat(source).catch((cause: NodeJS.ErrnoException) => {
+  const found = await stat(source).catch((cause: unknown) => {
     throw new CodedError(
       "USAGE_INVALID",
-      `${source}: expected a weights file, a folder of them or a URL, found ${cause.code === "ENOENT" ? "nothing there" : (cause.code ?? cause.message)}`,
+      `${source}: expected a weights file, a folder of them or a URL, found ${systemError(cause) === "ENOENT" ? "nothing there" : systemError(cause)}`,
       {},
       cause,
     );
@@ -127,10 +128,9 @@ async function readWithin(file: string, budget: { left: number }): Promise<Uint8
     return await readFile(file);
   } catch (error) {
     if (error instanceof CodedError) throw error;
-    const { code, message } = error as NodeJS.ErrnoException;
     throw new CodedError(
       "FILE_FORMAT_INVALID",
-      `${file}: expected a weights file, found ${code === "ENOENT" ? "nothing there" : (code ?? message)}`,
+      `${file}: expected a weights file, found ${systemError(error) === "ENOENT" ? "nothing there" : systemError(error)}`,
       {},
       error,
     );

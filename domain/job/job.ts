@@ -50,7 +50,8 @@ export interface Recipe {
     | { readonly kind: "given"; readonly weights: Readonly<Record<string, number>> };
   readonly sampling: "SHUFFLED" | "CLASS_BALANCED";
   readonly batchNorm: "FROZEN" | "BATCH";
-  readonly evaluateEvery: { readonly steps: number } | { readonly epochs: number };
+  /** Every so many steps or epochs, or so many times over the whole training. */
+  readonly evaluateEvery: { readonly steps: number } | { readonly epochs: number } | { readonly times: number };
   readonly earlyStopping: { readonly patienceEvaluations: number; readonly minimumDelta: number } | undefined;
   readonly seed: number;
 }

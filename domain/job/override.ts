@@ -67,7 +67,7 @@ export const overrides: readonly Override[] = [
     value: "X",
     kind: "number",
     paths: ["training.optimizer.sgd.momentum", "training.optimizer.rmsprop.momentum"],
-    description: "momentum of sgd and rmsprop; default 0",
+    description: `momentum of sgd (default ${defaults.sgd.momentum}) and rmsprop (default ${defaults.rmsprop.momentum})`,
     set: (spec, momentum: number) => {
       const name = optimizerOf(spec);
       if (name === "sgd" || name === "rmsprop") return setIn(spec, `training.optimizer.${name}.momentum`, momentum);
@@ -79,7 +79,7 @@ export const overrides: readonly Override[] = [
     value: "NAME",
     kind: schedules,
     paths: ["training.schedule"],
-    description: `${schedules.join(", ")}; default constant. Other schedules are for a job file`,
+    description: `${schedules.join(", ")}; default cosine. Other schedules are for a job file`,
     set: (spec, name: (typeof schedules)[number]) => {
       const warmupSteps = spec.training?.schedule?.warmupSteps;
       return setIn(spec, "training.schedule", {
@@ -90,7 +90,7 @@ export const overrides: readonly Override[] = [
   },
   field("--weight-decay", "X", "number", ["training.weightDecay"], `default ${defaults.weightDecay}`),
   field("--label-smoothing", "X", "number", ["training.labelSmoothing"], `default ${defaults.labelSmoothing}`),
-  field("--evaluate-every-steps", "N", "integer", ["training.evaluateEverySteps"], "evaluate after so many steps; default every epoch", [
+  field("--evaluate-every-steps", "N", "integer", ["training.evaluateEverySteps"], "evaluate after so many steps; default 20 times", [
     "training.evaluateEveryEpochs",
   ]),
   field(

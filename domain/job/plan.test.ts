@@ -38,8 +38,8 @@ describe("planJob", () => {
     assert.equal(plan.features.shardRows, 4096);
     assert.equal(plan.training.parameters, 1280 * 2 + 2);
     assert.equal(plan.training.multiplyAddsPerRow, 1280 * 2);
-    assert.deepEqual(plan.training.steps, { value: Math.ceil((30 * 1000) / 96), exact: true });
-    assert.equal(plan.training.evaluateEverySteps, Math.ceil(1000 / 96));
+    assert.deepEqual(plan.training.steps, { value: Math.ceil((100 * 1000) / 96), exact: true });
+    assert.equal(plan.training.evaluateEverySteps, Math.ceil(1042 / 20));
     assert.deepEqual(plan.obstacles, []);
     assert.deepEqual(JSON.parse(JSON.stringify(plan)), plan, "a plan is plain JSON");
   });

@@ -12,7 +12,7 @@ export function resolveRecipe(given: TrainingSpec, check: FieldCheck): Recipe {
   const epochs = check.number(`${path}.epochs`, given.epochs, defaults.epochs, positive);
   const batchSize = check.number(`${path}.batchSize`, given.batchSize, defaults.batchSize, integer(2, 65_536));
   const evaluateSteps = check.optional(`${path}.evaluateEverySteps`, given.evaluateEverySteps, integer(1));
-  const evaluateEpochs = check.number(`${path}.evaluateEveryEpochs`, given.evaluateEveryEpochs, defaults.evaluateEveryEpochs, positive);
+  const evaluateEpochs = check.optional(`${path}.evaluateEveryEpochs`, given.evaluateEveryEpochs, positive);
   return {
     length: steps === undefined ? { epochs } : { steps },
     batchSize,
@@ -38,7 +38,12 @@ export function resolveRecipe(given: TrainingSpec, check: FieldCheck): Recipe {
     classWeights: resolveClassWeights(given.classWeights, check),
     sampling: given.sampling ?? defaults.sampling,
     batchNorm: given.batchNorm ?? defaults.batchNorm,
-    evaluateEvery: evaluateSteps === undefined ? { epochs: evaluateEpochs } : { steps: evaluateSteps },
+    evaluateEvery:
+      evaluateSteps !== undefined
+        ? { steps: evaluateSteps }
+        : evaluateEpochs !== undefined
+          ? { epochs: evaluateEpochs }
+          : { times: defaults.evaluations },
     earlyStopping: resolveEarlyStopping(given.earlyStopping, check),
     seed: check.number(`${path}.seed`, given.seed, defaults.seed, seedNumber),
   };
@@ -64,13 +69,6 @@ function resolveGrains(given: number | undefined, batchSize: number, check: Fiel
 function resolveOptimizer(given: OptimizerSpec, check: FieldCheck): Optimizer {
   const path = "training.optimizer";
   check.atMostOne(path, { ...given });
-  if (given.sgd !== undefined) {
-    const momentum = check.number(`${path}.sgd.momentum`, given.sgd.momentum, defaults.sgd.momentum, shareBelowOne);
-    const nesterov = given.sgd.nesterov ?? defaults.sgd.nesterov;
-    if (nesterov && momentum === 0) check.report(`${path}.sgd.nesterov`, "needs a momentum > 0 beside it");
-    const learningRate = check.number(`${path}.sgd.learningRate`, given.sgd.learningRate, defaults.sgd.learningRate, positive);
-    return { kind: "sgd", learningRate, momentum, nesterov };
-  }
   if (given.rmsprop !== undefined) {
     const at = `${path}.rmsprop`;
     const { learningRate, decay, momentum, epsilon } = given.rmsprop;
@@ -82,15 +80,28 @@ function resolveOptimizer(given: OptimizerSpec, check: FieldCheck): Optimizer {
       epsilon: check.number(`${at}.epsilon`, epsilon, defaults.rmsprop.epsilon, positive),
     };
   }
-  const kind = given.adamw !== undefined ? "adamw" : given.adam !== undefined ? "adam" : defaults.optimizer;
+  for (const kind of ["adam", "adamw"] as const) {
+    const settings = given[kind];
+    if (settings === undefined) continue;
+    const at = `${path}.${kind}`;
+    return {
+      kind,
+      learningRate: check.number(`${at}.learningRate`, settings.learningRate, defaults[kind].learningRate, positive),
+      beta1: check.number(`${at}.beta1`, settings.beta1, defaults[kind].beta1, shareBelowOne),
+      beta2: check.number(`${at}.beta2`, settings.beta2, defaults[kind].beta2, shareBelowOne),
+      epsilon: check.number(`${at}.epsilon`, settings.epsilon, defaults[kind].epsilon, positive),
+    };
+  }
+  const kind = defaults.optimizer;
   const at = `${path}.${kind}`;
-  const { learningRate, beta1, beta2, epsilon } = given[kind] ?? {};
+  const momentum = check.number(`${at}.momentum`, given.sgd?.momentum, defaults.sgd.momentum, shareBelowOne);
+  const nesterov = given.sgd?.nesterov ?? defaults.sgd.nesterov;
+  if (nesterov && momentum === 0) check.report(`${at}.nesterov`, "needs a momentum > 0 beside it");
   return {
     kind,
-    learningRate: check.number(`${at}.learningRate`, learningRate, defaults[kind].learningRate, positive),
-    beta1: check.number(`${at}.beta1`, beta1, defaults[kind].beta1, shareBelowOne),
-    beta2: check.number(`${at}.beta2`, beta2, defaults[kind].beta2, shareBelowOne),
-    epsilon: check.number(`${at}.epsilon`, epsilon, defaults[kind].epsilon, positive),
+    learningRate: check.number(`${at}.learningRate`, given.sgd?.learningRate, defaults.sgd.learningRate, positive),
+    momentum,
+    nesterov,
   };
 }
 
@@ -102,14 +113,7 @@ function resolveSchedule(given: ScheduleSpec, steps: number | undefined, check: 
   if (steps !== undefined && warmupSteps >= steps && warmupSteps > 0) {
     check.report(`${path}.warmupSteps`, `must be less than training.steps (${steps}), found ${warmupSteps}`);
   }
-  if (given.cosine !== undefined) {
-    const { finalFraction } = given.cosine;
-    return {
-      warmupSteps,
-      kind: "cosine",
-      finalFraction: check.number(`${path}.cosine.finalFraction`, finalFraction, defaults.cosine.finalFraction, fraction),
-    };
-  }
+  if (given.constant !== undefined) return { warmupSteps, kind: "constant" };
   if (given.step !== undefined) {
     const everySteps = check.required(`${path}.step.everySteps`, given.step.everySteps, integer(1), 1);
     return {
@@ -124,7 +128,8 @@ function resolveSchedule(given: ScheduleSpec, steps: number | undefined, check: 
     const rate = check.number(`${path}.exponential.rate`, given.exponential.rate, defaults.exponential.rate, positive);
     return { warmupSteps, kind: "exponential", decaySteps, rate };
   }
-  return { warmupSteps, kind: "constant" };
+  const finalFraction = check.number(`${path}.cosine.finalFraction`, given.cosine?.finalFraction, defaults.cosine.finalFraction, fraction);
+  return { warmupSteps, kind: defaults.schedule, finalFraction };
 }
 
 function resolveClassWeights(given: TrainingSpec["classWeights"], check: FieldCheck): Recipe["classWeights"] {

@@ -54,8 +54,7 @@ export function planTraining(
   const { batchSize } = recipe;
   const grains = grainCount(batchSize, recipe.grains, layout.length);
   const steps = stepsOf(recipe.length, trainRows, batchSize);
-  const evaluateEverySteps =
-    "steps" in recipe.evaluateEvery ? recipe.evaluateEvery.steps : stepsOf(recipe.evaluateEvery, trainRows, batchSize);
+  const evaluateEverySteps = evaluationInterval(recipe.evaluateEvery, steps, trainRows, batchSize);
   return {
     recipe,
     classes,
@@ -74,6 +73,10 @@ export function planTraining(
     histogramEverySteps: evaluateEverySteps * Math.ceil(Math.ceil(steps / evaluateEverySteps) / HISTOGRAMS_MAX),
     checkpointEverySteps: Math.max(CHECKPOINT_STEPS_MIN, Math.ceil(steps / CHECKPOINTS_AIMED_AT)),
   };
+}
+
+function evaluationInterval(every: Recipe["evaluateEvery"], steps: number, trainRows: number, batchSize: number): number {
+  return "times" in every ? Math.ceil(steps / every.times) : stepsOf(every, trainRows, batchSize);
 }
 
 function dropoutLayers(network: Network): DropoutLayer[] {

@@ -169,7 +169,7 @@ export class FeatureStore {
    * Features of many pictures (hex ids, or `[n, 32]` bytes), each shard read once. Digest and checksums of every shard are verified; a shard that is damaged or gone is
    * quarantined, and the ids that lose their features by it are reported.
    */
-  async readRows(ids: readonly ImageId[] | Uint8Array, view = 0): Promise<RowsRead> {
+  async readRows(ids: readonly ImageId[] | Uint8Array, view = 0, signal?: AbortSignal): Promise<RowsRead> {
     const wanted = ids instanceof Uint8Array ? ids : imageIdBytes(ids);
     const count = imageIdCount(wanted);
     const features = new Float32Array(count * elementCount(this.spec.shape));
@@ -180,6 +180,7 @@ export class FeatureStore {
       const { wantedOf, absent } = this.#groupByShard(wanted, targets, view);
       const failed: number[] = [];
       await forEachAtOnce(SHARDS_IN_MEMORY, [...wantedOf], async ([known, rows]) => {
+        signal?.throwIfAborted();
         const problem = await this.#copyRows(known, rows, wanted, features);
         if (problem === undefined) return;
         quarantined.push({ shard: known.sha256, reason: problem });

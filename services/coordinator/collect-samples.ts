@@ -18,7 +18,13 @@ const REJECTED_LISTED = 1_000;
  * Joins listing and commits to the sample table that training works from.
  * @throws CodedError TOO_MANY_REJECTED; DATASET_INVALID where a class has no picture left to train on
  */
-export async function collectSamples(job: JobObjects, spec: ResolvedJob["dataset"], listing: ListingRecord, extraction: Extraction, signal: AbortSignal): Promise<SamplesRecord> {
+export async function collectSamples(
+  job: JobObjects,
+  spec: ResolvedJob["dataset"],
+  listing: ListingRecord,
+  extraction: Extraction,
+  signal: AbortSignal,
+): Promise<SamplesRecord> {
   // 1. Every picture of the listing with what became of it. Repairs only made features anew: their pictures are in the listing already.
   const builder = new SampleTableBuilder(listing.classes);
   const rejected: { uri: string; reason: string }[] = [];
@@ -29,7 +35,11 @@ export async function collectSamples(job: JobObjects, spec: ResolvedJob["dataset
     const pictures = await job.readListing(commit.task);
     const reasons = new Map(commit.rejected.map(({ row, reason }) => [row, reason]));
     const ids = Buffer.from(commit.imageIds, "base64");
-    if (ids.length !== pictures.length * IMAGE_ID_BYTES) throw new CodedError("OBJECT_CORRUPT", `${job.keyOf(`commits/${String(commit.task)}.json`)}: ${String(ids.length / IMAGE_ID_BYTES)} image ids for ${String(pictures.length)} pictures; delete it and run the job again`);
+    if (ids.length !== pictures.length * IMAGE_ID_BYTES)
+      throw new CodedError(
+        "OBJECT_CORRUPT",
+        `${job.keyOf(`commits/${String(commit.task)}.json`)}: ${String(ids.length / IMAGE_ID_BYTES)} image ids for ${String(pictures.length)} pictures; delete it and run the job again`,
+      );
     for (const [row, { uri, label, givenSplit }] of pictures.entries()) {
       const reason = reasons.get(row);
       if (reason === undefined) builder.add({ imageId: imageIdAt(ids, row), uri, label, ...(givenSplit && { givenSplit }) });
@@ -83,15 +93,35 @@ export async function collectSamples(job: JobObjects, spec: ResolvedJob["dataset
 }
 
 /** What a user should know of the table: nothing here keeps the job from running. */
-export function warningsOf({ rejectedCount, rejected, duplicateCount, conflictCount, conflicts, splitConflictCount, classes, counts }: SamplesRecord): string[] {
+export function warningsOf({
+  rejectedCount,
+  rejected,
+  duplicateCount,
+  conflictCount,
+  conflicts,
+  splitConflictCount,
+  classes,
+  counts,
+}: SamplesRecord): string[] {
   const warnings: string[] = [];
-  if (rejectedCount > 0) warnings.push(`${plural(rejectedCount, "picture was", "pictures were")} rejected, the first: ${rejected[0]?.uri ?? ""}: ${rejected[0]?.reason ?? ""}`);
-  if (duplicateCount > 0) warnings.push(`${plural(duplicateCount, "picture is a copy", "pictures are copies")} of another and counted once`);
-  if (conflictCount > 0) warnings.push(`${plural(conflictCount, "picture stands", "pictures stand")} under two labels and left out, the first: ${conflicts[0]?.uris.join(", ") ?? ""}`);
-  if (splitConflictCount > 0) warnings.push(`${plural(splitConflictCount, "picture stands", "pictures stand")} in several splits and kept in the evaluation split only`);
+  if (rejectedCount > 0)
+    warnings.push(
+      `${plural(rejectedCount, "picture was", "pictures were")} rejected, the first: ${rejected[0]?.uri ?? ""}: ${rejected[0]?.reason ?? ""}`,
+    );
+  if (duplicateCount > 0)
+    warnings.push(`${plural(duplicateCount, "picture is a copy", "pictures are copies")} of another and counted once`);
+  if (conflictCount > 0)
+    warnings.push(
+      `${plural(conflictCount, "picture stands", "pictures stand")} under two labels and left out, the first: ${conflicts[0]?.uris.join(", ") ?? ""}`,
+    );
+  if (splitConflictCount > 0)
+    warnings.push(
+      `${plural(splitConflictCount, "picture stands", "pictures stand")} in several splits and kept in the evaluation split only`,
+    );
   for (const split of ["validation", "test"] as const) {
     const empty = classes.filter((_, index) => counts[split][index] === 0);
-    if (empty.length > 0 && empty.length < classes.length) warnings.push(`no ${split} picture of ${empty.map((name) => JSON.stringify(name)).join(", ")}`);
+    if (empty.length > 0 && empty.length < classes.length)
+      warnings.push(`no ${split} picture of ${empty.map((name) => JSON.stringify(name)).join(", ")}`);
   }
   return warnings;
 }

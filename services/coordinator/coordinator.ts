@@ -3,7 +3,15 @@ import type { ImageId } from "../../domain/features/feature-spec.js";
 import { imageIdAt } from "../../domain/features/image-ids.js";
 import type { NumericsProfile } from "../../domain/features/numerics-profile.js";
 import type { JobEvent } from "../../domain/job/events.js";
-import type { CommittedShard, JobRecord, ListingRecord, Milestone, PlanRecord, SamplesRecord, TaskCommit } from "../../domain/job/records.js";
+import type {
+  CommittedShard,
+  JobRecord,
+  ListingRecord,
+  Milestone,
+  PlanRecord,
+  SamplesRecord,
+  TaskCommit,
+} from "../../domain/job/records.js";
 import { nextState, type Move } from "../../domain/job/transitions.js";
 import { limits } from "../../domain/limits.js";
 import type { HistoryPoint } from "../../domain/training/history.js";
@@ -72,7 +80,11 @@ export class JobCoordinator implements WorkService {
     this.signal = signal;
     try {
       const record = await this.job.readJson("spec.json", jobRecord);
-      if (record === undefined) throw new CodedError("OBJECT_MISSING", `${this.job.keyOf("spec.json")} is not in ${this.deps.store.location}; submit the job first`);
+      if (record === undefined)
+        throw new CodedError(
+          "OBJECT_MISSING",
+          `${this.job.keyOf("spec.json")} is not in ${this.deps.store.location}; submit the job first`,
+        );
 
       // 1. What is there, and how is it computed?
       await this.move("started");
@@ -137,7 +149,14 @@ export class JobCoordinator implements WorkService {
 
   private async extract(record: JobRecord, listing: ListingRecord, plan: PlanRecord): Promise<SamplesRecord> {
     const features = await this.deps.openFeatures(plan);
-    const extraction = await Extraction.open({ job: this.job, plan, listing, features, clock: this.deps.clock, announce: (event) => this.deps.announce(this.job.jobId, event) });
+    const extraction = await Extraction.open({
+      job: this.job,
+      plan,
+      listing,
+      features,
+      clock: this.deps.clock,
+      announce: (event) => this.deps.announce(this.job.jobId, event),
+    });
     await this.status.update({ pictures: listing.pictures, tasks: extraction.tasks, tasksCommitted: extraction.commits.length });
     this.extracting.open(extraction);
     await extraction.done(this.signal);
@@ -153,7 +172,8 @@ export class JobCoordinator implements WorkService {
   private async train(record: JobRecord, plan: PlanRecord, samples: SamplesRecord): Promise<TrainingEnd> {
     if ((await this.job.readJson("result.json", resultRecord)) !== undefined) return { kind: "exported" };
     const trainers = await trainersOf(this.deps.trainers, record.job, plan, samples, this.deps.backbones);
-    if (trainers < this.deps.trainers) this.warn(`${String(trainers)} of ${String(this.deps.trainers)} trainers are needed: a batch has no more grains`);
+    if (trainers < this.deps.trainers)
+      this.warn(`${String(trainers)} of ${String(this.deps.trainers)} trainers are needed: a batch has no more grains`);
     await this.status.update({ trainers, checkpointStep: (await this.job.checkpointSteps()).at(-1) ?? 0 });
     const end = new Promise<TrainingEnd>((resolve) => (this.leaveTraining = resolve));
     this.training.open(new Membership(this.job, plan.trainingProfile, trainers, this.deps.newKey));
@@ -194,7 +214,11 @@ export class JobCoordinator implements WorkService {
 
   async commitTask(lease: string, commit: TaskCommit): Promise<"committed" | "already committed"> {
     const extraction = this.extracting.current;
-    if (extraction === undefined) throw new CodedError("LEASE_LOST", `job ${this.job.jobId} is ${this.status.state.phase}: it takes no commits now; what was written is kept`);
+    if (extraction === undefined)
+      throw new CodedError(
+        "LEASE_LOST",
+        `job ${this.job.jobId} is ${this.status.state.phase}: it takes no commits now; what was written is kept`,
+      );
     const outcome = await extraction.commit(lease, commit);
     this.deps.milestone("after commit");
     await this.status.update({ tasksCommitted: extraction.commits.length });
@@ -231,7 +255,12 @@ export class JobCoordinator implements WorkService {
 
   async reportStep(trainer: string, report: StepReport): Promise<void> {
     this.steps.set(trainer, report);
-    this.deps.announce(this.job.jobId, { kind: "step", step: report.step, steps: report.steps, millisecondsPerStep: report.millisecondsPerStep ?? 0 });
+    this.deps.announce(this.job.jobId, {
+      kind: "step",
+      step: report.step,
+      steps: report.steps,
+      millisecondsPerStep: report.millisecondsPerStep ?? 0,
+    });
   }
 
   async reportEvaluation(_trainer: string, { step, epoch, train, validation, seconds }: HistoryPoint): Promise<void> {
@@ -258,8 +287,16 @@ export class JobCoordinator implements WorkService {
 
   async commitResult(_trainer: string): Promise<void> {
     const weights = await this.job.readResult("weights.safetensors");
-    if (weights === undefined) throw new CodedError("OBJECT_MISSING", `${this.job.keyOf("result/weights.safetensors")}: the result is committed and not there; run the job again`);
-    await this.job.createJson("result.json", { formatVersion: 1, weightsSha256: decodeTrainedWeights(weights).weightsSha256 }, resultRecord);
+    if (weights === undefined)
+      throw new CodedError(
+        "OBJECT_MISSING",
+        `${this.job.keyOf("result/weights.safetensors")}: the result is committed and not there; run the job again`,
+      );
+    await this.job.createJson(
+      "result.json",
+      { formatVersion: 1, weightsSha256: decodeTrainedWeights(weights).weightsSha256 },
+      resultRecord,
+    );
     this.deps.milestone("after result");
     this.dismissTrainers();
     this.leaveTraining({ kind: "exported" });

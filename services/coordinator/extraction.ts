@@ -35,7 +35,14 @@ export class Extraction {
   private readonly changed = new Set<() => void>();
 
   private constructor(
-    deps: { job: JobObjects; plan: PlanRecord; listing: ListingRecord; features: FeatureStore; clock: Clock; announce: (event: JobEvent) => void },
+    deps: {
+      job: JobObjects;
+      plan: PlanRecord;
+      listing: ListingRecord;
+      features: FeatureStore;
+      clock: Clock;
+      announce: (event: JobEvent) => void;
+    },
     tasks: number,
     committed: Map<number, TaskCommit>,
   ) {
@@ -53,7 +60,14 @@ export class Extraction {
   }
 
   /** Takes up what an earlier coordinator left: tasks of the listing and of repairs, and the commits that stand. */
-  static async open(deps: { job: JobObjects; plan: PlanRecord; listing: ListingRecord; features: FeatureStore; clock: Clock; announce: (event: JobEvent) => void }): Promise<Extraction> {
+  static async open(deps: {
+    job: JobObjects;
+    plan: PlanRecord;
+    listing: ListingRecord;
+    features: FeatureStore;
+    clock: Clock;
+    announce: (event: JobEvent) => void;
+  }): Promise<Extraction> {
     const repairs = await deps.job.numberedFacts("repairs");
     const committed = new Map<number, TaskCommit>();
     for (const task of await deps.job.committedTasks()) {

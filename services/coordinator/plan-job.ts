@@ -18,7 +18,15 @@ export function pinPlan(job: ResolvedJob, { backbone, digest }: StoredBackbone, 
   const { preprocessing, prefix, cut } = cutBackbone(job, backbone);
   checkTrainable(profiles.training.engine, backbone.network, cut);
   const featureShape = layerShapes(prefix).get(prefix.output)!;
-  const featureSpec: FeatureSpec = { formatVersion: 1, backboneDigest: digest, cut, shape: featureShape, preprocessing, dtype: "float32", profile: profiles.extraction };
+  const featureSpec: FeatureSpec = {
+    formatVersion: 1,
+    backboneDigest: digest,
+    cut,
+    shape: featureShape,
+    preprocessing,
+    dtype: "float32",
+    profile: profiles.extraction,
+  };
   return {
     formatVersion: 1,
     backbone: { name: backbone.name, digest },

@@ -67,5 +67,8 @@ const PROGRESS_PICTURES = 10_000;
 
 /** A dataset that changed between two scans of one job. */
 export function datasetChanged(location: string): CodedError {
-  return new CodedError("DATASET_CHANGED", `${location}: its files changed since this job listed them; start a new job, features of unchanged pictures are used again`);
+  return new CodedError(
+    "DATASET_CHANGED",
+    `${location}: its files changed since this job listed them; start a new job, features of unchanged pictures are used again`,
+  );
 }

@@ -65,7 +65,11 @@ export async function extractTask(
   const outcomes = new Map<ImageId, Promise<RejectedImage | undefined>>();
   let row = 0;
   let lost = false;
-  const bounds = { itemsMax: limits.picturesInFlight, bytesMax: limits.pictureBytesInFlight, bytesOf: ({ bytes }: ListingRow) => bytes + 3 * preprocessing.size * preprocessing.size };
+  const bounds = {
+    itemsMax: limits.picturesInFlight,
+    bytesMax: limits.pictureBytesInFlight,
+    bytesOf: ({ bytes }: ListingRow) => bytes + 3 * preprocessing.size * preprocessing.size,
+  };
   const prepareNext = (picture: ListingRow): Promise<Prepared> => prepare(picture, learned, outcomes, context, signal);
   let failure: { readonly error: unknown } | undefined;
   try {
@@ -98,7 +102,13 @@ export async function extractTask(
   await progress({ ...counts });
   return {
     kind: "extracted",
-    commit: { imageIds: Buffer.from(imageIds).toString("base64"), rejected, extracted: counts.extracted, cached: counts.cached, shards: collector.shards },
+    commit: {
+      imageIds: Buffer.from(imageIds).toString("base64"),
+      rejected,
+      extracted: counts.extracted,
+      cached: counts.cached,
+      shards: collector.shards,
+    },
   };
 }
 
@@ -118,7 +128,10 @@ async function prepare(
   if (recalled !== undefined && features.has(recalled.imageId, PLAIN_VIEW)) return { kind: "cached", imageId: recalled.imageId };
 
   if (picture.bytes > limits.imageBytes) {
-    return { kind: "rejected", reason: `${String(picture.bytes)} bytes, more than the ${String(limits.imageBytes)} that a picture may have` };
+    return {
+      kind: "rejected",
+      reason: `${String(picture.bytes)} bytes, more than the ${String(limits.imageBytes)} that a picture may have`,
+    };
   }
   signal.throwIfAborted();
   const bytes = await source.read({ path: picture.uri, bytes: picture.bytes, state: picture.state });

@@ -41,7 +41,8 @@ export async function runExtractor(worker: string, deps: ExtractorDeps, signal: 
 
       const pictures = await job.objects.readListing(claim.task);
       const outcome = await extractTask(pictures, job.context, (progress) => work.heartbeatTask(claim.lease, progress), signal);
-      if (outcome.kind === "extracted") await work.commitTask(claim.lease, { formatVersion: 1, task: claim.task, worker, ...outcome.commit });
+      if (outcome.kind === "extracted")
+        await work.commitTask(claim.lease, { formatVersion: 1, task: claim.task, worker, ...outcome.commit });
       else {
         await work.releaseTask(claim.lease, outcome.shards);
         if (outcome.failure !== undefined) throw outcome.failure;
@@ -61,7 +62,8 @@ interface JobOfExtractor {
 async function openJob(jobId: string, deps: ExtractorDeps): Promise<JobOfExtractor> {
   const objects = new JobObjects(deps.store, jobId);
   const [record, plan] = await Promise.all([objects.readJson("spec.json", jobRecord), objects.readJson("plan.json", planRecord)]);
-  if (record === undefined || plan === undefined) throw new CodedError("OBJECT_MISSING", `${objects.keyOf("")}: spec.json or plan.json is gone; run the job anew`);
+  if (record === undefined || plan === undefined)
+    throw new CodedError("OBJECT_MISSING", `${objects.keyOf("")}: spec.json or plan.json is gone; run the job anew`);
   const { source } = await deps.openDataset(record.job.dataset.source);
   let forward: Promise<Forward> | undefined;
   return {

@@ -38,7 +38,9 @@ export class FeatureCollector {
     if (rows === 0) return;
     const features = new Float32Array(rows * this.elements);
     for (const [row, feature] of this.features.entries()) features.set(feature, row * this.elements);
-    this.shards.push(await this.store.writeShard({ view: this.view, imageIds: imageIdBytes(this.ids), features, thumbnails: this.thumbnails }));
+    this.shards.push(
+      await this.store.writeShard({ view: this.view, imageIds: imageIdBytes(this.ids), features, thumbnails: this.thumbnails }),
+    );
     this.ids.length = this.features.length = this.thumbnails.length = 0;
   }
 }

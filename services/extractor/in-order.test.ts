@@ -37,7 +37,10 @@ test("a failure is thrown in its place", async () => {
   const { bounds } = setup();
   const results: number[] = [];
   const run = async () => {
-    for await (const result of inOrder([1, 2, 3], bounds, (item) => (item === 2 ? Promise.reject(new Error("second")) : Promise.resolve(item)))) results.push(result);
+    for await (const result of inOrder([1, 2, 3], bounds, (item) =>
+      item === 2 ? Promise.reject(new Error("second")) : Promise.resolve(item),
+    ))
+      results.push(result);
   };
   await expect(run()).rejects.toThrow("second");
   expect(results).toEqual([1]);

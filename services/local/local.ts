@@ -35,18 +35,19 @@ export interface Local {
   readonly backbones: BackboneStore;
   readonly identities: IdentityStore;
   readonly clock: Clock;
+  readonly openDataset: (source: string) => Promise<OpenedDataset>;
   readonly decoder: () => ImageDecoder;
   readonly engine: () => Promise<Engine>;
   readonly openFeatures: (plan: PlanRecord) => Promise<FeatureStore>;
 }
 
 /** Passing failures of store and dataset are tried again here, beneath everything that uses them. */
-const ioRetries: RetryPolicy = { attemptsMax: limits.retryAttempts, firstDelayMs: limits.retryFirstDelayMs, totalMsMax: limits.retryTotalMs };
+const ioRetries: RetryPolicy = {
+  attemptsMax: limits.retryAttempts,
+  firstDelayMs: limits.retryFirstDelayMs,
+  totalMsMax: limits.retryTotalMs,
+};
 const retryDeps: RetryDeps = { clock: systemClock, random: Math.random };
-
-async function openDataset(source: string): Promise<OpenedDataset> {
-  return retryingDataset(await openFilesystemDataset(source), ioRetries, retryDeps);
-}
 
 /** Opens the store and prepares the rest; engine and decoder are loaded when they are first needed. @throws CodedError STORE_FORMAT_NEWER, STORE_UNAVAILABLE */
 export async function openLocal(storeFolder: string): Promise<Local> {
@@ -58,6 +59,7 @@ export async function openLocal(storeFolder: string): Promise<Local> {
     backbones: new BackboneStore(store),
     identities: new IdentityStore(store),
     clock: systemClock,
+    openDataset: async (source) => retryingDataset(await openFilesystemDataset(source), ioRetries, retryDeps),
     decoder: once(() => new SharpImageDecoder()),
     engine: once(() => openOnnxEngine({ threads: availableParallelism() })),
     openFeatures: (plan) => {
@@ -79,7 +81,7 @@ export function coordinatorDeps(
     store: local.store,
     jobs: local.jobs,
     backbones: local.backbones,
-    openDataset,
+    openDataset: local.openDataset,
     openFeatures: local.openFeatures,
     profiles: async () => {
       const { forwardProfile, gradientProfile } = await local.engine();
@@ -94,7 +96,7 @@ export function coordinatorDeps(
 }
 
 export function extractorDeps(local: Local, work: ExtractorDeps["work"], milestone: (milestone: Milestone) => void): ExtractorDeps {
-  const { store, backbones, openFeatures, identities, engine } = local;
+  const { store, backbones, openDataset, openFeatures, identities, engine } = local;
   return {
     work,
     store,

@@ -72,7 +72,7 @@ async function runAttempt(local: Local, jobId: string, request: LocalRequest): P
     }
     throw error;
   } finally {
-    await lock.release();
+    await lock.release().catch(() => undefined); // a dead process' lock binds nobody
   }
 }
 
@@ -98,16 +98,19 @@ async function runWorkers(
     ...names("trainer", trainers).map((trainer) => runTrainer(trainer, training, stop.signal)),
   ];
   for (const each of all) each.catch(stopWith);
-  await Promise.allSettled(all);
+  const [run] = await Promise.allSettled(all);
   signal.removeEventListener("abort", interrupt);
-  if (stop.signal.aborted) throw signal.aborted ? await interrupted(local, jobId) : stop.signal.reason;
+  if (run?.status === "rejected") throw signal.aborted ? await interrupted(local, jobId) : (stop.signal.reason as Error);
   return { job: new JobObjects(local.store, jobId), trainers: coordinator.steps };
 }
 
 async function interrupted(local: Local, jobId: string): Promise<CodedError> {
   const step = (await new JobObjects(local.store, jobId).checkpointSteps()).at(-1);
   const kept = step === undefined ? "the features extracted so far" : `all features and the training up to step ${String(step)}`;
-  return new CodedError("INTERRUPTED", `interrupted; kept in ${local.store.location}: ${kept}. Run the same command again to go on (job ${jobId})`);
+  return new CodedError(
+    "INTERRUPTED",
+    `interrupted; kept in ${local.store.location}: ${kept}. Run the same command again to go on (job ${jobId})`,
+  );
 }
 
 function names(role: string, count: number): string[] {

@@ -33,31 +33,37 @@ export class Checkpoints {
     const bad = state.parameters.findIndex((value) => !Number.isFinite(value));
     if (bad >= 0) {
       const { schedule, optimizer } = this.plan.recipe;
-      throw diverged(state.step - 1, state.parameters[bad]!, learningRateAt(schedule, optimizer.learningRate, state.step - 1, this.plan.steps));
+      throw diverged(
+        state.step - 1,
+        state.parameters[bad]!,
+        learningRateAt(schedule, optimizer.learningRate, state.step - 1, this.plan.steps),
+      );
     }
     const slots = new Map(state.optimizer.slots);
     if (this.keepsBest) slots.set(BEST_SLOT, state.best ?? new Float32Array(state.parameters.length));
     const { step, parameters, stopping, since, history } = state;
     this.milestone("before checkpoint");
-    await this.job.createCheckpoint(step, encodeCheckpoint({ jobId: this.job.jobId, step, parameters, slots, stopping, since, history }, this.plan.layout));
+    await this.job.createCheckpoint(
+      step,
+      encodeCheckpoint({ jobId: this.job.jobId, step, parameters, slots, stopping, since, history }, this.plan.layout),
+    );
     this.milestone("after checkpoint");
-    for (const old of (await this.job.checkpointSteps()).filter((other) => other < step).slice(0, 1 - KEPT)) await this.job.deleteCheckpoint(old);
+    for (const old of (await this.job.checkpointSteps()).filter((other) => other < step).slice(0, 1 - KEPT))
+      await this.job.deleteCheckpoint(old);
   }
 
-  /** Brings `state` to the newest whole checkpoint at or before `step`; a damaged one is deleted. False where there is none: the state stays initial. */
+  /** Brings `state` to the checkpoint after `step`. False where it is gone or damaged; a damaged one is deleted, so that the next generation starts from the one before. */
   async restore(state: TrainingState, step: number): Promise<boolean> {
-    for (const candidate of (await this.job.checkpointSteps()).filter((other) => other <= step).reverse()) {
-      const bytes = await this.job.readCheckpoint(candidate);
-      if (bytes === undefined) continue;
-      try {
-        this.restoreFrom(bytes, state);
-        return true;
-      } catch (error) {
-        if (!(error instanceof CodedError && error.code === "OBJECT_CORRUPT")) throw error;
-        await this.job.deleteCheckpoint(candidate);
-      }
+    const bytes = await this.job.readCheckpoint(step);
+    if (bytes === undefined) return false;
+    try {
+      this.restoreFrom(bytes, state);
+      return true;
+    } catch (error) {
+      if (!(error instanceof CodedError && error.code === "OBJECT_CORRUPT")) throw error;
+      await this.job.deleteCheckpoint(step);
+      return false;
     }
-    return false;
   }
 
   private restoreFrom(bytes: Uint8Array, state: TrainingState): void {

@@ -36,7 +36,13 @@ export class Evaluator {
   private readonly rank: number;
   private readonly trainers: number;
 
-  constructor(plan: TrainingPlan, validation: SplitRows, evaluation: Evaluation, clock: Clock, place: { readonly rank: number; readonly trainers: number }) {
+  constructor(
+    plan: TrainingPlan,
+    validation: SplitRows,
+    evaluation: Evaluation,
+    clock: Clock,
+    place: { readonly rank: number; readonly trainers: number },
+  ) {
     this.plan = plan;
     this.validation = validation;
     this.evaluation = evaluation;
@@ -59,7 +65,10 @@ export class Evaluator {
       const { loss, correct, count } = await this.runGrain(this.validation, grain, state.parameters);
       leaves.set([loss, correct, count], grain * LEAF - own.from);
     }
-    const all = exchange === undefined ? leaves : await exchange.gather({ step: state.step, topic: VALIDATION_TOPIC }, ranges, leaves, hashOfWeights(state.parameters), signal);
+    const all =
+      exchange === undefined
+        ? leaves
+        : await exchange.gather({ step: state.step, topic: VALIDATION_TOPIC }, ranges, leaves, hashOfWeights(state.parameters), signal);
     const [loss, correct, count] = sumOfLeaves(all);
     const { since } = state;
     const { recipe, steps, histogramEverySteps } = this.plan;
@@ -125,10 +134,12 @@ export class Evaluator {
       const activation = activations.get(name);
       if (activation === undefined) continue;
       const statistics = tensorStatistics(activation.data.subarray(0, (activation.data.length / this.evaluation.rows) * to));
-      (layers[name] ??= {})[kind === "dense" || kind === "conv2d" || kind === "depthwiseConv2d" ? "preActivations" : "activations"] = statistics;
+      (layers[name] ??= {})[kind === "dense" || kind === "conv2d" || kind === "depthwiseConv2d" ? "preActivations" : "activations"] =
+        statistics;
     }
     const logits = activations.get(this.plan.trainable.output);
-    if (logits !== undefined) (layers[this.plan.trainable.output] ??= {}).activations = tensorStatistics(this.probabilities(logits.data, to));
+    if (logits !== undefined)
+      (layers[this.plan.trainable.output] ??= {}).activations = tensorStatistics(this.probabilities(logits.data, to));
     return layers;
   }
 

@@ -1,4 +1,5 @@
 import { CodedError } from "../../domain/errors.js";
+import type { Milestone } from "../../domain/job/records.js";
 import { limits } from "../../domain/limits.js";
 import { AllReduce, type Received } from "../../domain/training/exchange/all-reduce.js";
 import { Gather, type GatherKey } from "../../domain/training/exchange/gather.js";
@@ -8,6 +9,12 @@ import type { SubTree, SubTreeSum } from "../../domain/training/tree.js";
 import type { Clock } from "../../platform/clock/clock.js";
 import type { GradientBus, Subscription } from "../../platform/gradient-bus/gradient-bus.js";
 
+export interface ExchangeDeps {
+  readonly bus: GradientBus;
+  readonly clock: Clock;
+  readonly milestone: (milestone: Milestone) => void;
+}
+
 /**
  * One trainer's end of the bus in one generation. What is sent, awaited and added is decided in domain/training/exchange; here it is published, received and waited for.
  * A wait that is not over after `limits.exchangeResendMs` sends again what may have been lost; after `limits.exchangeDeadlineMs` it fails with the names of the missing.
@@ -15,6 +22,7 @@ import type { GradientBus, Subscription } from "../../platform/gradient-bus/grad
 export class Exchange {
   private readonly bus: GradientBus;
   private readonly clock: Clock;
+  private readonly milestone: (milestone: Milestone) => void;
   private readonly channel: Channel;
   private readonly trainers: readonly string[];
   private readonly allReduce: AllReduce;
@@ -23,15 +31,25 @@ export class Exchange {
   private failure: unknown;
   private wake: () => void = () => undefined;
 
-  constructor(bus: GradientBus, clock: Clock, channel: Channel, trainers: readonly string[], grains: number, length: number, firstStep: number) {
+  constructor(
+    { bus, clock, milestone }: ExchangeDeps,
+    channel: Channel,
+    trainers: readonly string[],
+    grains: number,
+    length: number,
+    firstStep: number,
+  ) {
     this.bus = bus;
     this.clock = clock;
+    this.milestone = milestone;
     this.channel = channel;
     this.trainers = trainers;
     this.allReduce = new AllReduce(channel, grains, length, firstStep);
     this.evaluation = new Gather(channel);
     const take = (payload: Uint8Array): void => this.take(payload);
-    this.subscriptions = [channel.self, "all" as const].map((to) => bus.subscribe(exchangeSubject(channel.job, channel.generation, to), take));
+    this.subscriptions = [channel.self, "all" as const].map((to) =>
+      bus.subscribe(exchangeSubject(channel.job, channel.generation, to), take),
+    );
   }
 
   get ownNodes(): readonly SubTree[] {
@@ -41,11 +59,18 @@ export class Exchange {
   /** The sum over all grains of all trainers; valid until the step after the next. */
   async reduce(step: number, sums: readonly SubTreeSum[], weightsHash: string, signal: AbortSignal): Promise<Float32Array> {
     this.publish(this.allReduce.begin(step, sums, weightsHash));
+    this.milestone("mid exchange");
     return this.awaited(this.allReduce, `step ${String(step)}`, signal);
   }
 
   /** Every trainer's range, put together. */
-  async gather(key: GatherKey, ranges: readonly Range[], own: Float32Array, weightsHash: string, signal: AbortSignal): Promise<Float32Array> {
+  async gather(
+    key: GatherKey,
+    ranges: readonly Range[],
+    own: Float32Array,
+    weightsHash: string,
+    signal: AbortSignal,
+  ): Promise<Float32Array> {
     this.publish(this.evaluation.begin(key, ranges, own, weightsHash));
     return this.awaited(this.evaluation, `evaluation after step ${String(key.step)}`, signal);
   }
@@ -70,7 +95,17 @@ export class Exchange {
     for (const { to, payload } of outgoing) this.bus.publish(exchangeSubject(job, generation, to), payload);
   }
 
-  private async awaited(of: { readonly result: Float32Array | undefined; missing(): number[]; resend(): readonly Outgoing[] }, what: string, signal: AbortSignal): Promise<Float32Array> {
+  private async awaited(of: Awaited, what: string, signal: AbortSignal): Promise<Float32Array> {
+    const wake = (): void => this.wake();
+    signal.addEventListener("abort", wake);
+    try {
+      return await this.resultOf(of, what, signal);
+    } finally {
+      signal.removeEventListener("abort", wake);
+    }
+  }
+
+  private async resultOf(of: Awaited, what: string, signal: AbortSignal): Promise<Float32Array> {
     const startMs = this.clock.monotonic();
     let resendMs = startMs + limits.exchangeResendMs;
     for (;;) {
@@ -81,7 +116,11 @@ export class Exchange {
       const nowMs = this.clock.monotonic();
       if (nowMs - startMs > limits.exchangeDeadlineMs) {
         const missing = of.missing().map((rank) => this.trainers[rank] ?? String(rank));
-        throw new CodedError("EXCHANGE_INCOMPLETE", `${what}: nothing from ${missing.join(", ")} within ${String(limits.exchangeDeadlineMs / 1000)} s; the job goes on without them`, { missing });
+        throw new CodedError(
+          "EXCHANGE_INCOMPLETE",
+          `${what}: nothing from ${missing.join(", ")} within ${String(limits.exchangeDeadlineMs / 1000)} s; a new generation is needed`,
+          { missing },
+        );
       }
       if (nowMs >= resendMs) {
         this.publish(of.resend());
@@ -91,7 +130,7 @@ export class Exchange {
     }
   }
 
-  /** Resolves with the next message, or after `timeoutMs`. */
+  /** Resolves with the next message, after `timeoutMs`, or when woken. */
   private async nextMessage(timeoutMs: number): Promise<void> {
     const timeout = new AbortController();
     await Promise.race([
@@ -103,4 +142,11 @@ export class Exchange {
     this.wake = () => undefined;
     timeout.abort();
   }
+}
+
+/** What a trainer waits for: a step's sum or an evaluation's leaves. */
+interface Awaited {
+  readonly result: Float32Array | undefined;
+  missing(): number[];
+  resend(): readonly Outgoing[];
 }

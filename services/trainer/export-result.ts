@@ -42,6 +42,8 @@ export interface FinishedTraining {
   readonly engine: Engine;
   readonly clock: Clock;
   readonly millisecondsPerStep: number | null;
+  /** Ends the export between two of its pieces. */
+  readonly signal: AbortSignal;
   /** Called between evaluation and export. */
   readonly onExport: () => Promise<void>;
   readonly milestone: (milestone: Milestone) => void;
@@ -52,7 +54,7 @@ export interface FinishedTraining {
  * @throws CodedError ACCURACY_TOO_LOW below `minimumAccuracy`; then nothing is exported.
  */
 export async function exportResult(finished: FinishedTraining): Promise<void> {
-  const { job, facts, plan, state, set, evaluator, milestone } = finished;
+  const { job, facts, plan, state, set, evaluator, signal, milestone } = finished;
   const { step: exportedStep, parameters } = state.exported;
   const tensors = tensorsOf(plan.layout, parameters);
 
@@ -61,7 +63,11 @@ export async function exportResult(finished: FinishedTraining): Promise<void> {
   const validation = set.validation.rows > 0 ? await evaluator.evaluateSplit(set.validation, parameters) : undefined;
   const test = set.test.rows > 0 ? await evaluator.evaluateSplit(set.test, parameters) : undefined;
   milestone("after evaluation");
-  const judged = test !== undefined ? { split: "test" as const, sums: test, rows: set.test } : validation && { split: "validation" as const, sums: validation, rows: set.validation };
+  signal.throwIfAborted();
+  const judged =
+    test !== undefined
+      ? { split: "test" as const, sums: test, rows: set.test }
+      : validation && { split: "validation" as const, sums: validation, rows: set.validation };
   const { minimumAccuracy } = facts.record.job;
   if (judged !== undefined && judged.sums.correct / judged.sums.count < minimumAccuracy) {
     throw new CodedError(
@@ -73,16 +79,35 @@ export async function exportResult(finished: FinishedTraining): Promise<void> {
 
   // 2. The files that depend on the weights.
   const classified = judged && classify(plan, judged.rows, judged.sums);
-  const metrics = metricsOf(finished, { train, validation, test }, judged && classified && { split: judged.split, matrix: classified.confusion }, weightsSha256(tensors));
+  const metrics = metricsOf(
+    finished,
+    { train, validation, test },
+    judged && classified && { split: judged.split, matrix: classified.confusion },
+    weightsSha256(tensors),
+  );
   const { backbone, digest } = finished.backbone;
   const { preprocessing } = facts.plan.featureSpec;
   const whole = exportedNetwork(finished);
   const weights = weightsOf(whole, backbone.weights, tensors);
   const firstWallSeconds = (state.history[0]?.wallMs ?? facts.record.submittedMs) / 1000;
   const files = new Map<string, Uint8Array>([
-    ["model.onnx", encodeOnnx(whole, weights, { preprocessing, batch: "N", outputName: "probabilities", metadata: { labels: JSON.stringify(plan.classes) } })],
-    ...[...encodeTfjs(whole, weights, { preprocessing, labels: plan.classes, version })].map(([name, bytes]): [string, Uint8Array] => [`tfjs/${name}`, bytes]),
-    ["weights.safetensors", encodeTrainedWeights(tensors, { backbone: backbone.name, backboneDigest: digest, cut: facts.plan.cut, classes: plan.classes })],
+    [
+      "model.onnx",
+      encodeOnnx(whole, weights, {
+        preprocessing,
+        batch: "N",
+        outputName: "probabilities",
+        metadata: { labels: JSON.stringify(plan.classes) },
+      }),
+    ],
+    ...[...encodeTfjs(whole, weights, { preprocessing, labels: plan.classes, version })].map(([name, bytes]): [string, Uint8Array] => [
+      `tfjs/${name}`,
+      bytes,
+    ]),
+    [
+      "weights.safetensors",
+      encodeTrainedWeights(tensors, { backbone: backbone.name, backboneDigest: digest, cut: facts.plan.cut, classes: plan.classes }),
+    ],
     ["labels.txt", utf8(encodeLabels(plan.classes))],
     ["metrics.json", utf8(encodeMetrics(metrics))],
     [`events/${eventFileName(firstWallSeconds)}`, eventsOf(finished, firstWallSeconds)],
@@ -93,6 +118,7 @@ export async function exportResult(finished: FinishedTraining): Promise<void> {
   files.set("passport.json", encodePassport(passport));
   files.set("report.html", utf8(await reportOf(finished, passport, metrics, classified)));
   for (const [name, bytes] of files) {
+    signal.throwIfAborted();
     await job.putResult(name, bytes);
     milestone("mid export");
   }
@@ -145,24 +171,43 @@ function metricsOf(
   digest: string,
 ): Metrics {
   const { samples } = facts;
-  const split = (of: SplitSums | undefined): SplitMetrics => (of === undefined ? noSplit : { accuracy: of.correct / of.count, loss: of.loss / of.count, count: of.count });
+  const split = (of: SplitSums | undefined): SplitMetrics =>
+    of === undefined ? noSplit : { accuracy: of.correct / of.count, loss: of.loss / of.count, count: of.count };
   return {
     formatVersion: 1,
     classes: plan.classes,
-    train: { accuracy: sums.train.correct / sums.train.count, loss: sums.train.loss / sums.train.count, count: sums.train.count, steps: state.step },
+    train: {
+      accuracy: sums.train.correct / sums.train.count,
+      loss: sums.train.loss / sums.train.count,
+      count: sums.train.count,
+      steps: state.step,
+    },
     validation: split(sums.validation),
     test: split(sums.test),
-    perClass: judged === undefined ? null : {
-      split: judged.split,
-      classes: classScores(judged.matrix).map((scores, index) => ({ label: plan.classes[index]!, ...scores })),
-    },
+    perClass:
+      judged === undefined
+        ? null
+        : {
+            split: judged.split,
+            classes: classScores(judged.matrix).map((scores, index) => ({ label: plan.classes[index]!, ...scores })),
+          },
     weightsSha256: digest,
-    extraction: { extracted: samples.extraction.extracted, cached: samples.extraction.cached, rejected: samples.rejectedCount, imagesPerSecond: samples.extraction.imagesPerSecond },
+    extraction: {
+      extracted: samples.extraction.extracted,
+      cached: samples.extraction.cached,
+      rejected: samples.rejectedCount,
+      imagesPerSecond: samples.extraction.imagesPerSecond,
+    },
     training: { millisecondsPerStep },
   };
 }
 
-function passportOf({ facts, plan, state, backbone, engine }: FinishedTraining, exportedStep: number, digest: string, files: ReadonlyMap<string, Uint8Array>): Passport {
+function passportOf(
+  { facts, plan, state, backbone, engine }: FinishedTraining,
+  exportedStep: number,
+  digest: string,
+  files: ReadonlyMap<string, Uint8Array>,
+): Passport {
   const { samples } = facts;
   return {
     formatVersion: passportVersion,
@@ -176,7 +221,12 @@ function passportOf({ facts, plan, state, backbone, engine }: FinishedTraining, 
       duplicateCount: samples.duplicateCount,
       conflictCount: samples.conflictCount,
     },
-    backbone: { name: backbone.backbone.name, digest: backbone.digest, origin: backbone.backbone.origin, licence: backbone.backbone.licence },
+    backbone: {
+      name: backbone.backbone.name,
+      digest: backbone.digest,
+      origin: backbone.backbone.origin,
+      licence: backbone.backbone.licence,
+    },
     cut: facts.plan.cut,
     features: facts.plan.featureSpec,
     featureSpecDigest: facts.plan.featureSpecDigest,
@@ -192,18 +242,34 @@ function passportOf({ facts, plan, state, backbone, engine }: FinishedTraining, 
     versions: { graft: version, engine: `${engine.name} ${engine.gradientProfile.engineVersion}` },
     weightsSha256: digest,
     // Times are no part of what determined the result: metrics and events are left out.
-    files: Object.fromEntries([...files].filter(([name]) => name !== "metrics.json" && !name.startsWith("events/")).map(([name, bytes]) => [name, sha256Hex(bytes)])),
+    files: Object.fromEntries(
+      [...files]
+        .filter(([name]) => name !== "metrics.json" && !name.startsWith("events/"))
+        .map(([name, bytes]) => [name, sha256Hex(bytes)]),
+    ),
   };
 }
 
 function eventsOf({ state }: FinishedTraining, firstWallSeconds: number): Uint8Array {
   const events = state.history.map(({ step, wallMs, train, validation, learningRate, layers }) =>
-    trainingEvent({ step, wallSeconds: wallMs / 1000, train, validation: validation ?? undefined, learningRate, layers: new Map(Object.entries(layers ?? {})) }),
+    trainingEvent({
+      step,
+      wallSeconds: wallMs / 1000,
+      train,
+      validation: validation ?? undefined,
+      learningRate,
+      layers: new Map(Object.entries(layers ?? {})),
+    }),
   );
   return encodeEventFile(firstWallSeconds, events);
 }
 
-async function reportOf({ facts, plan, state, set, features, clock }: FinishedTraining, passport: Passport, metrics: Metrics, classified: Classified | undefined): Promise<string> {
+async function reportOf(
+  { facts, plan, state, set, features, clock }: FinishedTraining,
+  passport: Passport,
+  metrics: Metrics,
+  classified: Classified | undefined,
+): Promise<string> {
   const total = (clock.now() - facts.record.submittedMs) / 1000;
   return renderReport({
     title: facts.record.name,

@@ -11,9 +11,16 @@ export interface JobFacts {
 }
 
 export async function readFacts(job: JobObjects): Promise<JobFacts> {
-  const [record, plan, samples] = await Promise.all([job.readJson("spec.json", jobRecord), job.readJson("plan.json", planRecord), job.readJson("samples/summary.json", samplesRecord)]);
+  const [record, plan, samples] = await Promise.all([
+    job.readJson("spec.json", jobRecord),
+    job.readJson("plan.json", planRecord),
+    job.readJson("samples/summary.json", samplesRecord),
+  ]);
   if (record === undefined || plan === undefined || samples === undefined) {
-    throw new CodedError("OBJECT_MISSING", `${job.keyOf("")}: spec.json, plan.json and samples/summary.json are written before training begins, and one is gone; run the job anew`);
+    throw new CodedError(
+      "OBJECT_MISSING",
+      `${job.keyOf("")}: spec.json, plan.json and samples/summary.json are written before training begins, and one is gone; run the job anew`,
+    );
   }
   return { record, plan, samples };
 }

@@ -12,27 +12,42 @@ export const COUNTERS = 2;
  * A sum is `[layout.length + COUNTERS]`: gradient, loss, correct.
  */
 export class OwnGrains {
-  readonly grainsPerStep: number;
+  /** Grains worked out so far. */
+  computed = 0;
   private readonly order: SampleOrder;
-  private readonly parts: readonly { readonly node: SubTree; readonly gradient: Gradient; readonly input: GrainInput; readonly sum: Float32Array }[];
+  private readonly parts: readonly {
+    readonly node: SubTree;
+    readonly gradient: Gradient;
+    readonly input: GrainInput;
+    readonly sum: Float32Array;
+  }[];
   private readonly sessions: readonly Gradient[];
 
   private constructor(order: SampleOrder, parts: OwnGrains["parts"], sessions: readonly Gradient[]) {
     this.order = order;
     this.parts = parts;
     this.sessions = sessions;
-    this.grainsPerStep = parts.reduce((sum, { node }) => sum + node.grains, 0);
   }
 
-  static async open(plan: TrainingPlan, nodes: readonly SubTree[], order: SampleOrder, rows: TrainingRows, engine: Engine): Promise<OwnGrains> {
+  static async open(
+    plan: TrainingPlan,
+    nodes: readonly SubTree[],
+    order: SampleOrder,
+    rows: TrainingRows,
+    engine: Engine,
+  ): Promise<OwnGrains> {
     const sessions = new Map<number, Gradient>();
     for (const { grains } of nodes) {
-      if (!sessions.has(grains)) sessions.set(grains, await engine.compileGradient(plan.trainable, plan.recipe.loss, { grainRows: plan.grainRows, grains }));
+      if (!sessions.has(grains))
+        sessions.set(grains, await engine.compileGradient(plan.trainable, plan.recipe.loss, { grainRows: plan.grainRows, grains }));
     }
     const parts = nodes.map((node) => ({
       node,
       gradient: sessions.get(node.grains)!,
-      input: new GrainInput({ batchSize: plan.batchSize, grains: plan.grains, callGrains: node.grains, seed: plan.recipe.seed, dropout: plan.dropout }, rows),
+      input: new GrainInput(
+        { batchSize: plan.batchSize, grains: plan.grains, callGrains: node.grains, seed: plan.recipe.seed, dropout: plan.dropout },
+        rows,
+      ),
       sum: new Float32Array(plan.layout.length + COUNTERS),
     }));
     return new OwnGrains(order, parts, [...sessions.values()]);
@@ -46,6 +61,7 @@ export class OwnGrains {
       input.fill(step, batch, node.first);
       const { features, labels, rowWeights, dropoutMasks } = input;
       const result = await gradient.run({ parameters, features, labels, rowWeights, dropoutMasks });
+      this.computed += node.grains;
       sum.set(result.gradient);
       sum[sum.length - 2] = result.loss;
       sum[sum.length - 1] = result.correct;

@@ -8,7 +8,11 @@ const SAMPLES_A_CLASS = 8;
 const MISCLASSIFIED_SHOWN = 50;
 
 /** Eight training pictures of each class, the first by image id: a fair sample, and the same in every run. */
-export async function samplePictures(classes: readonly string[], { train }: TrainingSet, features: FeatureStore): Promise<{ label: string; pictures: Picture[] }[]> {
+export async function samplePictures(
+  classes: readonly string[],
+  { train }: TrainingSet,
+  features: FeatureStore,
+): Promise<{ label: string; pictures: Picture[] }[]> {
   const rows: number[][] = classes.map(() => []);
   for (let row = 0; row < train.rows; row++) {
     const ofClass = rows[train.labels[row]!]!;
@@ -22,7 +26,11 @@ export async function samplePictures(classes: readonly string[], { train }: Trai
 }
 
 /** The most confident mistakes first: those teach most about data and model. */
-export async function misclassifiedPictures(classes: readonly string[], { rows, wrong }: Classified, features: FeatureStore): Promise<MisclassifiedPicture[]> {
+export async function misclassifiedPictures(
+  classes: readonly string[],
+  { rows, wrong }: Classified,
+  features: FeatureStore,
+): Promise<MisclassifiedPicture[]> {
   const shown = [...wrong].sort((a, b) => b.probability - a.probability).slice(0, MISCLASSIFIED_SHOWN);
   const thumbnails = await features.readThumbnails(shown.map(({ row }) => imageIdAt(rows.imageIds, row)));
   return shown.map(({ row, predicted, probability }) => ({

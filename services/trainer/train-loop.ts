@@ -31,38 +31,51 @@ export interface TrainingHooks {
  * @throws CodedError TRAINING_DIVERGED at the step whose loss is no number.
  */
 export async function train(run: TrainingRun, hooks: TrainingHooks, signal: AbortSignal): Promise<"finished" | "interrupted"> {
-  const { plan, state, grains, evaluator, exchange } = run;
+  try {
+    await stepToTheEnd(run, hooks, signal);
+    return "finished";
+  } catch (error) {
+    if (!signal.aborted || error !== signal.reason) throw error;
+    // Wherever the signal came, the state is that after a whole number of updates.
+    if (run.state.step > 0) await hooks.saveCheckpoint();
+    return "interrupted";
+  }
+}
+
+async function stepToTheEnd(
+  { plan, state, grains, evaluator, exchange }: TrainingRun,
+  hooks: TrainingHooks,
+  signal: AbortSignal,
+): Promise<void> {
   const { recipe, batchSize } = plan;
-  while (!state.finished) {
-    if (signal.aborted) {
-      await hooks.saveCheckpoint();
-      return "interrupted";
-    }
-
-    // 1. The own grains of this step's batch, then the sum over all trainers along the fixed tree.
-    const sums = await grains.sums(state.step, state.parameters);
-    const total = exchange === undefined ? sums[0]!.values : await exchange.reduce(state.step, sums, hashOfWeights(state.parameters), signal);
-    const loss = total[total.length - 2]!;
-    const correct = total[total.length - 1]!;
-    if (!Number.isFinite(loss)) throw diverged(state.step, loss, learningRateAt(recipe.schedule, recipe.optimizer.learningRate, state.step, plan.steps));
-
-    // 2. The same update in every trainer.
-    state.optimizer.gradient.set(total.subarray(0, total.length - COUNTERS));
-    state.optimizer.update(state.step, learningRateAt(recipe.schedule, recipe.optimizer.learningRate, state.step, plan.steps), 1 / batchSize);
-    state.step++;
-    const { since } = state;
-    state.since = { loss: since.loss + loss, correct: since.correct + correct, rows: since.rows + batchSize };
-    hooks.milestone("between updates");
-    await hooks.onStep();
-
-    // 3. Evaluate, and decide whether to stop, on the same sums in every trainer.
+  for (;;) {
+    // 1. Evaluate where it is time, and decide whether to stop, on the same sums in every trainer. A training that goes on may have been interrupted just before this.
     if (state.evaluationIsDue) {
       await evaluator.evaluate(state, exchange, signal);
       await hooks.onEvaluation();
     }
     if (state.checkpointIsDue) await hooks.saveCheckpoint();
+    if (state.finished) return;
+    signal.throwIfAborted();
+
+    // 2. The own grains of this step's batch, then the sum over all trainers along the fixed tree.
+    const sums = await grains.sums(state.step, state.parameters);
+    const total =
+      exchange === undefined ? sums[0]!.values : await exchange.reduce(state.step, sums, hashOfWeights(state.parameters), signal);
+    const loss = total[total.length - 2]!;
+    const correct = total[total.length - 1]!;
+    const learningRate = learningRateAt(recipe.schedule, recipe.optimizer.learningRate, state.step, plan.steps);
+    if (!Number.isFinite(loss)) throw diverged(state.step, loss, learningRate);
+
+    // 3. The same update in every trainer.
+    state.optimizer.gradient.set(total.subarray(0, total.length - COUNTERS));
+    state.optimizer.update(state.step, learningRate, 1 / batchSize);
+    state.step++;
+    const { since } = state;
+    state.since = { loss: since.loss + loss, correct: since.correct + correct, rows: since.rows + batchSize };
+    hooks.milestone("between updates");
+    await hooks.onStep();
   }
-  return "finished";
 }
 
 export function diverged(step: number, value: number, learningRate: number): CodedError {

@@ -1,4 +1,5 @@
 import assert from "node:assert";
+import { CodedError } from "../../domain/errors.js";
 import { cutBackbone } from "../../domain/job/cut-backbone.js";
 import type { Milestone, PlanRecord, SamplesRecord } from "../../domain/job/records.js";
 import { limits } from "../../domain/limits.js";
@@ -34,27 +35,35 @@ export interface TrainerDeps {
   readonly clock: Clock;
   readonly openFeatures: (plan: PlanRecord) => Promise<FeatureStore>;
   /** `loadTrainingSet`; trainers of one process share what it returns. */
-  readonly loadTrainingSet: (job: JobObjects, samples: SamplesRecord, features: FeatureStore) => Promise<TrainingSet>;
+  readonly loadTrainingSet: (job: JobObjects, samples: SamplesRecord, features: FeatureStore, signal: AbortSignal) => Promise<TrainingSet>;
   readonly milestone: (milestone: Milestone) => void;
 }
 
-/** The life of a trainer: joins a generation, trains in it, and, if it is the first of the trainers, evaluates and exports. Goes on until the job needs no trainer any more. */
+/**
+ * The life of a trainer: joins a generation, trains in it, and, if it is the first of the trainers, evaluates and exports. Goes on until the job needs no trainer any more.
+ * A generation that cannot go on (a damaged checkpoint, a member that is not heard) is left, and the next one joined.
+ */
 export async function runTrainer(trainer: string, deps: TrainerDeps, signal: AbortSignal): Promise<void> {
   const engine = await deps.engine();
   while (!signal.aborted) {
     const generation = await deps.work.joinTraining(trainer, engine.gradientProfile);
     if (generation === "done") return;
     try {
-      const outcome = await trainInGeneration(trainer, generation, deps, engine, signal);
-      if (outcome === "interrupted") return;
+      await trainInGeneration(trainer, generation, deps, engine, signal);
     } catch (error) {
-      if (!(error instanceof MissingFeatures)) throw error;
-      await deps.work.reportMissingFeatures(trainer, error.imageIds);
+      if (error instanceof MissingFeatures) await deps.work.reportMissingFeatures(trainer, generation.generation, error.imageIds);
+      else if (!(error instanceof CodedError && error.code === "EXCHANGE_INCOMPLETE")) throw error;
     }
   }
 }
 
-async function trainInGeneration(trainer: string, generation: Generation, deps: TrainerDeps, engine: Engine, signal: AbortSignal): Promise<"finished" | "interrupted"> {
+async function trainInGeneration(
+  trainer: string,
+  generation: Generation,
+  deps: TrainerDeps,
+  engine: Engine,
+  signal: AbortSignal,
+): Promise<void> {
   const { work, clock, milestone } = deps;
   const rank = generation.trainers.indexOf(trainer);
   assert(rank >= 0, `trainer ${trainer} is no member of generation ${String(generation.generation)}`);
@@ -64,29 +73,42 @@ async function trainInGeneration(trainer: string, generation: Generation, deps: 
   const facts = await readFacts(job);
   const features = await deps.openFeatures(facts.plan);
   const backbone = await deps.backbones.find(facts.plan.backbone.name, facts.plan.backbone.digest);
-  const set = await deps.loadTrainingSet(job, facts.samples, features);
+  const set = await deps.loadTrainingSet(job, facts.samples, features, signal);
   const cut = cutBackbone(facts.record.job, backbone.backbone);
   const plan = planTraining(facts.record.job, cut.tail, facts.plan.featureShape, facts.samples);
 
   // 2. The state to start from: that of the generation's checkpoint, or the initial one.
   const state = new TrainingState(plan);
   const checkpoints = new Checkpoints(job, plan, milestone);
-  if (!(await checkpoints.restore(state, generation.startStep))) {
-    initializeParameters(state.parameters, plan.layout, facts.record.job.head.initializer, plan.recipe.seed);
-  }
-  assert(state.step === generation.startStep, `generation ${String(generation.generation)} starts at step ${String(generation.startStep)}, the checkpoint has ${String(state.step)}`);
+  if (generation.startStep === 0) initializeParameters(state.parameters, plan.layout, facts.record.job.head.initializer, plan.recipe.seed);
+  else if (!(await checkpoints.restore(state, generation.startStep))) return;
 
   // 3. Train.
-  const exchange =
-    generation.trainers.length === 1
-      ? undefined
-      : new Exchange(deps.bus, clock, channelOf(generation, rank), generation.trainers, plan.grains, plan.layout.length + COUNTERS, state.step);
-  const rows: TrainingRows = { features: set.train.features, featureLength: plan.featureLength, labels: set.train.labels, classWeights: plan.classWeights };
-  const grains = await OwnGrains.open(plan, exchange?.ownNodes ?? alignedSubTrees(0, plan.grains), orderOf(plan, set.train.labels), rows, engine);
-  const evaluation = await engine.compileEvaluation(plan.trainable, plan.recipe.loss, limits.evaluationRows);
-  const evaluator = new Evaluator(plan, set.validation, evaluation, clock, { rank, trainers: generation.trainers.length });
-  const pace = new Pace(clock, state.step);
+  const rows: TrainingRows = {
+    features: set.train.features,
+    featureLength: plan.featureLength,
+    labels: set.train.labels,
+    classWeights: plan.classWeights,
+  };
+  const opened: (() => Promise<void> | void)[] = [];
   try {
+    const exchange =
+      generation.trainers.length === 1
+        ? undefined
+        : new Exchange(deps, channelOf(generation, rank), generation.trainers, plan.grains, plan.layout.length + COUNTERS, state.step);
+    opened.push(() => exchange?.close());
+    const grains = await OwnGrains.open(
+      plan,
+      exchange?.ownNodes ?? alignedSubTrees(0, plan.grains),
+      orderOf(plan, set.train.labels),
+      rows,
+      engine,
+    );
+    opened.push(() => grains.release());
+    const evaluation = await engine.compileEvaluation(plan.trainable, plan.recipe.loss, limits.evaluationRows);
+    opened.push(() => evaluation.release());
+    const evaluator = new Evaluator(plan, set.validation, evaluation, clock, { rank, trainers: generation.trainers.length });
+    const pace = new Pace(clock, state.step);
     const outcome = await train(
       { plan, state, grains, evaluator, exchange },
       {
@@ -108,22 +130,37 @@ async function trainInGeneration(trainer: string, generation: Generation, deps: 
       signal,
     );
     await work.reportStep(trainer, pace.report(state, plan, grains));
-    if (outcome === "interrupted" || rank !== 0) return outcome;
+    if (outcome === "interrupted" || rank !== 0) return;
 
     // 4. Evaluate and export, one trainer for all.
     await work.reportPhase(trainer, "Evaluating");
-    await exportResult({ job, facts, backbone, prefix: cut.prefix, plan, state, set, features, evaluator, engine, clock, milestone, millisecondsPerStep: pace.millisecondsPerStep, onExport: () => work.reportPhase(trainer, "Exporting") });
+    await exportResult({
+      job,
+      facts,
+      backbone,
+      prefix: cut.prefix,
+      plan,
+      state,
+      set,
+      features,
+      evaluator,
+      engine,
+      clock,
+      signal,
+      milestone,
+      millisecondsPerStep: pace.millisecondsPerStep,
+      onExport: () => work.reportPhase(trainer, "Exporting"),
+    });
     await work.commitResult(trainer);
-    return outcome;
   } finally {
-    exchange?.close();
-    await grains.release();
-    await evaluation.release();
+    for (const close of opened.reverse()) await close();
   }
 }
 
 function orderOf({ recipe, classes, trainRows, batchSize }: TrainingPlan, labels: Int32Array): SampleOrder {
-  return recipe.sampling === "CLASS_BALANCED" ? classBalancedOrder(recipe.seed, labels, classes.length, batchSize) : shuffledOrder(recipe.seed, trainRows, batchSize);
+  return recipe.sampling === "CLASS_BALANCED"
+    ? classBalancedOrder(recipe.seed, labels, classes.length, batchSize)
+    : shuffledOrder(recipe.seed, trainRows, batchSize);
 }
 
 function channelOf(generation: Generation, self: number) {
@@ -155,11 +192,13 @@ class Pace {
   /** Wall time a step, evaluations and checkpoints included; null before the warm-up is over. */
   get millisecondsPerStep(): number | null {
     const { warm, latest } = this;
-    return warm === undefined || latest === undefined || latest.step === warm.step ? null : (latest.ms - warm.ms) / (latest.step - warm.step);
+    return warm === undefined || latest === undefined || latest.step === warm.step
+      ? null
+      : (latest.ms - warm.ms) / (latest.step - warm.step);
   }
 
   report({ step }: TrainingState, plan: TrainingPlan, grains: OwnGrains) {
-    return { step, steps: plan.steps, millisecondsPerStep: this.millisecondsPerStep, grainsComputed: (step - this.firstStep) * grains.grainsPerStep };
+    return { step, steps: plan.steps, millisecondsPerStep: this.millisecondsPerStep, grainsComputed: grains.computed };
   }
 }
 

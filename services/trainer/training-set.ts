@@ -34,7 +34,12 @@ export class MissingFeatures extends Error {
  * The sample table with its features, resident in memory.
  * @throws MissingFeatures where shards are gone or corrupt; they are quarantined by then.
  */
-export async function loadTrainingSet(job: JobObjects, samples: SamplesRecord, features: FeatureStore): Promise<TrainingSet> {
+export async function loadTrainingSet(
+  job: JobObjects,
+  samples: SamplesRecord,
+  features: FeatureStore,
+  signal: AbortSignal,
+): Promise<TrainingSet> {
   // 1. The table, divided by split; within a split the order of the image ids stays.
   const uris: Record<SplitName, string[]> = { train: [], validation: [], test: [] };
   const labels: Record<SplitName, number[]> = { train: [], validation: [], test: [] };
@@ -52,7 +57,7 @@ export async function loadTrainingSet(job: JobObjects, samples: SamplesRecord, f
   // 2. The features of all splits in one pass over the shards.
   const wanted = Buffer.concat(splitNames.flatMap((split) => ids[split]));
   await features.refresh();
-  const read = await features.readRows(wanted);
+  const read = await features.readRows(wanted, 0, signal);
   if (read.kind === "missing") throw new MissingFeatures(read.imageIds);
 
   const length = elementCount(features.spec.shape);
@@ -70,6 +75,7 @@ export async function loadTrainingSet(job: JobObjects, samples: SamplesRecord, f
     return slice;
   };
   const set = { train: rowsOf("train"), validation: rowsOf("validation"), test: rowsOf("test") };
-  if (set.train.rows === 0) throw new CodedError("DATASET_INVALID", "the sample table has no training pictures; add pictures or change dataset.split");
+  if (set.train.rows === 0)
+    throw new CodedError("DATASET_INVALID", "the sample table has no training pictures; add pictures or change dataset.split");
   return set;
 }

@@ -39,12 +39,14 @@ export class TrainingState {
     return this.step >= this.plan.steps || (earlyStopping !== undefined && shouldStop(this.stopping, earlyStopping));
   }
 
+  /** Whether the updates so far end with an evaluation that has not been made: an interruption can come before it. */
   get evaluationIsDue(): boolean {
-    return this.step % this.plan.evaluateEverySteps === 0 || this.step === this.plan.steps;
+    const isPoint = this.step % this.plan.evaluateEverySteps === 0 || this.step === this.plan.steps;
+    return this.step > 0 && isPoint && this.history.at(-1)?.step !== this.step;
   }
 
   get checkpointIsDue(): boolean {
-    return this.step % this.plan.checkpointEverySteps === 0 || this.finished;
+    return this.step > 0 && (this.step % this.plan.checkpointEverySteps === 0 || this.finished);
   }
 
   /** Passes over the training rows so far. */

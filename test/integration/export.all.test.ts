@@ -3,9 +3,6 @@ import { tmpdir } from "node:os";
 import { join } from "node:path";
 import sharp from "sharp";
 import { afterAll, beforeAll, describe, expect, test } from "vitest";
-import { importBackbone } from "../../formats/backbone/import-backbone.js";
-import { BackboneStore } from "../../platform/backbone-store/backbone-store.js";
-import { filesystemObjectStore } from "../../platform/object-store/filesystem.js";
 import { graft, runGraft } from "../support/program.js";
 import { findPython, pythonWith, runPython } from "../support/python.js";
 import { Exported, largestDifference } from "./exported.js";
@@ -81,9 +78,8 @@ describe("what graft train exports", () => {
   });
 
   test("it is a backbone for another job, which knows the features of the network that it came from", async () => {
-    const backbone = await importBackbone({ name: "flowers_v1", files: result.files("tfjs") });
-    expect(backbone.network.output).toBe("global_average_pool");
-    await new BackboneStore(filesystemObjectStore(store)).add(backbone);
+    const added = await graft(["backbone", "add", result.folder, "--name", "flowers_v1", "--store", store]);
+    expect(added).toContain("[1280] at global_average_pool");
 
     const second = new Exported(join(folder, "second"));
     await graft(["train", flowers, "--backbone", "flowers_v1", "--store", store, "--out", second.folder]);

@@ -1,5 +1,5 @@
-import { readdirSync, readFileSync } from "node:fs";
-import { join, relative } from "node:path";
+import { readFileSync } from "node:fs";
+import { join } from "node:path";
 import * as ort from "onnxruntime-node";
 import type { Metrics } from "../../formats/metrics/metrics.js";
 import { decodePassport } from "../../formats/passport/passport.js";
@@ -25,18 +25,6 @@ export class Exported {
 
   get labels(): string[] {
     return this.read("labels.txt").toString("utf8").trimEnd().split("\n");
-  }
-
-  /** Files of a folder of the result and below, by path from there. */
-  files(folder: string): Map<string, Uint8Array> {
-    const root = join(this.folder, folder);
-    const entries = readdirSync(root, { recursive: true, withFileTypes: true }).filter((entry) => entry.isFile());
-    return new Map(
-      entries.map((entry) => {
-        const path = join(entry.parentPath, entry.name);
-        return [relative(root, path), readFileSync(path)];
-      }),
-    );
   }
 
   /** The pictures as the model wants them: `[pictures, size, size, 3]`. */

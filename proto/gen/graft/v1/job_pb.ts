@@ -1712,7 +1712,7 @@ export const PrefixSpecSchema: GenMessage<PrefixSpec, {jsonType: PrefixSpecJson}
  */
 export type TrainingSpec = Message<"graft.v1.TrainingSpec"> & {
   /**
-   * How long. Default: 30 epochs.
+   * How long. Default: 100 epochs.
    *
    * @generated from oneof graft.v1.TrainingSpec.length
    */
@@ -1749,14 +1749,14 @@ export type TrainingSpec = Message<"graft.v1.TrainingSpec"> & {
   grains?: number;
 
   /**
-   * Default adam with learning rate 0.001.
+   * Default sgd with learning rate 0.01 and momentum 0.9.
    *
    * @generated from field: graft.v1.OptimizerSpec optimizer = 5;
    */
   optimizer?: OptimizerSpec;
 
   /**
-   * Default constant.
+   * Default cosine.
    *
    * @generated from field: graft.v1.ScheduleSpec schedule = 6;
    */
@@ -1770,7 +1770,7 @@ export type TrainingSpec = Message<"graft.v1.TrainingSpec"> & {
   learningRateMultipliers: LearningRateMultiplierSpec[];
 
   /**
-   * In the gradient for sgd, rmsprop and adam; decoupled for adamw. Default 0.
+   * In the gradient for sgd, rmsprop and adam; decoupled for adamw. Default 0.001.
    *
    * @generated from field: optional double weight_decay = 8;
    */
@@ -1819,7 +1819,7 @@ export type TrainingSpec = Message<"graft.v1.TrainingSpec"> & {
   batchNorm?: TrainingSpec_BatchNorm;
 
   /**
-   * How often the validation pictures are evaluated; the last step always is. Default: every epoch.
+   * How often the validation pictures are evaluated; the last step always is. Default: 20 times, evenly.
    *
    * @generated from oneof graft.v1.TrainingSpec.evaluate_every
    */
@@ -1891,14 +1891,14 @@ export type TrainingSpecJson = {
   grains?: number;
 
   /**
-   * Default adam with learning rate 0.001.
+   * Default sgd with learning rate 0.01 and momentum 0.9.
    *
    * @generated from field: graft.v1.OptimizerSpec optimizer = 5;
    */
   optimizer?: OptimizerSpecJson;
 
   /**
-   * Default constant.
+   * Default cosine.
    *
    * @generated from field: graft.v1.ScheduleSpec schedule = 6;
    */
@@ -1912,7 +1912,7 @@ export type TrainingSpecJson = {
   learningRateMultipliers?: LearningRateMultiplierSpecJson[];
 
   /**
-   * In the gradient for sgd, rmsprop and adam; decoupled for adamw. Default 0.
+   * In the gradient for sgd, rmsprop and adam; decoupled for adamw. Default 0.001.
    *
    * @generated from field: optional double weight_decay = 8;
    */
@@ -2200,7 +2200,7 @@ export type SgdSpec = Message<"graft.v1.SgdSpec"> & {
   learningRate?: number;
 
   /**
-   * In [0, 1). Default 0.
+   * In [0, 1). Default 0.9.
    *
    * @generated from field: optional double momentum = 2;
    */
@@ -2228,7 +2228,7 @@ export type SgdSpecJson = {
   learningRate?: number | "NaN" | "Infinity" | "-Infinity";
 
   /**
-   * In [0, 1). Default 0.
+   * In [0, 1). Default 0.9.
    *
    * @generated from field: optional double momentum = 2;
    */
