@@ -64,6 +64,7 @@ function lines(stream: ProgressStream): Progress {
   };
 }
 
+const CLEAR_RIGHT = "\x1b[K";
 const barFormat = "{name} {bar} {percentage}% | {value}/{total} | {detail} | {time}";
 /** How many pictures a folder holds is known when it is listed. */
 const scanFormat = "{name} {count} pictures {detail}";
@@ -80,6 +81,7 @@ function bars(stream: ProgressStream & NodeJS.WritableStream): Progress {
       emptyOnZero: true,
       fps: 15,
       autopadding: true,
+      forceRedraw: true, // bars move down when a line is logged above them
     },
     Presets.shades_classic,
   );
@@ -124,10 +126,10 @@ function bars(stream: ProgressStream & NodeJS.WritableStream): Progress {
           break;
         default:
       }
-      const line = `${renderEvent(event)}\n`;
-      // Without a bar nothing would draw what is logged.
-      if (isOpen && shown.size > 0) screen.log(line);
-      else stream.write(line);
+      const line = renderEvent(event);
+      // Without a bar nothing would draw what is logged. A logged line takes the place of a bar, of which nothing may remain to its right.
+      if (isOpen && shown.size > 0) screen.log(`${line.replaceAll("\n", `${CLEAR_RIGHT}\n`)}${CLEAR_RIGHT}\n`);
+      else stream.write(`${line}\n`);
     },
     close() {
       if (!isOpen) return;

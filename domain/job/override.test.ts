@@ -38,8 +38,10 @@ describe("flags over a job file", () => {
     assert.deepEqual(applyOverrides(spec, { learningRate: ".5", optimizer: "adamw" }).training?.optimizer, {
       adamw: { learningRate: 0.5 },
     });
-    assert.deepEqual(applyOverrides({}, { learningRate: "0.5" }).training?.optimizer, { adam: { learningRate: 0.5 } });
-    assert.deepEqual(applyOverrides({}, { optimizer: "sgd", momentum: "0.9" }).training?.optimizer, { sgd: { momentum: 0.9 } });
+    assert.deepEqual(applyOverrides({}, { learningRate: "0.5" }).training?.optimizer, { sgd: { learningRate: 0.5 } });
+    assert.deepEqual(applyOverrides({}, { learningRate: "0.5", optimizer: "adam" }).training?.optimizer, { adam: { learningRate: 0.5 } });
+    assert.deepEqual(applyOverrides({}, { momentum: "0.5" }).training?.optimizer, { sgd: { momentum: 0.5 } });
+    assert.deepEqual(applyOverrides({}, { optimizer: "rmsprop", momentum: "0.9" }).training?.optimizer, { rmsprop: { momentum: 0.9 } });
     assert.deepEqual(applyOverrides(spec, { optimizer: "sgd" }).training?.optimizer, spec.training?.optimizer);
   });
 
@@ -52,12 +54,17 @@ describe("flags over a job file", () => {
     ["--optimizer", "Adam", '--optimizer: must be one of sgd, rmsprop, adam, adamw; found "Adam"; did you mean adam?'],
     ["--dataset", "", '--dataset: must be text, found ""'],
     ["--seed", "1e400", '--seed: must be a whole number, found "1e400"'],
-    ["--momentum", "0.9", "--momentum: adam has none; use it with --optimizer sgd or rmsprop"],
   ])("%s %j is refused", (flag, text, message) => {
     assert.throws(
       () => applyOverrides({}, { [optionName({ flag } as Override)]: text }),
       (error) => error instanceof CodedError && error.code === "USAGE_INVALID" && error.message === message,
     );
+  });
+
+  test.each(["adam", "adamw"])("--momentum is refused for %s, of the file or of a flag", (name) => {
+    const refused = { code: "USAGE_INVALID", message: `--momentum: ${name} has none; use it with --optimizer sgd or rmsprop` };
+    assert.throws(() => applyOverrides({ training: { optimizer: { [name]: {} } } }, { momentum: "0.9" }), refused);
+    assert.throws(() => applyOverrides({}, { optimizer: name, momentum: "0.9" }), refused);
   });
 
   test("--steps and --epochs together are refused", () => {
@@ -67,7 +74,7 @@ describe("flags over a job file", () => {
   test("each one alone gives a spec that resolves, and changes it", () => {
     const values: Readonly<Record<string, string>> = {
       optimizer: "sgd",
-      schedule: "cosine",
+      schedule: "constant",
       dataset: "b",
       backbone: "b",
       cut: "c",

@@ -79,7 +79,7 @@ export const overrides: readonly Override[] = [
     value: "NAME",
     kind: schedules,
     paths: ["training.schedule"],
-    description: `${schedules.join(", ")}; default cosine. Other schedules are for a job file`,
+    description: `${schedules.join(", ")}; default ${defaults.schedule}. Other schedules are for a job file`,
     set: (spec, name: (typeof schedules)[number]) => {
       const warmupSteps = spec.training?.schedule?.warmupSteps;
       return setIn(spec, "training.schedule", {
@@ -90,9 +90,14 @@ export const overrides: readonly Override[] = [
   },
   field("--weight-decay", "X", "number", ["training.weightDecay"], `default ${defaults.weightDecay}`),
   field("--label-smoothing", "X", "number", ["training.labelSmoothing"], `default ${defaults.labelSmoothing}`),
-  field("--evaluate-every-steps", "N", "integer", ["training.evaluateEverySteps"], "evaluate after so many steps; default 20 times", [
-    "training.evaluateEveryEpochs",
-  ]),
+  field(
+    "--evaluate-every-steps",
+    "N",
+    "integer",
+    ["training.evaluateEverySteps"],
+    `evaluate after so many steps; default ${defaults.evaluations} times, evenly`,
+    ["training.evaluateEveryEpochs"],
+  ),
   field(
     "--patience",
     "N",

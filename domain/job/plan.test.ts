@@ -49,19 +49,30 @@ describe("planJob", () => {
       inputs({}, { speeds: { imagesPerSecond: { value: 250, origin: "measured" }, millisecondsPerStep: { value: 2, origin: "probed" } } }),
     );
     assert.equal(plan.extraction.seconds, 5);
-    const evaluated = (125 * Math.ceil(313 / 11) + 125) / 96;
-    assert.equal(plan.training.seconds.toFixed(9), (0.626 + (evaluated * 2) / 3000).toFixed(9));
+    const evaluated = (125 * Math.ceil(1042 / 53) + 125) / 96;
+    assert.equal(plan.training.seconds.toFixed(9), (2.084 + (evaluated * 2) / 3000).toFixed(9));
     assert.deepEqual([plan.extraction.imagesPerSecond.origin, plan.training.millisecondsPerStep.origin], ["measured", "probed"]);
     assert.equal(planJob(inputs()).extraction.imagesPerSecond.origin, "assumed");
+  });
+
+  test.each<[NonNullable<JobSpec["training"]>, number]>([
+    [{ evaluateEveryEpochs: 1 }, Math.ceil(1000 / 96)],
+    [{ evaluateEverySteps: 7 }, 7],
+    [{ steps: 100 }, 5],
+    [{ steps: 101 }, 6],
+    [{ steps: 3 }, 1],
+  ])("%j is evaluated every %i steps", (training, steps) => {
+    assert.equal(planJob(inputs({ training })).training.evaluateEverySteps, steps);
   });
 
   test("a trainer holds the features, the parameters with their slots and the partial sums", () => {
     const memory = (spec: JobSpec): number => planJob(inputs(spec)).training.memoryBytes;
     const parameters = 4 * (1280 * 2 + 2);
-    assert.equal(memory({}) - 200e6, 1250 * 1280 * 4 + parameters * (3 + 2 + 3 + 1));
-    assert.equal(memory({}) - memory({ training: { optimizer: { sgd: {} } } }), 2 * parameters);
-    assert.equal(memory({}) - memory({ training: { optimizer: { sgd: { momentum: 0.9 } } } }), parameters);
-    assert.equal(memory({}) - memory({ training: { grains: 1 } }), 3 * parameters);
+    const adam = memory({ training: { optimizer: { adam: {} } } });
+    assert.equal(adam - 200e6, 1250 * 1280 * 4 + parameters * (3 + 2 + 3 + 1));
+    assert.equal(adam - memory({ training: { optimizer: { sgd: { momentum: 0 } } } }), 2 * parameters);
+    assert.equal(adam - memory({ training: { optimizer: { sgd: { momentum: 0.9 } } } }), parameters);
+    assert.equal(adam - memory({ training: { optimizer: { adam: {} }, grains: 1 } }), 3 * parameters);
   });
 
   test.each<[string, PlanInputs, string, RegExp]>([
@@ -210,8 +221,8 @@ to extract  ≈ 1,000 pictures; 20 tasks of up to 64 pictures, 1 extractor
 to write    ≈ 7.67 MB of features and thumbnails
 extraction  ≈ 4.7 s at 212 images/s (measured)
 trained     2,562 parameters, 2.6 k multiply-adds a row
-steps       ≈ 313 of 96 rows in 8 grains, evaluated every 11 steps
-training    ≈ 0.4 s at 1.23 ms/step (probed)
+steps       ≈ 1,042 of 96 rows in 8 grains, evaluated every 53 steps
+training    ≈ 1.3 s at 1.23 ms/step (probed)
 trainers    2 (as asked for), 20.5 kB exchanged a step
 memory      ≈ 315 MB an extractor, ≈ 206 MB a trainer
 class    train  validation   test

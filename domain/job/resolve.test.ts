@@ -1,6 +1,7 @@
 import assert from "node:assert";
 import { describe, expect, test } from "vitest";
 import { CodedError } from "../errors.js";
+import type { Recipe } from "./job.js";
 import type { Problem } from "./problems.js";
 import { resolveJob } from "./resolve.js";
 import type { JobSpec } from "./spec.js";
@@ -77,7 +78,7 @@ describe("resolveJob", () => {
         steps: 500,
         batchSize: 64,
         grains: 32,
-        optimizer: { sgd: { momentum: 0.9, nesterov: true } },
+        optimizer: { sgd: { momentum: 0.5, nesterov: true } },
         schedule: { warmupSteps: 499, step: { everySteps: 100 } },
         learningRateMultipliers: [{ layers: "head/*", factor: 0 }],
         loss: "SIGMOID_CROSS_ENTROPY",
@@ -106,7 +107,7 @@ describe("resolveJob", () => {
       initializer: { kind: "truncatedNormal", stddev: 0.001 },
     });
     assert.deepEqual(job.training.length, { steps: 500 });
-    assert.deepEqual(job.training.optimizer, { kind: "sgd", learningRate: 0.01, momentum: 0.9, nesterov: true });
+    assert.deepEqual(job.training.optimizer, { kind: "sgd", learningRate: 0.01, momentum: 0.5, nesterov: true });
     assert.deepEqual(job.training.schedule, { warmupSteps: 499, kind: "step", everySteps: 100, factor: 0.1 });
     assert.deepEqual(job.training.loss, { kind: "sigmoid", labelSmoothing: 0 });
     assert.deepEqual(job.training.classWeights, { kind: "given", weights: { roses: 2 } });
@@ -119,6 +120,24 @@ describe("resolveJob", () => {
         { min: 3, max: 3 },
       ],
     );
+  });
+
+  test.each<[NonNullable<JobSpec["training"]>, Partial<Recipe>]>([
+    [{ optimizer: {} }, { optimizer: { kind: "sgd", learningRate: 0.01, momentum: 0.9, nesterov: false } }],
+    [{ optimizer: { sgd: { nesterov: true } } }, { optimizer: { kind: "sgd", learningRate: 0.01, momentum: 0.9, nesterov: true } }],
+    [{ optimizer: { rmsprop: {} } }, { optimizer: { kind: "rmsprop", learningRate: 0.001, decay: 0.9, momentum: 0, epsilon: 1e-7 } }],
+    [{ optimizer: { adam: {} } }, { optimizer: { kind: "adam", learningRate: 0.001, beta1: 0.9, beta2: 0.999, epsilon: 1e-7 } }],
+    [
+      { optimizer: { adamw: { beta1: 0.8 } } },
+      { optimizer: { kind: "adamw", learningRate: 0.001, beta1: 0.8, beta2: 0.999, epsilon: 1e-7 } },
+    ],
+    [{ schedule: { warmupSteps: 3 } }, { schedule: { warmupSteps: 3, kind: "cosine", finalFraction: 0 } }],
+    [{ schedule: { cosine: { finalFraction: 0.5 } } }, { schedule: { warmupSteps: 0, kind: "cosine", finalFraction: 0.5 } }],
+    [{ schedule: { constant: {} } }, { schedule: { warmupSteps: 0, kind: "constant" } }],
+    [{ evaluateEveryEpochs: 0.5 }, { evaluateEvery: { epochs: 0.5 } }],
+  ])("%j is completed with the defaults of what was chosen", (given, expected) => {
+    const whole = resolveJob({ dataset });
+    assert.deepEqual(resolveJob({ dataset, training: given }), { ...whole, training: { ...whole.training, ...expected } });
   });
 
   test.each([
@@ -201,7 +220,7 @@ describe("resolveJob", () => {
     [training({ grains: 64 }), "training.grains: must be at most half of batchSize (96), found 64: every grain needs two rows"],
     [training({ optimizer: { sgd: {}, adam: {} } }), "training.optimizer: sgd and adam exclude each other"],
     [training({ optimizer: { sgd: { learningRate: Infinity } } }), "training.optimizer.sgd.learningRate: must be > 0, found Infinity"],
-    [training({ optimizer: { sgd: { nesterov: true } } }), "training.optimizer.sgd.nesterov: needs a momentum > 0"],
+    [training({ optimizer: { sgd: { momentum: 0, nesterov: true } } }), "training.optimizer.sgd.nesterov: needs a momentum > 0"],
     [training({ optimizer: { rmsprop: { decay: 1 } } }), "training.optimizer.rmsprop.decay: must be >= 0 and < 1, found 1"],
     [training({ optimizer: { adamw: { beta2: 1 } } }), "training.optimizer.adamw.beta2: must be >= 0 and < 1, found 1"],
     [training({ schedule: { cosine: {}, constant: {} } }), "training.schedule: cosine and constant exclude each other"],

@@ -2,7 +2,9 @@ import assert from "node:assert";
 import { readFileSync } from "node:fs";
 import { type DescMessage } from "@bufbuild/protobuf";
 import { describe, test } from "vitest";
+import { parse as parseYaml } from "yaml";
 import { CodedError } from "../../domain/errors.js";
+import { defaults } from "../../domain/job/defaults.js";
 import type { Problem } from "../../domain/job/problems.js";
 import { resolveJob } from "../../domain/job/resolve.js";
 import { JobSpecSchema } from "../../proto/gen/graft/v1/job_pb.js";
@@ -29,11 +31,22 @@ describe("docs/job-file.md", () => {
   test("its files are right, and its values are the defaults", () => {
     const fallback = resolveJob(parseJobFile(minimal, "minimal").spec);
     const { spec } = parseJobFile(every, "every");
-    // What the comments call an example, or "default: none".
-    const training = without(spec.training ?? {}, "learningRateMultipliers", "weightDecayExempt", "classWeights", "earlyStopping");
+    // What the comments call an example, or whose default they state ("default: none").
+    const { training: given = {} } = spec;
+    const training = without(given, "learningRateMultipliers", "weightDecayExempt", "classWeights", "earlyStopping", "evaluateEveryEpochs");
     const head = without(spec.head ?? {}, "layers");
     assert.deepEqual(resolveJob({ ...without(spec, "preprocessing", "cut"), head, training }), fallback);
     resolveJob(spec);
+  });
+
+  test("its comments name the defaults of what is not chosen", () => {
+    for (const kind of ["adam", "rmsprop"] as const) {
+      const [, settings = ""] = new RegExp(`# or ${kind}: (\\{.*\\})`).exec(every) ?? [];
+      assert.deepEqual(parseYaml(settings), defaults[kind], kind);
+    }
+    assert.deepEqual(defaults.adamw, defaults.adam, "adamw: the same fields");
+    const [, evaluations] = /evaluateEveryEpochs: .*; default: (\d+) times/.exec(every) ?? [];
+    assert.equal(Number(evaluations), defaults.evaluations);
   });
 
   test("what it calls not supported is refused", () => {

@@ -33,6 +33,20 @@ export type TaskOutcome =
   /** `failure` is why, if not by the signal or a lost lease. */
   | { readonly kind: "interrupted"; readonly shards: readonly CommittedShard[]; readonly failure?: unknown };
 
+/** What became of each picture that a task decodes. Only the outcome is kept, not the pixels. */
+export type Outcomes = Map<ImageId, Promise<RejectedImage | undefined>>;
+
+/** A task and its surroundings. */
+export interface TaskRun {
+  readonly pictures: readonly ListingRow[];
+  readonly outcomes: Outcomes;
+  /** Of the task before, which may be under way still: what it decodes is not decoded again. */
+  readonly outcomesBefore: Outcomes | undefined;
+  readonly progress: (progress: TaskProgress) => Promise<"kept" | "lost">;
+  /** Every picture is being read, decoded or done: from now on cores may be idle. */
+  readonly allBegun: () => void;
+}
+
 /** What reading the pictures of a task taught; remembered at its end. */
 type Learned = { readonly picture: ListingRow; readonly identity: Identity }[];
 
@@ -45,12 +59,8 @@ type Prepared =
  * One task: the pictures of one listing part become features in the store. Pure in the pictures, so doing it twice does no harm.
  * `progress` may answer "lost", the signal may abort, or something fails; then what is extracted so far is written and handed back.
  */
-export async function extractTask(
-  pictures: readonly ListingRow[],
-  context: ExtractionContext,
-  progress: (progress: TaskProgress) => Promise<"kept" | "lost">,
-  signal: AbortSignal,
-): Promise<TaskOutcome> {
+export async function extractTask(run: TaskRun, context: ExtractionContext, signal: AbortSignal): Promise<TaskOutcome> {
+  const { pictures, progress } = run;
   const { features, featureShape, preprocessing, milestone } = context;
   // 1. Which features are kept, whoever extracted them.
   await features.refresh();
@@ -62,7 +72,6 @@ export async function extractTask(
   const counts = { extracted: 0, cached: 0, rejected: 0 };
   const batch = new PictureBatch(context);
   const learned: Learned = [];
-  const outcomes = new Map<ImageId, Promise<RejectedImage | undefined>>();
   let row = 0;
   let lost = false;
   const bounds = {
@@ -70,7 +79,7 @@ export async function extractTask(
     bytesMax: limits.pictureBytesInFlight,
     bytesOf: ({ bytes }: ListingRow) => bytes + 3 * preprocessing.size * preprocessing.size,
   };
-  const prepareNext = (picture: ListingRow): Promise<Prepared> => prepare(picture, learned, outcomes, context, signal);
+  const prepareNext = (picture: ListingRow): Promise<Prepared> => prepare(picture, learned, run, context, signal);
   let failure: { readonly error: unknown } | undefined;
   try {
     for await (const prepared of inOrder(pictures, bounds, prepareNext)) {
@@ -112,6 +121,11 @@ export async function extractTask(
   };
 }
 
+function* withEnd<T>(items: Iterable<T>, atEnd: () => void): Generator<T, void> {
+  yield* items;
+  atEnd();
+}
+
 /** View 0 is the picture as it is; others come with augmentation. */
 const PLAIN_VIEW = 0;
 
@@ -119,7 +133,7 @@ const PLAIN_VIEW = 0;
 async function prepare(
   picture: ListingRow,
   learned: Learned,
-  outcomes: Map<ImageId, Promise<RejectedImage | undefined>>,
+  { outcomes, outcomesBefore }: Pick<TaskRun, "outcomes" | "outcomesBefore">,
   { source, features, preprocessing, identities, decoder }: ExtractionContext,
   signal: AbortSignal,
 ): Promise<Prepared> {
@@ -140,8 +154,8 @@ async function prepare(
     learned.push({ picture, identity: { kind: "image", imageId } });
     return { kind: "cached", imageId };
   }
-  // Pictures of one task with the same bytes are decoded once; only the outcome is kept, not the pixels.
-  const twin = outcomes.get(imageId);
+  // Pictures with the same bytes are decoded once.
+  const twin = outcomes.get(imageId) ?? outcomesBefore?.get(imageId);
   if (twin !== undefined) {
     const rejection = await twin;
     learned.push({ picture, identity: rejection ?? { kind: "image", imageId } });

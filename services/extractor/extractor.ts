@@ -11,8 +11,8 @@ import type { IdentityStore } from "../../platform/identity-store/identity-store
 import type { ImageDecoder } from "../../platform/image-decoder/image-decoder.js";
 import { JobObjects } from "../../platform/job-store/job-store.js";
 import type { ObjectStore } from "../../platform/object-store/object-store.js";
-import type { WorkService } from "../../platform/work-service/work-service.js";
-import { extractTask, type ExtractionContext } from "./extract-task.js";
+import type { TaskClaim, TaskProgress, WorkService } from "../../platform/work-service/work-service.js";
+import { extractTask, type ExtractionContext, type Outcomes } from "./extract-task.js";
 import { RecalledIdentities } from "./identities.js";
 
 export interface ExtractorDeps {
@@ -27,30 +27,79 @@ export interface ExtractorDeps {
   readonly milestone: (milestone: Milestone) => void;
 }
 
-/** The life of an extractor: claims one task after another until none will come. When the signal aborts it hands back what it has and ends. */
+/**
+ * The life of an extractor: claims one task after another until none will come. The next task is begun when the last pictures of one are on their way, so that no core waits
+ * while those are finished, written and committed. When the signal aborts it hands back what it has and ends.
+ */
 export async function runExtractor(worker: string, deps: ExtractorDeps, signal: AbortSignal): Promise<void> {
   const { work } = deps;
   const profile = { ...(await deps.engine()).forwardProfile, decoder: deps.decoder.version };
   const jobs = new Map<string, JobOfExtractor>();
+  const failure = new AbortController();
+  const stopped = AbortSignal.any([signal, failure.signal]);
+  let before: TaskUnderWay | undefined;
+  let current: TaskUnderWay | undefined;
   try {
     while (!signal.aborted) {
-      const claim = await work.claimTask(worker, profile);
-      if (claim.kind === "done") return;
+      // Nothing may be left to claim for a long time: a task that fails meanwhile ends the wait.
+      const claim = await Promise.race([work.claimTask(worker, profile), ...(before === undefined ? [] : [before.failed])]);
+      if (claim.kind === "done") break;
       const job = jobs.get(claim.jobId) ?? (await openJob(claim.jobId, deps));
       jobs.set(claim.jobId, job);
 
-      const pictures = await job.objects.readListing(claim.task);
-      const outcome = await extractTask(pictures, job.context, (progress) => work.heartbeatTask(claim.lease, progress), signal);
-      if (outcome.kind === "extracted")
-        await work.commitTask(claim.lease, { formatVersion: 1, task: claim.task, worker, ...outcome.commit });
-      else {
-        await work.releaseTask(claim.lease, outcome.shards);
-        if (outcome.failure !== undefined) throw outcome.failure;
-      }
+      current = beginTask(worker, claim, job, before, deps, stopped);
+      await before?.done; // two at a time
+      await current.allBegun;
+      before = current;
     }
+    await before?.done;
+  } catch (error) {
+    failure.abort(error);
+    throw error;
   } finally {
+    await Promise.allSettled([before?.done, current?.done]);
     for (const { release } of jobs.values()) await release();
   }
+}
+
+type ClaimedTask = Extract<TaskClaim, { readonly kind: "task" }>;
+
+interface TaskUnderWay {
+  readonly jobId: string;
+  readonly outcomes: Outcomes;
+  /** Resolves when every picture is begun, or nothing more will be. */
+  readonly allBegun: Promise<void>;
+  /** Resolves when the task is committed or handed back. */
+  readonly done: Promise<void>;
+  /** Rejects if `done` does. */
+  readonly failed: Promise<never>;
+}
+
+function beginTask(
+  worker: string,
+  { jobId, lease, task }: ClaimedTask,
+  job: JobOfExtractor,
+  before: TaskUnderWay | undefined,
+  { work }: ExtractorDeps,
+  signal: AbortSignal,
+): TaskUnderWay {
+  const outcomes: Outcomes = new Map();
+  let allBegun = (): void => undefined;
+  const begun = new Promise<void>((resolve) => (allBegun = resolve));
+  const run = async (): Promise<void> => {
+    const pictures = await job.objects.readListing(task);
+    const progress = (progress: TaskProgress) => work.heartbeatTask(lease, progress);
+    const outcomesBefore = before?.jobId === jobId ? before.outcomes : undefined;
+    const outcome = await extractTask({ pictures, outcomes, outcomesBefore, progress, allBegun }, job.context, signal);
+    if (outcome.kind === "extracted") await work.commitTask(lease, { formatVersion: 1, task, worker, ...outcome.commit });
+    else await work.releaseTask(lease, outcome.shards);
+  };
+  const done = run().finally(allBegun);
+  const failed = new Promise<never>((_resolve, reject) => {
+    done.catch(reject);
+  });
+  failed.catch(() => undefined); // `done` is awaited in any case
+  return { jobId, outcomes, allBegun: begun, done, failed };
 }
 
 interface JobOfExtractor {
