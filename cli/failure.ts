@@ -1,4 +1,5 @@
 import { CodedError, errorCodes } from "../domain/errors.js";
+import { printable } from "../domain/job/figures.js";
 
 /** The exit code of a failure that is a bug, as sysexits.h has it. */
 const SOFTWARE_EXIT_CODE = 70;
@@ -9,7 +10,8 @@ export function failWith(error: unknown, json: boolean): void {
     process.exitCode = errorCodes[error.code].exitCode;
     if (json)
       process.stdout.write(`${JSON.stringify({ kind: "failed", code: error.code, message: error.message, details: error.details })}\n`);
-    process.stderr.write(`graft: ${error.message} [${error.code}]\n`);
+    // Names of files may hold what a terminal obeys.
+    process.stderr.write(`graft: ${error.message.split("\n").map(printable).join("\n")} [${error.code}]\n`);
     return;
   }
   process.exitCode = SOFTWARE_EXIT_CODE;

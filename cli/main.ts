@@ -120,6 +120,7 @@ storeFlag(
   .option("--topology <name>", "known topology, such as mobilenet_v2_1.0_224 (default: found by the tensors)")
   .option("--sha256 <hex>", "refuse the file unless it has this SHA-256")
   .option("--preprocessing <json>", 'overrides, such as \'{"size":150,"mean":[0,0,0],"deviation":[255,255,255]}\'')
+  .option("--json", "as JSON")
   .addHelpText(
     "after",
     "\nExamples:\n  graft backbone add mobilenet_v2.h5 --name my_mobilenet\n  graft backbone add ./tfjs/model.json --preprocessing '{\"size\":150}'\n  graft backbone add ./flowers-model --name flowers_v1",

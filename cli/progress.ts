@@ -10,7 +10,7 @@ export interface Progress {
 }
 
 /** Where progress goes: stdout, or what a test looks at. */
-export type ProgressStream = Pick<NodeJS.WriteStream, "write"> & { readonly isTTY?: boolean };
+export type ProgressStream = Pick<NodeJS.WriteStream, "write"> & { readonly isTTY?: boolean; readonly columns?: number };
 
 /** Bars on a terminal, plain lines otherwise, one JSON object a line with --json. */
 export function openProgress(json: boolean, stream: ProgressStream & NodeJS.WritableStream = process.stdout): Progress {
@@ -65,6 +65,9 @@ function lines(stream: ProgressStream): Progress {
 }
 
 const CLEAR_RIGHT = "\x1b[K";
+/** Bars are cut off at the terminal's width, what is logged goes on in the next row. */
+const WRAP_ON = "\x1b[?7h";
+const WRAP_OFF = "\x1b[?7l";
 const barFormat = "{name} {bar} {percentage}% | {value}/{total} | {detail} | {time}";
 /** How many pictures a folder holds is known when it is listed. */
 const scanFormat = "{name} {count} pictures {detail}";
@@ -76,7 +79,7 @@ function bars(stream: ProgressStream & NodeJS.WritableStream): Progress {
       hideCursor: true,
       clearOnComplete: false,
       gracefulExit: false,
-      barsize: 30,
+      barsize: (stream.columns ?? 80) < 100 ? 16 : 30,
       format: barFormat,
       emptyOnZero: true,
       fps: 15,
@@ -128,7 +131,7 @@ function bars(stream: ProgressStream & NodeJS.WritableStream): Progress {
       }
       const line = renderEvent(event);
       // Without a bar nothing would draw what is logged. A logged line takes the place of a bar, of which nothing may remain to its right.
-      if (isOpen && shown.size > 0) screen.log(`${line.replaceAll("\n", `${CLEAR_RIGHT}\n`)}${CLEAR_RIGHT}\n`);
+      if (isOpen && shown.size > 0) screen.log(`${WRAP_ON}${line.replaceAll("\n", `${CLEAR_RIGHT}\n`)}${CLEAR_RIGHT}\n${WRAP_OFF}`);
       else stream.write(`${line}\n`);
     },
     close() {

@@ -117,3 +117,20 @@ test("programs that documents tell to run with npm are in package.json", () => {
     for (const [path] of command.matchAll(/\b(?:scripts|bench)\/[\w./-]+/g)) expect(existsSync(path), path).toBe(true);
   }
 });
+
+test("tests that documents tell to run exist", () => {
+  const files = roots
+    .flatMap((root) => readdirSync(root, { recursive: true, encoding: "utf8" }).map((name) => join(root, name)))
+    .filter((name) => name.endsWith(".test.ts"));
+  const commands = documents.flatMap((document) => [
+    ...readFileSync(document, "utf8").matchAll(/npx vitest run (--config vitest\.all\.config\.ts )?([\w/. -]+)/g),
+  ]);
+  expect(commands.length).toBeGreaterThan(5);
+  const empty = commands.flatMap(([, all, filters = ""]) =>
+    filters
+      .trim()
+      .split(" ")
+      .filter((filter) => !files.some((file) => file.includes(filter) && file.endsWith(".all.test.ts") === (all !== undefined))),
+  );
+  expect(empty).toEqual([]);
+});

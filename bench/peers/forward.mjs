@@ -8,7 +8,11 @@ import { InferenceSession, Tensor } from "onnxruntime-node";
 const [model, batch, images, threads = availableParallelism()] = process.argv.slice(2).map((value, i) => (i === 0 ? value : Number(value)));
 const WARM_UP = 5;
 
-const session = await InferenceSession.create(readFileSync(model), { intraOpNumThreads: threads, graphOptimizationLevel: "all", logSeverityLevel: 3 });
+const session = await InferenceSession.create(readFileSync(model), {
+  intraOpNumThreads: threads,
+  graphOptimizationLevel: "all",
+  logSeverityLevel: 3,
+});
 const pixels = Uint8Array.from({ length: batch * 224 * 224 * 3 }, (_, i) => (i * 2654435761) >>> 24);
 const input = new Tensor("uint8", pixels, [batch, 224, 224, 3]);
 const name = session.inputNames[0];

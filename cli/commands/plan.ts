@@ -36,11 +36,7 @@ export async function plan(source: string, flags: PlanFlags): Promise<void> {
     progress: (progress) =>
       status.show("read" in progress ? `read ${count(progress.read, "picture")}` : `listed ${count(progress.listed, "picture")}`),
   }).finally(status.clear);
-  process.stdout.write(
-    flags.json === true
-      ? `${JSON.stringify({ ...planned.plan, rejectedCount: planned.rejectedCount, rejected: planned.rejected })}\n`
-      : `${render(planned)}\n`,
-  );
+  process.stdout.write(flags.json === true ? `${JSON.stringify(jsonOf(planned))}\n` : `${render(planned)}\n`);
   const [obstacle] = planned.plan.obstacles;
   if (obstacle !== undefined) process.exitCode = errorCodes[obstacle.code].exitCode;
 }
@@ -49,8 +45,16 @@ function datasetSpec(source: string, flags: PlanFlags): JobSpec {
   return applyOverrides({ dataset: { source } }, flags);
 }
 
-function render({ plan: planned, rejectedCount, rejected }: LocalPlan): string {
+/** The plan's fields, and beside them what was left out. */
+function jsonOf({ plan: fields, ...leftOut }: LocalPlan): unknown {
+  return { ...fields, ...leftOut };
+}
+
+function render({ plan: planned, rejectedCount, rejected, ignoredCount, ignored }: LocalPlan): string {
   const lines = [renderPlan(planned)];
+  const [first] = ignored;
+  if (first !== undefined)
+    lines.push(`ignored: ${count(ignoredCount, "file")}, the first: ${printable(first.path)}: ${printable(first.reason)}`);
   if (rejectedCount > 0) {
     lines.push(`rejected: ${count(rejectedCount, "picture")}`);
     lines.push(...rejected.slice(0, REJECTED_SHOWN).map(({ uri, reason }) => `  ${printable(uri)}: ${printable(reason)}`));

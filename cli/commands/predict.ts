@@ -2,6 +2,7 @@ import { readFile } from "node:fs/promises";
 import { join } from "node:path";
 import { CodedError } from "../../domain/errors.js";
 import { systemError } from "../system-error.js";
+import { printable } from "../../domain/job/figures.js";
 import { limits } from "../../domain/limits.js";
 import { decodePassport } from "../../formats/passport/passport.js";
 import { decodeLabels } from "../../formats/passport/labels.js";
@@ -35,7 +36,7 @@ export async function predict(out: string, images: readonly string[], flags: Pre
       if (!(error instanceof CodedError)) throw error;
       failures++;
       if (flags.json === true) process.stdout.write(`${JSON.stringify({ image, error: error.message })}\n`);
-      else process.stderr.write(`graft: ${error.message}\n`);
+      else process.stderr.write(`graft: ${printable(error.message)}\n`);
     }
   }
   await model.release();
@@ -59,9 +60,10 @@ function print(image: string, predictions: readonly Prediction[], { json }: Pred
     process.stdout.write(`${JSON.stringify({ image, predictions })}\n`);
     return;
   }
-  const width = Math.max(...predictions.map(({ label }) => label.length));
-  const lines = predictions.map(({ label, probability }) => `  ${label.padEnd(width)}  ${formatProbability(probability)}`);
-  process.stdout.write(`${image}\n${lines.join("\n")}\n`);
+  const shown = predictions.map(({ label, probability }) => ({ label: printable(label), probability }));
+  const width = Math.max(...shown.map(({ label }) => label.length));
+  const lines = shown.map(({ label, probability }) => `  ${label.padEnd(width)}  ${formatProbability(probability)}`);
+  process.stdout.write(`${printable(image)}\n${lines.join("\n")}\n`);
 }
 
 async function readResult(out: string, name: string): Promise<Uint8Array> {

@@ -82,7 +82,7 @@ export async function extractTask(run: TaskRun, context: ExtractionContext, sign
   const prepareNext = (picture: ListingRow): Promise<Prepared> => prepare(picture, learned, run, context, signal);
   let failure: { readonly error: unknown } | undefined;
   try {
-    for await (const prepared of inOrder(pictures, bounds, prepareNext)) {
+    for await (const prepared of inOrder(withEnd(pictures, run.allBegun), bounds, prepareNext)) {
       if (prepared.kind === "rejected") rejected.push({ row, reason: prepared.reason });
       else imageIds.set(imageIdBytes([prepared.imageId]), row * IMAGE_ID_BYTES);
       row++;
@@ -163,10 +163,9 @@ async function prepare(
   }
   signal.throwIfAborted();
   const decoding = decoder.decode(bytes, preprocessing);
-  outcomes.set(
-    imageId,
-    decoding.then((outcome) => (outcome.kind === "rejected" ? outcome : undefined)),
-  );
+  const outcome = decoding.then((decoded) => (decoded.kind === "rejected" ? decoded : undefined));
+  outcome.catch(() => undefined); // thrown below; nobody else may be waiting for it
+  outcomes.set(imageId, outcome);
   const decoded = await decoding;
   learned.push({ picture, identity: decoded.kind === "rejected" ? decoded : { kind: "image", imageId } });
   if (decoded.kind === "rejected") return decoded;

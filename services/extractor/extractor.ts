@@ -92,7 +92,10 @@ function beginTask(
     const outcomesBefore = before?.jobId === jobId ? before.outcomes : undefined;
     const outcome = await extractTask({ pictures, outcomes, outcomesBefore, progress, allBegun }, job.context, signal);
     if (outcome.kind === "extracted") await work.commitTask(lease, { formatVersion: 1, task, worker, ...outcome.commit });
-    else await work.releaseTask(lease, outcome.shards);
+    else {
+      await work.releaseTask(lease, outcome.shards);
+      if ("failure" in outcome) throw outcome.failure;
+    }
   };
   const done = run().finally(allBegun);
   const failed = new Promise<never>((_resolve, reject) => {

@@ -6,6 +6,7 @@ import { expectedCounts } from "../../domain/job/expected-counts.js";
 import { count } from "../../domain/job/figures.js";
 import type { ResolvedJob } from "../../domain/job/job.js";
 import { type Obstacle, type Plan, planJob } from "../../domain/job/plan.js";
+import type { ListingRecord } from "../../domain/job/records.js";
 import { limits } from "../../domain/limits.js";
 import { multiplyAddsPerImage, parameterCount } from "../../domain/network/shapes.js";
 import { findBackbone } from "../../platform/backbone-store/bundled.js";
@@ -25,11 +26,13 @@ export interface PlanOptions {
   readonly progress: (progress: { readonly listed: number } | { readonly read: number }) => void;
 }
 
-/** A plan, and the pictures that would be rejected: all are counted where the plan's counts are exact, the first hundred named. */
+/** A plan; the pictures that would be rejected, as far as they are known, and the files that are no pictures by their names: all are counted, the first named. */
 export interface LocalPlan {
   readonly plan: Plan;
   readonly rejectedCount: number;
   readonly rejected: readonly { readonly uri: string; readonly reason: string }[];
+  readonly ignoredCount: number;
+  readonly ignored: ListingRecord["ignored"];
 }
 
 /** Outcomes that `--read` reports together. */
@@ -54,7 +57,7 @@ export async function planLocalJob(local: Local, job: ResolvedJob, dataset: Open
   const census = new PictureCensus((imageId) => features.has(imageId));
   const identify = async (picture: ListedPicture): Promise<KnownIdentity> => {
     const recalled = await identities.recall(picture);
-    if (recalled !== undefined || !options.read) return recalled;
+    if (recalled !== undefined) return recalled;
     if (picture.bytes > limits.imageBytes)
       return {
         kind: "rejected",
@@ -75,10 +78,14 @@ export async function planLocalJob(local: Local, job: ResolvedJob, dataset: Open
   const listing = await scanJob(
     dataset,
     async (_part, rows) => {
-      let row = 0;
-      for await (const identity of inOrder(rows, inFlight, identify)) {
-        census.add(rows[row++]!, identity);
-        if (options.read && census.pictures % PICTURES_PER_REPORT === 0) options.progress({ read: census.pictures });
+      if (!options.read) {
+        for (const picture of rows) census.add(picture, await identities.recall(picture));
+      } else {
+        let row = 0;
+        for await (const identity of inOrder(rows, inFlight, identify)) {
+          census.add(rows[row++]!, identity);
+          if (census.pictures % PICTURES_PER_REPORT === 0) options.progress({ read: census.pictures });
+        }
       }
       return new Uint8Array(0); // the digest of the listing is not needed
     },
@@ -110,7 +117,13 @@ export async function planLocalJob(local: Local, job: ResolvedJob, dataset: Open
     local: true,
   });
   const obstacles = [...plan.obstacles, ...tooManyRejected(job, listing.pictures, census)];
-  return { plan: { ...plan, obstacles }, rejectedCount: census.rejectedCount, rejected: census.rejected };
+  return {
+    plan: { ...plan, obstacles },
+    rejectedCount: census.rejectedCount,
+    rejected: census.rejected,
+    ignoredCount: listing.ignoredCount,
+    ignored: listing.ignored,
+  };
 }
 
 function tooManyRejected({ dataset: { maxRejectedPercent } }: ResolvedJob, pictures: number, { rejectedCount }: PictureCensus): Obstacle[] {

@@ -1,0 +1,129 @@
+import { createHash } from "node:crypto";
+import { mkdtempSync, readFileSync, rmSync } from "node:fs";
+import { createServer } from "node:http";
+import type { AddressInfo } from "node:net";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
+import { afterAll, expect, test } from "vitest";
+import { runGraft } from "../../test/support/program.js";
+
+const root = mkdtempSync(join(tmpdir(), "graft-backbone-"));
+const store = join(root, "store");
+const out = join(root, "out");
+afterAll(() => rmSync(root, { recursive: true }));
+
+interface Added {
+  readonly name: string;
+  readonly digest: string;
+  readonly featureShape: readonly number[];
+  readonly cut: string;
+}
+
+async function add(...args: string[]): Promise<Added> {
+  const { exitCode, stdout, stderr } = await runGraft(["backbone", "add", ...args, "--store", store, "--json"]);
+  expect({ exitCode, stderr }).toEqual({ exitCode: 0, stderr: "" });
+  return JSON.parse(stdout) as Added;
+}
+
+async function listed(): Promise<Map<string, string>> {
+  const { stdout } = await runGraft(["backbone", "list", "--store", store, "--json"]);
+  const rows = stdout
+    .trim()
+    .split("\n")
+    .map((line) => JSON.parse(line) as { kind: string; name: string; digest: string });
+  return new Map(rows.filter(({ kind }) => kind === "backbone").map(({ name, digest }) => [name, digest]));
+}
+
+test("what was exported is a backbone again: frozen below the cut it is the network it came from, bit for bit", async () => {
+  const trained = await runGraft([
+    "train",
+    "samples/flowers",
+    "--backbone",
+    "mobilenet_v2_0.35_224",
+    "--steps",
+    "20",
+    "--store",
+    store,
+    "--out",
+    out,
+  ]);
+  expect(trained.exitCode).toBe(0);
+  const added = await add(out, "--name", "again");
+  expect(added).toMatchObject({ name: "again", featureShape: [1280], cut: "global_average_pool" });
+  // The digest covers topology, weights and preprocessing, so that the features of both are one.
+  expect(added.digest).toBe((await listed()).get("mobilenet_v2_0.35_224"));
+  const second = await runGraft([
+    "train",
+    "samples/flowers",
+    "--backbone",
+    "again",
+    "--steps",
+    "20",
+    "--store",
+    store,
+    "--out",
+    join(root, "second"),
+    "--json",
+  ]);
+  const metrics = JSON.parse(second.stdout.trim().split("\n").at(-1) ?? "") as { weightsSha256: string; extraction: { extracted: number } };
+  expect(metrics.extraction.extracted).toBe(0);
+  expect(metrics.weightsSha256).toBe(
+    (JSON.parse(readFileSync(join(out, "metrics.json"), "utf8")) as { weightsSha256: string }).weightsSha256,
+  );
+});
+
+test("the SHA-256 is checked first, and a right one lets the file in", async () => {
+  const file = "samples/backbones/mobilenet_v2_0.35_224/weights.safetensors";
+  const sha256 = createHash("sha256").update(readFileSync(file)).digest("hex");
+  const refused = await runGraft([
+    "backbone",
+    "add",
+    file,
+    "--sha256",
+    sha256.replace(/^./, (digit) => (digit === "0" ? "1" : "0")),
+    "--store",
+    store,
+  ]);
+  expect(refused.exitCode).toBe(3);
+  expect(refused.stderr).toContain(`found ${sha256}; nothing was imported`);
+  const added = await add(file, "--sha256", sha256, "--topology", "mobilenet_v2_0.35_224", "--name", "checked");
+  expect(added.digest).toBe((await listed()).get("mobilenet_v2_0.35_224"));
+});
+
+test("a LayersModel comes over HTTP with its weight files; what the server does not have is named", async () => {
+  const asked: string[] = [];
+  const server = createServer((request, response) => {
+    asked.push(request.url ?? "");
+    try {
+      response.end(readFileSync(join(out, "tfjs", (request.url ?? "").replace("/models/flowers/", ""))));
+    } catch {
+      response.writeHead(404).end();
+    }
+  });
+  await new Promise<void>((ready) => server.listen(0, "127.0.0.1", ready));
+  const url = `http://127.0.0.1:${String((server.address() as AddressInfo).port)}/models/flowers`;
+  try {
+    const added = await add(`${url}/model.json`);
+    expect(added.name).toBe("flowers");
+    expect(added.digest).toBe((await listed()).get("mobilenet_v2_0.35_224"));
+    expect(asked.length).toBeGreaterThan(1);
+    const absent = await runGraft(["backbone", "add", `${url}/other.json`, "--store", store]);
+    expect(absent).toMatchObject({ exitCode: 2, stdout: "" });
+    expect(absent.stderr).toMatch(/other\.json: expected a weights file, the server answered 404/);
+  } finally {
+    server.closeAllConnections();
+    await new Promise((closed) => server.close(closed));
+  }
+});
+
+test("show lists every layer with its shape; sums and legal cuts agree with what is known of the network", async () => {
+  const { stdout } = await runGraft(["backbone", "show", "mobilenet_v2_1.0_224", "--store", store, "--json"]);
+  const shown = JSON.parse(stdout) as {
+    parameters: number;
+    multiplyAdds: number;
+    layers: { name: string; cut: boolean; shape: number[] }[];
+  };
+  expect([shown.parameters, Math.round(shown.multiplyAdds / 1e6)]).toEqual([2_257_984, 299]);
+  expect(shown.layers.find(({ name }) => name === "block_15_add")).toMatchObject({ cut: true, shape: [7, 7, 160] });
+  expect(shown.layers.find(({ name }) => name === "block_15_expand")).toMatchObject({ cut: false });
+});
