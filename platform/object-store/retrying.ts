@@ -19,7 +19,11 @@ export function retryingObjectStore(store: ObjectStore, policy: RetryPolicy, dep
 }
 
 /** After a failure the listing begins anew and passes over what it has given already; keys come in ascending order. */
-async function* listAgain(store: ObjectStore, prefix: string, again: <T>(operation: () => Promise<T>) => Promise<T>): AsyncGenerator<string> {
+async function* listAgain(
+  store: ObjectStore,
+  prefix: string,
+  again: <T>(operation: () => Promise<T>) => Promise<T>,
+): AsyncGenerator<string> {
   let last: string | undefined;
   let keys: AsyncIterator<string> | undefined;
   const next = async (): Promise<IteratorResult<string>> => {

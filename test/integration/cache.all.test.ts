@@ -40,7 +40,12 @@ async function run(spec: JobSpec = jobOn(pictures, job), change: (local: Local) 
   const read: string[] = [];
   const warnings: string[] = [];
   let decoded = 0;
-  const local = change(countingReads(countingDecodes(await openLocal(store), () => decoded++), (path) => read.push(path)));
+  const local = change(
+    countingReads(
+      countingDecodes(await openLocal(store), () => decoded++),
+      (path) => read.push(path),
+    ),
+  );
   const resolved = resolveJob(spec);
   await findOrAddBackbone(local.backbones, resolved.backbone.name, resolved.backbone.digest);
   const outcome = await runLocalJob(local, {
@@ -83,7 +88,10 @@ describe("work is never done twice", () => {
 
   test("another learning rate and another split seed read no picture", async () => {
     const first = await run();
-    for (const change of [{ training: { ...job.training, optimizer: { adam: { learningRate: 0.01 } } } }, { dataset: { split: { seed: 7 } } }]) {
+    for (const change of [
+      { training: { ...job.training, optimizer: { adam: { learningRate: 0.01 } } } },
+      { dataset: { split: { seed: 7 } } },
+    ]) {
       const other = await run(jobOn(pictures, { ...job, ...change }));
       expect(other).toMatchObject({ read: [], decoded: 0 });
       expect(other.result.metrics.weightsSha256).not.toBe(first.result.metrics.weightsSha256);
@@ -110,9 +118,21 @@ describe("work is never done twice", () => {
 
   test("a finished job leaves no checkpoint, and its status says that it is complete", async () => {
     const { result } = await run();
-    expect(readdirSync(join(store, "jobs", result.jobId, "checkpoints"), { recursive: true, encoding: "utf8" }).filter((name) => name.endsWith("state"))).toEqual([]);
+    expect(
+      readdirSync(join(store, "jobs", result.jobId, "checkpoints"), { recursive: true, encoding: "utf8" }).filter((name) =>
+        name.endsWith("state"),
+      ),
+    ).toEqual([]);
     const status: unknown = JSON.parse(readFileSync(join(store, "jobs", result.jobId, "status.json"), "utf8"));
-    expect(status).toMatchObject({ phase: "Complete", pictures: PICTURES, tasks: 2, tasksCommitted: 2, trainers: 1, generation: 0, failure: null });
+    expect(status).toMatchObject({
+      phase: "Complete",
+      pictures: PICTURES,
+      tasks: 2,
+      tasksCommitted: 2,
+      trainers: 1,
+      generation: 0,
+      failure: null,
+    });
   });
 });
 
@@ -130,7 +150,9 @@ describe("damage is noticed and mended, with the same digest", () => {
     expect(second.decoded).toBeGreaterThan(0);
     expect(second.decoded).toBeLessThan(PICTURES);
     expect(second.read).toHaveLength(second.decoded);
-    expect(second.warnings).toContain(`${String(second.decoded)} pictures are extracted again: their features were damaged and are quarantined`);
+    expect(second.warnings).toContain(
+      `${String(second.decoded)} pictures are extracted again: their features were damaged and are quarantined`,
+    );
     expect(quarantined()).toHaveLength(damage === flipByte ? 1 : 0);
     const third = await run();
     expect(third).toMatchObject({ read: [], decoded: 0 });
@@ -208,7 +230,14 @@ describe("a worker that fails", () => {
           await othersAreReady;
           throw new CodedError("DATASET_UNREADABLE", `${broken}: EIO`);
         };
-        return { source: { location: source.location, list: () => source.list(), read: (file) => (file.path === broken ? fail() : source.read(file)) }, manifest };
+        return {
+          source: {
+            location: source.location,
+            list: () => source.list(),
+            read: (file) => (file.path === broken ? fail() : source.read(file)),
+          },
+          manifest,
+        };
       },
       decoder: () => {
         const decoder = local.decoder();
@@ -219,7 +248,10 @@ describe("a worker that fails", () => {
         return { version: decoder.version, decode: (...inputs) => decoder.decode(...inputs), thumbnail };
       },
     });
-    await expect(run(jobOn(pictures, job, { extractors: 3 }), unreadable)).rejects.toMatchObject({ code: "DATASET_UNREADABLE", message: `${broken}: EIO` });
+    await expect(run(jobOn(pictures, job, { extractors: 3 }), unreadable)).rejects.toMatchObject({
+      code: "DATASET_UNREADABLE",
+      message: `${broken}: EIO`,
+    });
     const [jobId] = readdirSync(join(store, "jobs"));
     const status: unknown = JSON.parse(readFileSync(join(store, "jobs", jobId!, "status.json"), "utf8"));
     expect(status).toMatchObject({ phase: "Extracting", failure: { code: "DATASET_UNREADABLE" } });
@@ -242,7 +274,11 @@ describe("a worker that fails", () => {
               const gradient = await engine.compileGradient(...inputs);
               if (compiled++ > 0) return gradient;
               let calls = 0;
-              return { run: (input: Parameters<typeof gradient.run>[0]) => (++calls > 20 ? Promise.reject(new Error("the device is gone")) : gradient.run(input)), release: () => gradient.release() };
+              return {
+                run: (input: Parameters<typeof gradient.run>[0]) =>
+                  ++calls > 20 ? Promise.reject(new Error("the device is gone")) : gradient.run(input),
+                release: () => gradient.release(),
+              };
             },
           });
         },
@@ -254,4 +290,3 @@ describe("a worker that fails", () => {
     expect(performance.now() - startMs).toBeLessThan(30_000);
   });
 });
-

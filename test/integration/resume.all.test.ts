@@ -107,7 +107,13 @@ test("early stopping stops at the same step with the same weights after kills be
   const early: JobSpec = {
     ...smallJob,
     head: { layers: [{ dropout: { rate: 0.2 } }, { dense: { units: 8, activation: "RELU" } }] },
-    training: { ...smallJob.training, steps: 2_000, optimizer: { adam: { learningRate: 0.01 } }, evaluateEverySteps: 10, earlyStopping: { patienceEvaluations: 6 } },
+    training: {
+      ...smallJob.training,
+      steps: 2_000,
+      optimizer: { adam: { learningRate: 0.01 } },
+      evaluateEverySteps: 10,
+      earlyStopping: { patienceEvaluations: 6 },
+    },
   };
   const spec = jobOn(pictures, early);
   const undisturbed = (await finished({ store: newStore(), spec })).result;
@@ -132,7 +138,11 @@ test("early stopping stops at the same step with the same weights after kills be
 describe("SIGINT", () => {
   const long: JobSpec = { ...richJob, training: { ...richJob.training, steps: 2_000, evaluateEverySteps: 37 } };
 
-  async function interrupt(request: LocalRunRequest, kind: string, accepts?: (event: Readonly<Record<string, unknown>>) => boolean): Promise<ProcessEnd> {
+  async function interrupt(
+    request: LocalRunRequest,
+    kind: string,
+    accepts?: (event: Readonly<Record<string, unknown>>) => boolean,
+  ): Promise<ProcessEnd> {
     const run = new JobProcess(request);
     await run.announced(kind, accepts);
     const startMs = performance.now();
@@ -149,13 +159,17 @@ describe("SIGINT", () => {
     const undisturbed = (await finished({ store: newStore(), spec: jobOn(pictures, long) })).result;
     const store = newStore();
     const first = await interrupt({ store, spec }, "step", ({ step }) => Number(step) > 300);
-    expect(first.failure?.message).toMatch(/^interrupted; kept in .*: all features and the training up to step \d+\. Run the same command again to go on/);
+    expect(first.failure?.message).toMatch(
+      /^interrupted; kept in .*: all features and the training up to step \d+\. Run the same command again to go on/,
+    );
     const step = Number(/up to step (\d+)/.exec(first.failure?.message ?? "")?.[1]);
     expect(step).toBeGreaterThan(300);
     const second = await interrupt({ store, spec }, "evaluation", (event) => Number(event["step"]) > step + 200);
 
     const { result, events, decoded } = await finished({ store, spec });
-    expect(events.filter(({ kind }) => kind === "warning").map(({ message }) => message)).toContainEqual(expect.stringMatching(/^going on with job/));
+    expect(events.filter(({ kind }) => kind === "warning").map(({ message }) => message)).toContainEqual(
+      expect.stringMatching(/^going on with job/),
+    );
     expect(result.metrics.weightsSha256).toBe(undisturbed.metrics.weightsSha256);
     const kept = Number(/up to step (\d+)/.exec(second.failure?.message ?? "")?.[1]);
     const grains = Object.values(result.grainsComputed).reduce((sum, count) => sum + count);

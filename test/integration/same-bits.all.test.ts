@@ -43,14 +43,19 @@ describe.each<[string, JobSpec]>([
     expect(first.grainsComputed).toEqual({ "trainer-0": STEPS * GRAINS });
     expect(first.metrics.extraction.extracted).toBe(200);
     expect(first.tasksCommitted).toEqual({ "extractor-0": 4 });
-    expect(Object.keys(untimed(first.files))).toEqual(expect.arrayContaining(["labels.txt", "model.onnx", "passport.json", "tfjs/model.json", "weights.safetensors"]));
+    expect(Object.keys(untimed(first.files))).toEqual(
+      expect.arrayContaining(["labels.txt", "model.onnx", "passport.json", "tfjs/model.json", "weights.safetensors"]),
+    );
   });
 
   test.each([2, 3, 4, 8])("%i trainers: the same files, each computes its share", async (trainers) => {
     const result = await run({ trainers });
     expect(result.metrics.weightsSha256).toBe(first.metrics.weightsSha256);
     expect(untimed(result.files)).toEqual(untimed(first.files));
-    const shares = Array.from({ length: trainers }, (_, index) => Math.floor(((index + 1) * GRAINS) / trainers) - Math.floor((index * GRAINS) / trainers));
+    const shares = Array.from(
+      { length: trainers },
+      (_, index) => Math.floor(((index + 1) * GRAINS) / trainers) - Math.floor((index * GRAINS) / trainers),
+    );
     expect(result.grainsComputed).toEqual(Object.fromEntries(shares.map((grains, index) => [`trainer-${String(index)}`, STEPS * grains])));
     expect(Object.values(result.grainsComputed).reduce((sum, grains) => sum + grains)).toBe(STEPS * GRAINS);
   });
@@ -74,10 +79,13 @@ describe.each<[string, JobSpec]>([
 test("more trainers than grains: those that have none are sent home, and it is said", async () => {
   const folder = temporaryFolder();
   try {
-    const spec = jobOn(samplePictures(join(folder.path, "pictures"), 13), { ...smallJob, training: { steps: 10, batchSize: 4, evaluateEverySteps: 5 } }, { trainers: 4 });
+    const small = { ...smallJob, training: { steps: 10, batchSize: 4, evaluateEverySteps: 5 } };
+    const spec = { ...jobOn(samplePictures(join(folder.path, "pictures"), 13), small), trainers: { min: 1, max: 4 } };
     const { result, events } = await finished({ store: join(folder.path, "store"), spec });
     expect(result.grainsComputed).toEqual({ "trainer-0": 10, "trainer-1": 10 });
-    expect(events.filter(({ kind }) => kind === "warning").map(({ message }) => message)).toContain("2 of 4 trainers are needed: a batch has no more grains");
+    expect(events.filter(({ kind }) => kind === "warning").map(({ message }) => message)).toContain(
+      "2 of 4 trainers are needed: a batch has no more grains",
+    );
   } finally {
     folder.remove();
   }

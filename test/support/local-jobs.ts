@@ -23,13 +23,25 @@ export const smallJob: JobSpec = {
 export const richJob: JobSpec = {
   ...smallJob,
   head: { layers: [{ dropout: { rate: 0.3 } }, { dense: { units: 24, activation: "RELU" } }] },
-  training: { ...smallJob.training, optimizer: { adam: { learningRate: 0.003 } }, sampling: "CLASS_BALANCED", weightDecay: 0.001, labelSmoothing: 0.1, schedule: { cosine: {} } },
+  training: {
+    ...smallJob.training,
+    optimizer: { adam: { learningRate: 0.003 } },
+    sampling: "CLASS_BALANCED",
+    weightDecay: 0.001,
+    labelSmoothing: 0.1,
+    schedule: { cosine: {} },
+  },
 };
 
 /** The job on a folder of pictures, by so many workers. */
 export function jobOn(pictures: string, job: JobSpec, workers: { readonly trainers?: number; readonly extractors?: number } = {}): JobSpec {
   const { trainers = 1, extractors = 1 } = workers;
-  return { ...job, dataset: { ...job.dataset, source: pictures, split: { seed: 1, ...job.dataset?.split } }, trainers: { min: trainers, max: trainers }, extractors: { min: extractors, max: extractors } };
+  return {
+    ...job,
+    dataset: { ...job.dataset, source: pictures, split: { seed: 1, ...job.dataset?.split } },
+    trainers: { min: trainers, max: trainers },
+    extractors: { min: extractors, max: extractors },
+  };
 }
 
 /** A folder for one test, removed by `remove`. */

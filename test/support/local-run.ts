@@ -20,7 +20,11 @@ export interface LocalRunRequest {
   readonly kill?: { readonly milestone: Milestone; readonly occurrence: number };
 }
 
-export type LocalRunLine = { readonly event: "result"; readonly result: JobResult } | { readonly event: "failed"; readonly code: string; readonly message: string } | { readonly event: "decoded" } | { readonly event: "job"; readonly kind: string; readonly [field: string]: unknown };
+export type LocalRunLine =
+  | { readonly event: "result"; readonly result: JobResult }
+  | { readonly event: "failed"; readonly code: string; readonly message: string }
+  | { readonly event: "decoded" }
+  | { readonly event: "job"; readonly kind: string; readonly [field: string]: unknown };
 
 const { store, spec, kill } = JSON.parse(process.argv[2] ?? "") as LocalRunRequest;
 if (kill !== undefined && !milestones.includes(kill.milestone)) throw new Error(`there is no milestone ${kill.milestone}`);
@@ -41,7 +45,14 @@ try {
   const local = countingDecodes(await openLocal(store), () => print({ event: "decoded" }));
   const job = resolveJob(spec, "test");
   await findOrAddBackbone(local.backbones, job.backbone.name, job.backbone.digest);
-  const outcome = await runLocalJob(local, { job, name: "test", out: "out", announce: ({ kind, ...event }) => print({ event: "job", kind, ...event }), signal: interrupt.signal, milestone });
+  const outcome = await runLocalJob(local, {
+    job,
+    name: "test",
+    out: "out",
+    announce: ({ kind, ...event }) => print({ event: "job", kind, ...event }),
+    signal: interrupt.signal,
+    milestone,
+  });
   const samples = await outcome.job.readJson("samples/summary.json", samplesRecord);
   print({ event: "result", result: await resultOf(outcome, samples?.extraction.workers ?? {}) });
 } catch (error) {

