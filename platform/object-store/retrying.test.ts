@@ -15,18 +15,16 @@ function flaky(store: ObjectStore): ObjectStore {
   const fail = (): void => {
     if (calls++ % 2 === 0) throw new CodedError("STORE_UNAVAILABLE", "in passing");
   };
-  const once =
-    <Arguments extends unknown[], T>(operation: (...values: Arguments) => Promise<T>) =>
-    async (...values: Arguments): Promise<T> => {
-      fail();
-      return operation(...values);
-    };
+  const once = async <T>(operation: () => Promise<T>): Promise<T> => {
+    fail();
+    return operation();
+  };
   return {
     location: store.location,
-    create: once(store.create),
-    put: once(store.put),
-    read: once(store.read),
-    stat: once(store.stat),
+    create: (key, body) => once(() => store.create(key, body)),
+    put: (key, body) => once(() => store.put(key, body)),
+    read: (key) => once(() => store.read(key)),
+    stat: (key) => once(() => store.stat(key)),
     async *list(prefix) {
       for await (const key of store.list(prefix)) {
         if (!listed.has(key)) {
@@ -36,7 +34,7 @@ function flaky(store: ObjectStore): ObjectStore {
         yield key;
       }
     },
-    delete: once(store.delete),
+    delete: (key) => once(() => store.delete(key)),
   };
 }
 

@@ -4,7 +4,7 @@ import type { Clock } from "../clock/clock.js";
 import { retry } from "./retry.js";
 
 /** An operation that fails `failures` times with `code`, and a clock that only sleeping moves. */
-function setup({ failures = 0, code = "STORE_UNAVAILABLE" as ErrorCode, random = 1 } = {}) {
+function setup({ failures = 0, code = "STORE_UNAVAILABLE", random = 1 }: { failures?: number; code?: ErrorCode; random?: number } = {}) {
   let calls = 0;
   const sleeps: number[] = [];
   let nowMs = 0;

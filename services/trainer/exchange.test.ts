@@ -19,7 +19,12 @@ function setup({ frozen = false } = {}) {
     },
   };
   const published: string[] = [];
-  const bus: GradientBus = { payloadBytesMax: limits.exchangeMessageBytes, publish: (subject) => void published.push(subject), subscribe: () => ({ unsubscribe: () => undefined }), close: async () => undefined };
+  const bus: GradientBus = {
+    payloadBytesMax: limits.exchangeMessageBytes,
+    publish: (subject) => void published.push(subject),
+    subscribe: () => ({ unsubscribe: () => undefined }),
+    close: async () => undefined,
+  };
   const reached: Milestone[] = [];
   const channel = { job: "job", generation: 0, trainers: 3, self: 0, key: new Uint8Array(32) };
   const exchange = new Exchange({ bus, clock, milestone: (name) => reached.push(name) }, channel, ["a", "b", "c"], 8, 30, 5);
@@ -35,7 +40,10 @@ function setup({ frozen = false } = {}) {
 
 test("a trainer that hears nothing sends again, and after the deadline names who is missing", async () => {
   const { reduce, published, reached, elapsedMs } = setup();
-  await expect(reduce(new AbortController().signal)).rejects.toMatchObject({ code: "EXCHANGE_INCOMPLETE", details: { missing: ["a", "b", "c"].slice(1) } });
+  await expect(reduce(new AbortController().signal)).rejects.toMatchObject({
+    code: "EXCHANGE_INCOMPLETE",
+    details: { missing: ["a", "b", "c"].slice(1) },
+  });
   expect(elapsedMs()).toBeGreaterThan(limits.exchangeDeadlineMs);
   expect(elapsedMs()).toBeLessThan(limits.exchangeDeadlineMs + 2 * limits.exchangeResendMs);
   expect(published.length).toBeGreaterThan(10);

@@ -28,7 +28,7 @@ export class Exchange {
   private readonly allReduce: AllReduce;
   private readonly evaluation: Gather;
   private readonly subscriptions: readonly Subscription[];
-  private failure: unknown;
+  private failure: Error | undefined;
   private wake: () => void = () => undefined;
 
   constructor(
@@ -85,7 +85,7 @@ export class Exchange {
       const received: Received = reduced.reception === "misfit" ? this.evaluation.receive(payload) : reduced;
       this.publish(received.outgoing);
     } catch (error) {
-      this.failure ??= error;
+      this.failure ??= error instanceof Error ? error : new Error(String(error));
     }
     this.wake();
   }

@@ -8,7 +8,10 @@ import { TrainingState } from "./training-state.js";
 
 /** Sixty steps with an evaluation every ten, on a fake engine whose gradient is all ones. */
 function setup({ lossAt = (_step: number): number => 1 } = {}) {
-  const job = resolveJob({ dataset: { source: "x" }, training: { steps: 60, batchSize: 8, evaluateEverySteps: 10, optimizer: { sgd: { learningRate: 0.5 } } } });
+  const job = resolveJob({
+    dataset: { source: "x" },
+    training: { steps: 60, batchSize: 8, evaluateEverySteps: 10, optimizer: { sgd: { learningRate: 0.5 } } },
+  });
   const plan = planTraining(job, undefined, [3], { classes: ["a", "b"], counts: { train: [20, 20], validation: [4, 4], test: [0, 0] } });
   const sums = new Float32Array(plan.layout.length + 2).fill(1);
   const grains = {
@@ -25,11 +28,28 @@ function setup({ lossAt = (_step: number): number => 1 } = {}) {
       onEvaluate();
       signal.throwIfAborted();
       evaluatedAt.push(state.step);
-      state.evaluated({ step: state.step, epoch: 0, train: { loss: 1, accuracy: 1 }, validation: null, learningRate: 1, wallMs: 0, seconds: 0, layers: null }, undefined);
+      state.evaluated(
+        {
+          step: state.step,
+          epoch: 0,
+          train: { loss: 1, accuracy: 1 },
+          validation: null,
+          learningRate: 1,
+          wallMs: 0,
+          seconds: 0,
+          layers: null,
+        },
+        undefined,
+      );
     },
   } as unknown as Evaluator;
   const state = new TrainingState(plan);
-  const hooks = { onStep: async () => undefined, onEvaluation: async () => undefined, saveCheckpoint: async () => void savedAt.push(state.step), milestone: () => undefined };
+  const hooks = {
+    onStep: async () => undefined,
+    onEvaluation: async () => undefined,
+    saveCheckpoint: async () => void savedAt.push(state.step),
+    milestone: () => undefined,
+  };
   const run = (signal: AbortSignal): Promise<string> => train({ plan, state, grains, evaluator, exchange: undefined }, hooks, signal);
   return { run, state, plan, evaluatedAt, savedAt, whileEvaluating: (action: () => void) => (onEvaluate = action) };
 }
@@ -39,6 +59,9 @@ test("evaluates when it is time, saves at its points and at the end", async () =
   expect(await run(new AbortController().signal)).toBe("finished");
   expect(evaluatedAt).toEqual([10, 20, 30, 40, 50, 60]);
   expect(savedAt).toEqual([50, 60]);
+  // Taken up again at its end, for an export that was cut off: nothing is evaluated twice.
+  expect(await run(new AbortController().signal)).toBe("finished");
+  expect(evaluatedAt).toEqual([10, 20, 30, 40, 50, 60]);
 });
 
 test("interrupted in the middle of an evaluation: the state of that step is saved, and whoever goes on makes up for the evaluation", async () => {

@@ -8,7 +8,7 @@ import { initializeParameters } from "../../domain/training/initialize.js";
 import { classBalancedOrder, shuffledOrder, type SampleOrder } from "../../domain/training/sample-order.js";
 import { planTraining, type TrainingPlan } from "../../domain/training/training-plan.js";
 import { alignedSubTrees } from "../../domain/training/tree.js";
-import type { BackboneStore, StoredBackbone } from "../../platform/backbone-store/backbone-store.js";
+import type { BackboneStore } from "../../platform/backbone-store/backbone-store.js";
 import type { Clock } from "../../platform/clock/clock.js";
 import type { Engine } from "../../platform/engine/engine.js";
 import type { FeatureStore } from "../../platform/feature-store/feature-store.js";

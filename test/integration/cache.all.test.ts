@@ -52,7 +52,9 @@ async function run(spec: JobSpec = jobOn(pictures, job), change: (local: Local) 
     job: resolved,
     name: "test",
     out: "out",
-    announce: (event) => void (event.kind === "warning" && warnings.push(event.message)),
+    announce: (event) => {
+      if (event.kind === "warning") warnings.push(event.message);
+    },
     signal: new AbortController().signal,
   });
   const samples = await outcome.job.readJson("samples/summary.json", samplesRecord);
