@@ -76,7 +76,7 @@ test("a 1x1 kernel is a dense kernel, but a 1x7 kernel is no 7x1 kernel", () => 
 });
 
 test("names of tensors in each scheme", () => {
-  const [plain, keras, slimV2, slimV1] = nameMaps;
+  const [plain, keras, slimV2, slimV1, torchvision, gluon] = nameMaps;
   assert.equal(plain?.map("fire2/concat/kernel:0"), "fire2/concat/kernel");
   assert.equal(keras?.map("conv1/uniform1"), "conv1/kernel");
   assert.equal(keras?.map("fire2/squeeze1x1/b"), "fire2/squeeze1x1/bias");
@@ -93,4 +93,44 @@ test("names of tensors in each scheme", () => {
   assert.equal(slimV1?.map("MobilenetV1/Conv2d_0/weights"), "conv1/kernel");
   assert.equal(slimV1?.map("Conv2d_13_depthwise/weights"), "conv_dw_13/depthwise_kernel");
   assert.equal(slimV1?.map("Conv2d_3_pointwise/BatchNorm/gamma"), "conv_pw_3_bn/gamma");
+  assert.equal(torchvision?.map("layer1.0.conv1.weight"), "layer1.0.conv1/kernel");
+  assert.equal(torchvision?.map("bn1.weight"), "bn1/gamma");
+  assert.equal(torchvision?.map("layer2.0.downsample.0.weight"), "layer2.0.downsample.0/kernel");
+  assert.equal(torchvision?.map("layer2.0.downsample.1.running_var"), "layer2.0.downsample.1/moving_variance");
+  assert.equal(torchvision?.map("fc.bias"), "fc/bias");
+  assert.equal(torchvision?.map("fc.running_mean"), undefined);
+  assert.equal(gluon?.map("features.5.0.conv1.weight"), "features.5.0.conv1/kernel");
+  assert.equal(gluon?.map("features.9.beta"), "features.9/beta");
+  assert.equal(gluon?.map("output.bias"), "output/bias");
 });
+
+const unfit: readonly (readonly [string, (tensors: Map<string, Tensor>) => unknown, RegExp])[] = [
+  [
+    "a kernel whose axes are already turned",
+    (tensors) => tensors.set("conv1.weight", zeros(7, 7, 3, 64)),
+    /misshaped: conv1\/kernel must be \[7, 7, 3, 64\], found \[7, 7, 3, 64\] in "conv1.weight", which is \[3, 64, 7, 7\] in the order of axes here/,
+  ],
+  ["a missing one", (tensors) => tensors.delete("layer4.1.bn2.running_var"), /missing: layer4.1.bn2\/moving_variance \[512\]/],
+  ["a surplus one", (tensors) => tensors.set("aux.weight", zeros(1)), /surplus: "aux.weight" \[1\]/],
+];
+
+test.each(unfit)("PyTorch's tensors: %s is named", (_what, change, message) => {
+  const resnet = buildTopology("resnet18_v1", { width: 1, size: 32 }).network;
+  const torchvision = nameMaps.find(({ name }) => name === "torchvision ResNet")!;
+  const norms = new Set(resnet.layers.filter(({ kind }) => kind === "batchNorm").map(({ name }) => name));
+  const tensors = new Map<string, Tensor>([["bn1.num_batches_tracked", zeros()]]);
+  for (const { name, shape } of weightSpecs(resnet)) {
+    const [layer = "", part = ""] = name.split("/");
+    const parts: Readonly<Record<string, string>> = { beta: "bias", moving_mean: "running_mean", moving_variance: "running_var" };
+    const [height, width, inputs, outputs] = shape;
+    const turned = norms.has(layer) || shape.length < 4 ? shape : [outputs!, inputs!, height!, width!];
+    tensors.set(`${layer}.${parts[part] ?? "weight"}`, zeros(...turned));
+  }
+  assert.equal(assignWeights(resnet, tensors, torchvision).size, weightSpecs(resnet).length);
+  change(tensors);
+  assert.throws(() => assignWeights(resnet, tensors, torchvision), { code: "WEIGHTS_INVALID", message });
+});
+
+function zeros(...shape: readonly number[]): Tensor {
+  return { shape, data: new Float32Array(elementCount(shape)) };
+}

@@ -1,5 +1,6 @@
 import { CodedError } from "../errors.js";
 import type { NameMap } from "./name-maps.js";
+import { permuteAxes, permutedShape } from "./permute-axes.js";
 import { elementCount, type Network, type Shape, type Tensor, type Weights } from "./network.js";
 import { sameShape, weightSpecs } from "./shapes.js";
 
@@ -17,6 +18,7 @@ export function assignWeights(network: Network, tensors: ReadonlyMap<string, Ten
 }
 
 export interface WeightsMatch {
+  /** Empty where there are problems. */
   readonly weights: Weights;
   /** One line for each tensor that does not fit; empty if all do. */
   readonly problems: readonly string[];
@@ -34,13 +36,15 @@ export function matchWeights(network: Network, tensors: ReadonlyMap<string, Tens
     const depthwise = mapped?.replace(/\/kernel$/, "/depthwise_kernel");
     const name = mapped !== undefined && !expected.has(mapped) && depthwise !== undefined && expected.has(depthwise) ? depthwise : mapped;
     const other = name === undefined ? undefined : found.get(name);
+    if (nameMap.ignores?.(fileName, tensor) === true && (name === undefined || !expected.has(name))) continue;
     if (name === undefined || !expected.has(name))
       surplus.push(`surplus: "${fileName}" [${tensor.shape.join(", ")}], which no layer needs`);
     else if (other) surplus.push(`surplus: "${fileName}" and "${other.fileName}" both stand for ${name}`);
     else found.set(name, { fileName, tensor });
   }
 
-  const weights = new Map<string, Tensor>();
+  const fitting: { readonly name: string; readonly shape: Shape; readonly tensor: Tensor; readonly axes: readonly number[] | undefined }[] =
+    [];
   const missing: string[] = [];
   const wrong: string[] = [];
   for (const { name, shape } of specs) {
@@ -50,15 +54,24 @@ export function matchWeights(network: Network, tensors: ReadonlyMap<string, Tens
       continue;
     }
     const { fileName, tensor } = match;
-    if (!sameShape(withoutLeadingOnes(tensor.shape), withoutLeadingOnes(shape)) || tensor.data.length !== elementCount(shape)) {
-      wrong.push(`misshaped: ${name} must be [${shape.join(", ")}], found [${tensor.shape.join(", ")}] in "${fileName}"`);
+    const axes = nameMap.axes?.(name, tensor.shape.length);
+    const turned = axes ? permutedShape(tensor.shape, axes) : tensor.shape;
+    if (!sameShape(withoutLeadingOnes(turned), withoutLeadingOnes(shape)) || tensor.data.length !== elementCount(shape)) {
+      const order = axes ? `, which is [${turned.join(", ")}] in the order of axes here` : "";
+      wrong.push(`misshaped: ${name} must be [${shape.join(", ")}], found [${tensor.shape.join(", ")}] in "${fileName}"${order}`);
     } else {
       const bad = tensor.data.findIndex((value) => !Number.isFinite(value));
       if (bad >= 0) wrong.push(`not finite: ${name} holds ${tensor.data[bad]} at position ${bad} in "${fileName}"`);
-      weights.set(name, { shape, data: tensor.data });
+      fitting.push({ name, shape, tensor, axes });
     }
   }
-  return { weights, problems: [...missing, ...wrong, ...surplus] };
+  const problems = [...missing, ...wrong, ...surplus];
+  // Turned last, since many networks are tried that do not fit.
+  const kept = problems.length > 0 ? [] : fitting;
+  const weights = new Map(
+    kept.map(({ name, shape, tensor, axes }) => [name, { shape, data: (axes ? permuteAxes(tensor, axes) : tensor).data }]),
+  );
+  return { weights, problems };
 }
 
 export function weightsInvalid(network: Network, nameMap: NameMap, problems: readonly string[]): CodedError {

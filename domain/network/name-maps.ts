@@ -1,7 +1,14 @@
-/** Turns a tensor's name in a weights file into graft's `LAYER/kernel`; undefined for a name that is not in this scheme. */
+import type { Tensor } from "./network.js";
+
+/** How a weights file names its tensors and orders their axes. */
 export interface NameMap {
   readonly name: string;
+  /** A tensor's name in the file as graft's `LAYER/kernel`; undefined for a name that is not in this scheme. */
   map(fileName: string): string | undefined;
+  /** Where the file orders axes in another way: for each axis of graft's tensor, that of the file's. */
+  axes?(graftName: string, rank: number): readonly number[] | undefined;
+  /** Tensors that files of this scheme hold, but which change no result. */
+  ignores?(fileName: string, tensor: Tensor): boolean;
 }
 
 /** graft's own names, which are also those of Keras's current files: `LAYER/kernel`, with an optional `:0`. */
@@ -76,5 +83,53 @@ function tensorName(layer: string, slimPart: string): string {
   return `${layer}/${parts[slimPart] ?? slimPart}`;
 }
 
+/** Convolutions [out, in, h, w] and dense layers [out, in], as PyTorch and MXNet hold them. */
+function outputsFirst(graftName: string, rank: number): readonly number[] | undefined {
+  if (graftName.endsWith("/depthwise_kernel") && rank === 4) return [2, 3, 0, 1];
+  if (!graftName.endsWith("/kernel")) return undefined;
+  return rank === 4 ? [2, 3, 1, 0] : rank === 2 ? [1, 0] : undefined;
+}
+
+const batchNormParts: Readonly<Record<string, string>> = {
+  weight: "gamma",
+  bias: "beta",
+  gamma: "gamma",
+  beta: "beta",
+  running_mean: "moving_mean",
+  running_var: "moving_variance",
+};
+
+/** The state of torchvision's ResNets: `layer1.0.conv1.weight`, `layer1.0.bn1.running_var`, `layer2.0.downsample.0.weight`, `fc.bias`. */
+const torchvisionResnet: NameMap = {
+  name: "torchvision ResNet",
+  map(fileName) {
+    const match = /^((?:layer\d+\.\d+\.)?(?:(conv\d+|downsample\.0)|bn\d+|downsample\.1)|fc)\.(weight|bias|running_mean|running_var)$/.exec(
+      fileName,
+    );
+    const [, layer = "", convolution, part = ""] = match ?? [];
+    if (layer === "") return undefined;
+    if (convolution === undefined && layer !== "fc") return `${layer}/${batchNormParts[part]}`;
+    return part === "weight" || part === "bias" ? `${layer}/${part === "weight" ? "kernel" : "bias"}` : undefined;
+  },
+  axes: outputsFirst,
+  // How many batches a batch norm has seen: of use to PyTorch's training only.
+  ignores: (fileName) => fileName.endsWith(".num_batches_tracked"),
+};
+
+/** The parameters of Gluon's ResNets of version 2: `features.5.0.conv1.weight`, `features.2.gamma`, `output.bias`. */
+const gluonResnetV2: NameMap = {
+  name: "Gluon ResNet v2",
+  map(fileName) {
+    const match = /^(features\.\d+(?:\.\d+\.\w+)?|output)\.(?:(weight)|(bias)|(gamma|beta|running_mean|running_var))$/.exec(fileName);
+    if (match === null) return undefined;
+    const [, layer = "", weight, bias, norm = ""] = match;
+    return `${layer}/${weight ? "kernel" : bias ? "bias" : batchNormParts[norm]}`;
+  },
+  axes: outputsFirst,
+  // The batch norm of the pictures has scale and offset in the file, but MXNet takes the scale as 1, and an offset of 0 changes nothing.
+  ignores: (fileName, { data }) =>
+    fileName === "features.0.gamma" || (fileName === "features.0.beta" && data.every((value) => value === 0)),
+};
+
 /** All schemes, the most exact first. */
-export const nameMaps: readonly NameMap[] = [plainNames, keras, slimMobilenetV2, slimMobilenetV1];
+export const nameMaps: readonly NameMap[] = [plainNames, keras, slimMobilenetV2, slimMobilenetV1, torchvisionResnet, gluonResnetV2];

@@ -83,6 +83,21 @@ test("what does not fit is refused", async () => {
   });
 });
 
+test("tensors are found behind another prefix", async () => {
+  const moved = new Map([...squeezenet.weights].map(([name, tensor]) => [`net.base/${name}`, tensor]));
+  const request = { name: "squeezenet_1.1_64", files: new Map([["w.safetensors", encodeSafetensors(moved)]]) };
+  await refused("WEIGHTS_INVALID", /surplus: "net.base\/conv1\/bias"/, request);
+  const imported = await importBackbone({ ...request, prefix: { strip: "net.base/" } });
+  assert.equal(backboneDigest(imported), backboneDigest(squeezenet));
+  await refused("USAGE_INVALID", /"net.bass": no tensor's name begins with it/, { ...request, prefix: { strip: "net.bass" } });
+  const cut = new Map([...squeezenet.weights].map(([name, tensor]) => [name.slice(1), tensor]));
+  await refused("WEIGHTS_INVALID", /surplus/, {
+    name: "squeezenet_1.1_64",
+    files: new Map([["w.safetensors", encodeSafetensors(cut)]]),
+    prefix: { add: "c" },
+  });
+});
+
 test("an exported TensorFlow.js model is the backbone again that it was made of, without its head", async () => {
   for (const [backbone, features] of [
     [squeezenet, 512],

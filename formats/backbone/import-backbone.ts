@@ -12,6 +12,7 @@ import { appendNetwork } from "../../domain/network/compose.js";
 import { nameMaps, type NameMap } from "../../domain/network/name-maps.js";
 import { INPUT, type Network, type Tensor, type Weights } from "../../domain/network/network.js";
 import type { Preprocessing } from "../../domain/network/preprocessing.js";
+import { renameTensors, type PrefixChange } from "../../domain/network/rename-tensors.js";
 import { resizeNetwork } from "../../domain/network/resize.js";
 import { layerShapes, weightSpecs } from "../../domain/network/shapes.js";
 import { withoutClassifier } from "../../domain/network/without-classifier.js";
@@ -24,6 +25,8 @@ export interface ImportRequest {
   readonly files: ReadonlyMap<string, Uint8Array>;
   /** `mobilenet_v2_0.35_224` and the like, where the files do not say it. */
   readonly topology?: string | undefined;
+  /** Changes the names of the file's tensors before they are read; not those of a backbone that graft stored. */
+  readonly prefix?: PrefixChange | undefined;
   /** Overrides the usual preprocessing of the topology; all of it for a network that the catalogue does not know. */
   readonly preprocessing?: Partial<Preprocessing> | undefined;
   readonly origin?: string | undefined;
@@ -48,12 +51,13 @@ export async function importBackbone(request: ImportRequest): Promise<Backbone> 
       `backbone name ${JSON.stringify(request.name.slice(0, 100))}: 1 to 100 letters, digits, ".", "_" and "-" are needed`,
     );
   }
-  const files = await decodeWeightFiles(request.files, request.preprocessing?.size);
-  if (files.backbone) {
-    const { backbone } = files;
+  const decoded = await decodeWeightFiles(request.files, request.preprocessing?.size);
+  if (decoded.backbone) {
+    const { backbone } = decoded;
     return { ...backbone, name: request.name, origin: request.origin ?? backbone.origin, licence: request.licence ?? backbone.licence };
   }
 
+  const files = { ...decoded, tensors: renameTensors(decoded.tensors, request.prefix ?? {}) };
   const found = files.network ? ofOwnTopology(files, files.network, request) : ofCatalogue(files, request);
   const finished = finish(found.network, found.match.weights, request.keepClassifier ?? false);
   const preprocessing: Preprocessing = { ...found.preprocessing, ...request.preprocessing };
@@ -119,7 +123,7 @@ function ofCatalogue(files: WeightFiles, request: ImportRequest): Found {
   if (request.topology !== undefined)
     throw new CodedError("BACKBONE_UNKNOWN", `"${request.topology}" is no topology of the catalogue, such as mobilenet_v2_1.0_224`);
 
-  const closest = closestOf(catalogEntries(), files, size, "the one topology of the catalogue that its tensors match");
+  const closest = closestOf(catalogEntries(size), files, size, "the one topology of the catalogue that its tensors match");
   if (closest.match.problems.length === 0) return closest;
   const { message, details } = weightsInvalid(closest.network, closest.nameMap, closest.match.problems);
   throw new CodedError(
@@ -166,7 +170,7 @@ function closestOf(candidates: readonly Candidate[], files: WeightFiles, size: n
     }
     if (found.match.problems.length === 0) break;
   }
-  if (closest === undefined) throw new Error("no topology to try");
+  if (closest === undefined) throw new CodedError("NETWORK_INVALID", `no topology of the catalogue takes pictures of ${size} pixels`);
   return closest;
 }
 

@@ -11,7 +11,7 @@ export interface SafetensorsFile {
 /** Bounds of an untrusted file; the reference implementation has the same bound on the header. */
 const bounds = { headerBytes: 100_000_000, tensors: 100_000, nameLength: 1_000, rank: 8 } as const;
 
-const dtypes = { F32: 4, F16: 2, BF16: 2 } as const;
+const dtypes = { F32: 4, F16: 2, BF16: 2, I64: 8 } as const;
 type Dtype = keyof typeof dtypes;
 
 interface Entry {
@@ -23,7 +23,7 @@ interface Entry {
 }
 
 /**
- * Reads a safetensors file (https://github.com/huggingface/safetensors#format). F16 and BF16 are widened to float32; other types are refused.
+ * Reads a safetensors file (https://github.com/huggingface/safetensors#format). F16 and BF16 are widened to float32, I64 (the counters of PyTorch) is rounded to it; other types are refused.
  * Every byte of the file must belong to exactly one tensor, as the format demands.
  * @throws CodedError FILE_FORMAT_INVALID.
  */
@@ -129,6 +129,7 @@ function readEntry(name: string, value: unknown): Entry {
 /** `buffer` is a copy of the tensor's bytes, so that it begins at an address that typed arrays can read. */
 function widen(dtype: Dtype, buffer: ArrayBuffer): Float32Array {
   if (dtype === "F32") return new Float32Array(buffer);
+  if (dtype === "I64") return Float32Array.from(new BigInt64Array(buffer), Number);
   const halves = new Uint16Array(buffer);
   return dtype === "F16" ? widenHalves(halves) : widenBrainFloats(halves);
 }

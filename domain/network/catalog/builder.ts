@@ -5,7 +5,8 @@ import { noPadding, samePadding } from "./same-padding.js";
 export interface Window {
   readonly kernel: Pair;
   readonly stride: number;
-  readonly padding: "SAME" | "VALID";
+  /** TensorFlow's words, or PyTorch's number of rows and columns on every side. */
+  readonly padding: "SAME" | "VALID" | number;
 }
 
 /** Grows a network layer by layer. It knows the shapes on the way, so that "SAME" can be worked out. Every method returns the new layer's name. */
@@ -68,7 +69,9 @@ export class NetworkBuilder {
   }
 
   #padding(input: string, window: Window): Padding {
-    if (window.padding === "VALID") return noPadding;
+    const { padding } = window;
+    if (padding === "VALID") return noPadding;
+    if (padding !== "SAME") return { top: padding, bottom: padding, left: padding, right: padding };
     const [height = 0, width = 0] = this.#shapeOf(input);
     return samePadding([height, width], window.kernel, [window.stride, window.stride]);
   }

@@ -22,19 +22,30 @@ test("published numbers of values", () => {
     ["mobilenet_v1", 1, 3_228_864],
     ["squeezenet_1.1", 1, 722_496],
     ["inception_v3", 1, 21_802_784],
+    ["vgg16", 1, 14_714_688],
   ];
   for (const [topology, width, total] of totals) {
     assert.equal(parameterCount(buildTopology(topology, { width, size: 224 }).network).total, total, `${topology} ${width}`);
   }
   assert.equal(parameterCount(buildTopology("mobilenet_v1_folded", { width: 0.25, size: 128, top: 1001 }).network).total, 467_593);
   assert.equal(parameterCount(buildTopology("mobilenet_v2", { width: 1, size: 224, top: 1000 }).network).total, 3_538_984);
+  assert.equal(parameterCount(buildTopology("vgg16", { width: 1, size: 224, top: 1000 }).network).total, 138_357_544);
+  // torchvision, which does not count moving statistics.
+  for (const [topology, trainable] of [
+    ["resnet18_v1", 11_689_512],
+    ["resnet34_v1", 21_797_672],
+    ["resnet50_v1", 25_557_032],
+  ] as const) {
+    assert.equal(parameterCount(buildTopology(topology, { width: 1, size: 224, top: 1000 }).network).trainable, trainable, topology);
+  }
 });
 
 test("every entry builds and ends in global_average_pool or its top", () => {
   for (const { topology, options } of catalogEntries()) {
     const { network, preprocessing } = buildTopology(topology, options);
     assert.deepEqual(network.inputShape, [preprocessing.size, preprocessing.size, 3]);
-    assert.ok(legalCuts(network).includes("global_average_pool"));
+    const features = topology === "vgg16" && options.top !== undefined ? "block5_pool" : "global_average_pool";
+    assert.ok(legalCuts(network).includes(features));
     assert.deepEqual(layerShapes(network).get(network.output)?.length, 1);
     if (options.top !== undefined) assert.deepEqual(layerShapes(network).get(network.output), [options.top]);
     assert.deepEqual(parseTopologyName(topologyName(topology, options)), {
@@ -62,8 +73,33 @@ test("names of networks, folders and published files", () => {
   assert.equal(read("mobilenet_1_0_224_tf"), "mobilenet_v1 1 224");
   assert.equal(read("squeezenet_1.1_notop"), "squeezenet_1.1 1 227");
   assert.equal(read("squeezenet_weights_tf_dim_ordering_tf_kernels_notop"), "squeezenet_1.1 1 227");
+  assert.equal(read("resnet50-0676ba61"), "resnet50_v1 1 224");
+  assert.equal(read("resnet18"), "resnet18_v1 1 224");
+  assert.equal(read("resnet18_96"), "resnet18_v1 1 96");
+  assert.equal(read("resnet18_v2_160"), "resnet18_v2 1 160");
+  assert.equal(read("resnet101-63fe2227"), undefined);
+  assert.equal(read("vgg16_weights_tf_dim_ordering_tf_kernels_notop"), "vgg16 1 224");
   assert.equal(read("mobilenet_v21"), undefined);
   assert.equal(read("backbone"), undefined);
+});
+
+test("pictures for ResNet are cut out of the middle, seven eighths of the short side", () => {
+  const { preprocessing } = buildTopology("resnet18_v1", { width: 1, size: 224 });
+  assert.deepEqual(preprocessing, {
+    size: 224,
+    resize: "SHORT_SIDE",
+    resizeTo: 256,
+    channels: "RGB",
+    mean: [0.485 * 255, 0.456 * 255, 0.406 * 255].map((x) => Number(x.toFixed(3))),
+    deviation: [0.229 * 255, 0.224 * 255, 0.225 * 255].map((x) => Number(x.toFixed(3))),
+  });
+  assert.equal(buildTopology("resnet50_v2", { width: 1, size: 112 }).preprocessing.resizeTo, 128);
+});
+
+test("the entries for a size are those that take it", () => {
+  const names = new Set(catalogEntries(50).map(({ topology }) => topology));
+  assert.ok(names.has("vgg16") && names.has("squeezenet_1.1") && !names.has("inception_v3"));
+  assert.ok(catalogEntries(50).every(({ options }) => options.size === 50));
 });
 
 test("what a topology does not have is refused", () => {
@@ -80,6 +116,10 @@ test("a resized network is the one that the catalogue builds for that size", () 
     ["mobilenet_v2", [96, 150, 224, 299]],
     ["squeezenet_1.1", [64, 227, 300]],
     ["inception_v3", [75, 150, 299]],
+    // At 75 and 150 some strided windows of ResNet are padded as SAME would pad them.
+    ["resnet18_v1", [64, 75, 150, 224]],
+    ["resnet50_v2", [75, 150, 224]],
+    ["vgg16", [50, 224]],
   ] as const) {
     for (const from of sizes) {
       for (const to of sizes) {
@@ -100,4 +140,13 @@ test("a resized network is the one that the catalogue builds for that size", () 
     output: "dense",
   };
   assert.throws(() => resizeNetwork(withDense, 128), /layer "dense" has weights for 11520 inputs and would get 20480; use the size 96/);
+});
+
+test("padding that SAME and PyTorch share at every layer is not guessed", () => {
+  const odd = buildTopology("resnet18_v1", { width: 1, size: 225 }).network;
+  assert.throws(
+    () => resizeNetwork(odd, 224),
+    /layer "conv1": at 225 rows it cannot be seen whether its padding of 3 is TensorFlow's SAME/,
+  );
+  assert.equal(resizeNetwork(odd, 257).inputShape[0], 257);
 });
