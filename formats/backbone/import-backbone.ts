@@ -39,7 +39,7 @@ export interface ImportRequest {
 const namePattern = /^[A-Za-z0-9_][A-Za-z0-9._-]{0,99}$/;
 
 /**
- * Makes a backbone of weight files of unknown kind: a TensorFlow.js LayersModel, a Keras .h5, safetensors, or what graft stored itself.
+ * Makes a backbone of weight files of unknown kind: a TensorFlow.js LayersModel, a Keras .h5, an ONNX model, safetensors, or what graft stored itself.
  * The topology is the file's own, else that of `topology`, else that of the file's or backbone's name, else the one of the catalogue whose tensors
  * match exactly; `origin` says which. A network that ends in `[height, width, channels]` gets a `global_average_pool`.
  * @throws CodedError FILE_FORMAT_INVALID, NETWORK_INVALID, WEIGHTS_INVALID, BACKBONE_UNKNOWN, USAGE_INVALID.

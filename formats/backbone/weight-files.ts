@@ -3,8 +3,10 @@ import type { Backbone } from "../../domain/network/backbone.js";
 import type { Network, Tensor } from "../../domain/network/network.js";
 import type { Preprocessing } from "../../domain/network/preprocessing.js";
 import { asObject, isObject, parseJson } from "../json/json.js";
+import { isOnnx } from "../inspect/onnx.js";
 import { decodeKerasH5, isHdf5 } from "../keras-h5/decode.js";
 import type { KerasModel } from "../keras-model/keras-graph.js";
+import { decodeOnnx } from "../onnx/decode-network.js";
 import { decodeSafetensors } from "../safetensors/safetensors.js";
 import { decodeLayersModel, layersModelPaths } from "../tfjs/decode.js";
 import { backboneObjects, decodeBackbone } from "./backbone.js";
@@ -33,7 +35,7 @@ export function companionFiles(bytes: Uint8Array): string[] {
 }
 
 /**
- * Finds by content what the files are. A LayersModel goes before an .h5 file, and that before safetensors, of which there may be several.
+ * Finds by content what the files are. A LayersModel goes before an .h5 file, that before an ONNX model, and that before safetensors, of which there may be several.
  * @param size Height and width where a model leaves them open.
  * @throws CodedError FILE_FORMAT_INVALID, NETWORK_INVALID, WEIGHTS_INVALID.
  */
@@ -53,12 +55,22 @@ export async function decodeWeightFiles(files: ReadonlyMap<string, Uint8Array>, 
     return { format: "Keras .h5", mainFile: h5[0], tensors, network: model?.network, preprocessing: model && preprocessingOfModel(model) };
   }
 
+  const [onnx] = onlyOne(
+    [...files].filter(([, bytes]) => isOnnx(bytes) && !isSafetensors(bytes)),
+    "ONNX models",
+  );
+  if (onnx) {
+    const { network, tensors, preprocessing, unitRange } = decodeOnnx(onnx[1], size);
+    const format = unitRange ? "ONNX, its pictures taken for values from 0 to 1" : "ONNX";
+    return { format, mainFile: onnx[0], tensors, network, preprocessing };
+  }
+
   const [first] = safetensors;
   if (!first) {
     const names = [...files.keys()].slice(0, 10).join(", ");
     throw new CodedError(
       "FILE_FORMAT_INVALID",
-      `no TensorFlow.js LayersModel, Keras .h5 or safetensors file among the files given: ${names}`,
+      `no TensorFlow.js LayersModel, Keras .h5, ONNX or safetensors file among the files given: ${names}`,
     );
   }
   const tensors = new Map<string, Tensor>();
