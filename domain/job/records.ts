@@ -1,6 +1,7 @@
 import type { FeatureSpec } from "../features/feature-spec.js";
 import type { Shape } from "../network/network.js";
 import type { NumericsProfile } from "../features/numerics-profile.js";
+import type { SplitCounts } from "./expected-counts.js";
 import type { ResolvedJob } from "./job.js";
 import type { SplitName } from "../dataset/listing.js";
 
@@ -80,7 +81,7 @@ export interface SamplesRecord {
   readonly parts: number;
   readonly classes: readonly string[];
   /** Rows per class, in the order of `classes`. */
-  readonly counts: { readonly train: readonly number[]; readonly validation: readonly number[]; readonly test: readonly number[] };
+  readonly counts: SplitCounts;
   readonly rejectedCount: number;
   readonly rejected: readonly { readonly uri: string; readonly reason: string }[];
   readonly duplicateCount: number;

@@ -1,5 +1,5 @@
 import { CodedError } from "../errors.js";
-import { noPadding, samePadding } from "./catalog/same-padding.js";
+import { equalPaddings, noPadding, samePadding } from "./catalog/same-padding.js";
 import { INPUT, type Layer, type Network, type Padding, type Pair, type Shape } from "./network.js";
 import { layerShapes, outputShape } from "./shapes.js";
 
@@ -48,10 +48,6 @@ function repad(layer: Layer, oldInput: Shape, newInput: Shape): Layer {
 
 function paddingAt(window: Pair, strides: Pair, padding: Padding, oldInput: Shape, newInput: Shape): Padding {
   const sizeOf = ([height = 0, width = 0]: Shape): Pair => [height, width];
-  const wasSame = samePaddings(padding, samePadding(sizeOf(oldInput), window, strides)) && !samePaddings(padding, noPadding);
+  const wasSame = equalPaddings(padding, samePadding(sizeOf(oldInput), window, strides)) && !equalPaddings(padding, noPadding);
   return wasSame ? samePadding(sizeOf(newInput), window, strides) : padding;
-}
-
-function samePaddings(a: Padding, b: Padding): boolean {
-  return a.top === b.top && a.bottom === b.bottom && a.left === b.left && a.right === b.right;
 }

@@ -1,5 +1,6 @@
 import { lineChart, type Curve } from "./charts.js";
-import { count, fraction } from "./format.js";
+import { count } from "../../domain/job/figures.js";
+import { fraction } from "./format.js";
 import { html, type Html } from "./html.js";
 import type { HistoryPoint } from "./report-input.js";
 

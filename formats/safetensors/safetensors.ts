@@ -1,3 +1,4 @@
+import { compareUtf8 } from "../../domain/dataset/utf8-order.js";
 import { CodedError } from "../../domain/errors.js";
 import { elementCount, type Shape, type Tensor } from "../../domain/network/network.js";
 import { widenBrainFloats, widenHalves } from "./half-float.js";
@@ -65,7 +66,7 @@ export function decodeSafetensors(bytes: Uint8Array): SafetensorsFile {
 
 /** Writes float32 tensors in the order of their names' UTF-8 bytes, the data aligned to 8 bytes. Equal values give equal files. */
 export function encodeSafetensors(tensors: ReadonlyMap<string, Tensor>, metadata: ReadonlyMap<string, string> = new Map()): Uint8Array {
-  const names = [...tensors.keys()].sort((a, b) => Buffer.compare(Buffer.from(a), Buffer.from(b)));
+  const names = [...tensors.keys()].sort(compareUtf8);
   const header: [string, unknown][] = [];
   if (metadata.size > 0) header.push(["__metadata__", Object.fromEntries([...metadata].sort(([a], [b]) => (a < b ? -1 : 1)))]);
   let offset = 0;

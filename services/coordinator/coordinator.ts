@@ -255,6 +255,8 @@ export class JobCoordinator implements WorkService {
 
   async reportStep(trainer: string, report: StepReport): Promise<void> {
     this.steps.set(trainer, report);
+    // All trainers are at the same step, give or take one: one of them speaks for all.
+    if (trainer !== [...this.steps.keys()].sort()[0]) return;
     this.deps.announce(this.job.jobId, {
       kind: "step",
       step: report.step,
