@@ -5,8 +5,11 @@ import { grainCount } from "../training/grains.js";
 import { isPowerOfTwo } from "../training/tree.js";
 import type { OptimizerSpec, ScheduleSpec, TrainingSpec } from "./spec.js";
 
-/** So that a number of steps stays exact: epochs x rows is below 2^53 for any listing. */
-const epochCount: Range = { text: "> 0 and at most 1,000,000", holds: (value) => value > 0 && value <= 1e6 };
+/** Bounded, so that a number of steps stays exact: epochs x rows is below 2^53 for any listing. */
+function epochCount(given: number | undefined): Range {
+  const atMost: Range = { text: "at most 1,000,000", holds: (value) => value <= 1e6 };
+  return given !== undefined && given > 1 ? atMost : positive;
+}
 
 /** The recipe with its defaults; problems go to `check` with paths under `training`. */
 export function resolveRecipe(given: TrainingSpec, check: FieldCheck): Recipe {
@@ -14,10 +17,10 @@ export function resolveRecipe(given: TrainingSpec, check: FieldCheck): Recipe {
   check.atMostOne(path, { epochs: given.epochs, steps: given.steps });
   check.atMostOne(path, { evaluateEverySteps: given.evaluateEverySteps, evaluateEveryEpochs: given.evaluateEveryEpochs });
   const steps = check.optional(`${path}.steps`, given.steps, integer(1));
-  const epochs = check.number(`${path}.epochs`, given.epochs, defaults.epochs, epochCount);
+  const epochs = check.number(`${path}.epochs`, given.epochs, defaults.epochs, epochCount(given.epochs));
   const batchSize = check.number(`${path}.batchSize`, given.batchSize, defaults.batchSize, integer(2, 65_536));
   const evaluateSteps = check.optional(`${path}.evaluateEverySteps`, given.evaluateEverySteps, integer(1));
-  const evaluateEpochs = check.optional(`${path}.evaluateEveryEpochs`, given.evaluateEveryEpochs, epochCount);
+  const evaluateEpochs = check.optional(`${path}.evaluateEveryEpochs`, given.evaluateEveryEpochs, epochCount(given.evaluateEveryEpochs));
   return {
     length: steps === undefined ? { epochs } : { steps },
     batchSize,

@@ -1,4 +1,3 @@
-import { isSha256Hex } from "../features/sha256.js";
 import type { Preprocessing } from "../network/preprocessing.js";
 import { defaults } from "./defaults.js";
 import { FieldCheck, finite, fraction, integer, percent, positive, seedNumber, shareBelowOne } from "./field-check.js";
@@ -70,7 +69,7 @@ function resolveDataset(given: DatasetSpec, check: FieldCheck): ResolvedJob["dat
 }
 
 function resolveDigest(given: string | undefined, check: FieldCheck): string | undefined {
-  if (given !== undefined && !isSha256Hex(given)) {
+  if (given !== undefined && !/^[0-9a-f]{64}$/.test(given)) {
     check.report(
       "backbone.digest",
       `must be 64 lower-case hex digits, found ${JSON.stringify(given.slice(0, 80))}; \`graft backbone list\` shows digests`,

@@ -54,6 +54,19 @@ describe("the report", () => {
     assert.equal(page.match(/url\(|@import/), null);
   });
 
+  test("its Python is Python: one statement a line, for both ways of resizing", async () => {
+    const example = exampleReport();
+    const preprocessing = { ...example.passport.features.preprocessing, size: 224, resize: "SHORT_SIDE", resizeTo: 256 } as const;
+    const passport = { ...example.passport, features: { ...example.passport.features, preprocessing } };
+    const page = await renderReport(exampleReport({ passport }));
+    assert.ok(
+      page.includes(
+        "\nscale = 256 / min(picture.size)\npicture = picture.resize([round(side * scale) for side in picture.size], Image.BILINEAR)\nleft, top = ",
+      ),
+    );
+    assert.ok((await renderReport(example)).includes("\npicture = picture.resize((224, 224), Image.BILINEAR)\nsession = "));
+  });
+
   test("names can hold anything", async () => {
     const example = exampleReport();
     const names = example.metrics.classes.map((_, i) => `${i}${hostile}`);
