@@ -11,7 +11,7 @@ import type {
 
 /** Checks of the JSON objects of a job (domain/job/records.ts) when they are read back. graft wrote them, so version and outline are enough to tell a foreign or damaged one. */
 export const jobRecord = recordCheck<JobRecord>("spec.json", ["requestId", "name", "job"]);
-export const listingRecord = recordCheck<ListingRecord>("listing/summary.json", ["pictures", "tasks", "digest", "classes"]);
+export const listingRecord = recordCheck<ListingRecord>("listing/summary.json", ["pictures", "tasks", "digest", "classes", "counts"]);
 export const planRecord = recordCheck<PlanRecord>("plan.json", ["backbone", "featureSpec", "featureSpecDigest", "trainingProfile"]);
 export const taskCommit = recordCheck<TaskCommit>("commit", ["task", "imageIds", "rejected", "shards"]);
 export const samplesRecord = recordCheck<SamplesRecord>("samples/summary.json", [

@@ -105,6 +105,16 @@ test("a changed, damaged or missing object is noticed on reading", async () => {
   assert.equal((await store.find("a")).digest, digest);
 });
 
+test("a damaged backbone does not keep another from being found", async () => {
+  const objects = memoryObjectStore();
+  const store = new BackboneStore(objects);
+  const { digest: damaged } = await store.add(tiny("a", 1));
+  const { digest } = await store.add(tiny("b", 2));
+  await objects.put(`backbones/${damaged}/origin.json`, new Uint8Array(1));
+  assert.equal((await findBackbone(store, "b", undefined)).digest, digest);
+  await refused("OBJECT_CORRUPT", /delete these objects and add the backbone again/, findBackbone(store, "a", undefined));
+});
+
 test("of many writers of one name none is lost", async () => {
   const store = new BackboneStore(memoryObjectStore());
   const added = await Promise.all([1, 2, 3, 4, 5, 6].map((value) => store.add(tiny("a", value))));
