@@ -66,7 +66,7 @@ export async function runNode(
 }
 
 export function runGraft(args: readonly string[]): Promise<Finished> {
-  return runNode(join(root, "dist/cli/main.js"), args);
+  return runNode(join(root, "bin/graft.cjs"), args);
 }
 
 /** `graft train` or `graft run`, with its metrics. */

@@ -6,6 +6,7 @@ import { INPUT } from "../../domain/network/network.js";
 import { memoryObjectStore } from "../object-store/memory.js";
 import type { ObjectStore } from "../object-store/object-store.js";
 import { BackboneStore } from "./backbone-store.js";
+import { findBackbone } from "./bundled.js";
 
 function tiny(name: string, value: number): Backbone {
   return {
