@@ -1,4 +1,4 @@
-import type { ClassCount, ListedPicture, SplitName } from "../../domain/dataset/listing.js";
+import type { ListedPicture, SplitName } from "../../domain/dataset/listing.js";
 import { SampleTableBuilder } from "../../domain/dataset/sample-table.js";
 import type { SplitSpec } from "../../domain/dataset/split.js";
 import { splitNames } from "../../domain/dataset/listing.js";
