@@ -4,6 +4,8 @@ import { defineConfig } from "vitest/config";
 export default defineConfig({
   test: {
     include: ["{domain,formats,platform,services,cli,test,bench}/**/*.all.test.ts"],
+    reporters: ["default", "./scripts/name-skipped.mjs"],
+    allowOnly: false,
     pool: "forks",
     fileParallelism: false,
     testTimeout: 600_000,

@@ -12,6 +12,8 @@ export interface Finished {
   /** From start to end of the process. */
   readonly seconds: number;
   readonly peakBytes: number;
+  /** Of all its threads. */
+  readonly cpuSeconds: number;
 }
 
 /** What the end of `graft train --json` says, as far as it is measured here. */
@@ -33,16 +35,16 @@ export async function runNode(
   args: readonly string[],
   environment: Readonly<Record<string, string>> = {},
 ): Promise<Finished> {
-  const folder = mkdtempSync(join(tmpdir(), "graft-bench-peak-"));
-  const peakFile = join(folder, "peak");
+  const folder = mkdtempSync(join(tmpdir(), "graft-bench-process-"));
+  const resourcesFile = join(folder, "resources.json");
   try {
     const start = performance.now();
     const child = spawn(
       process.execPath,
-      ["--import", new URL("../../bench/peers/peak-memory.mjs", import.meta.url).href, program, ...args],
+      ["--import", new URL("../../bench/peers/resources.mjs", import.meta.url).href, program, ...args],
       {
         cwd: root,
-        env: { ...process.env, ...environment, GRAFT_BENCH_PEAK: peakFile },
+        env: { ...process.env, ...environment, GRAFT_BENCH_RESOURCES: resourcesFile },
         stdio: ["ignore", "pipe", "pipe"],
       },
     );
@@ -56,14 +58,15 @@ export async function runNode(
     });
     const seconds = (performance.now() - start) / 1000;
     if (status !== "0") throw new Error(`node ${[program, ...args].join(" ")}: ended with ${status}\n${stderr}${stdout.slice(-2_000)}`);
-    return { stdout, seconds, peakBytes: Number(readFileSync(peakFile, "utf8")) };
+    const resources = JSON.parse(readFileSync(resourcesFile, "utf8")) as Pick<Finished, "peakBytes" | "cpuSeconds">;
+    return { stdout, seconds, ...resources };
   } finally {
     rmSync(folder, { recursive: true });
   }
 }
 
 export function runGraft(args: readonly string[]): Promise<Finished> {
-  return runNode(join(root, "dist/cli/main.js"), args);
+  return runNode(join(root, "bin/graft.cjs"), args);
 }
 
 /** `graft train` or `graft run`, with its metrics. */
@@ -72,9 +75,15 @@ export async function runJob(args: readonly string[]): Promise<Finished & { read
   return { ...finished, metrics: JSON.parse(finished.stdout.trimEnd().split("\n").at(-1) ?? "") as TrainMetrics };
 }
 
-/** A peer script under bench/peers/, which shares no code with graft and prints {"images", "seconds"}. */
-export async function runPeer(script: string, args: readonly string[]): Promise<number> {
+export interface PeerFigures {
+  readonly imagesPerSecond: number;
+  /** CPU time an image, of all threads. */
+  readonly cpuMilliseconds: number;
+}
+
+/** A peer script under bench/peers/, which shares no code with graft and prints {"images", "seconds", "cpuSeconds"}. */
+export async function runPeer(script: string, args: readonly string[]): Promise<PeerFigures> {
   const { stdout } = await runNode(join(root, "bench/peers", script), args);
-  const { images, seconds } = JSON.parse(stdout) as { images: number; seconds: number };
-  return images / seconds;
+  const { images, seconds, cpuSeconds } = JSON.parse(stdout) as { images: number; seconds: number; cpuSeconds: number };
+  return { imagesPerSecond: images / seconds, cpuMilliseconds: (cpuSeconds * 1000) / images };
 }

@@ -1,4 +1,5 @@
 import { CodedError } from "../domain/errors.js";
+import { failWith } from "./failure.js";
 
 /** What is in the middle of something longer than this is left where it is: whatever was finished is in the store, and the next run goes on from there. */
 const GRACE_MS = 1_500;
@@ -11,8 +12,8 @@ export function interruptSignal(leave: () => CodedError): { readonly signal: Abo
   const controller = new AbortController();
   let grace: NodeJS.Timeout | undefined;
   const end = (): void => {
-    process.stderr.write(`graft: ${leave().message} [INTERRUPTED]\n`);
-    process.exit(130);
+    failWith(leave(), process.argv.includes("--json"));
+    process.exit();
   };
   const onSignal = (): void => {
     if (controller.signal.aborted) return end();

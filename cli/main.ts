@@ -1,5 +1,4 @@
 #!/usr/bin/env node
-import { availableParallelism } from "node:os";
 import { Command, InvalidArgumentError } from "commander";
 import { version } from "../domain/version.js";
 import type { AddFlags, BackboneFlags } from "./commands/backbone.js";
@@ -9,15 +8,6 @@ import type { PredictFlags } from "./commands/predict.js";
 import type { TrainFlags } from "./commands/train.js";
 import { failWith } from "./failure.js";
 import { addJobFlags } from "./job-flags.js";
-
-// Pictures are read and decoded on libuv's threads: one a core, and some for files. It is read when the first of them starts.
-process.env["UV_THREADPOOL_SIZE"] ??= String(availableParallelism() + 4);
-
-// A reader that has seen enough (`graft predict … | head`) is no failure: end as a signal would.
-process.stdout.on("error", (error: NodeJS.ErrnoException) => {
-  if (error.code !== "EPIPE") throw error;
-  process.exit(141);
-});
 
 /** As for every other mistake in what the user gave (domain/errors.ts). */
 const USAGE_EXIT_CODE = 2;

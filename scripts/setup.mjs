@@ -4,7 +4,7 @@ import { createHash } from "node:crypto";
 import { existsSync, mkdirSync, readFileSync, rmSync, symlinkSync, writeFileSync } from "node:fs";
 import { fileURLToPath } from "node:url";
 import { join } from "node:path";
-import { build, newestSourceMs, builtMs } from "./build.mjs";
+import { build, isBuilt } from "./build.mjs";
 
 const root = fileURLToPath(new URL("..", import.meta.url));
 process.chdir(root);
@@ -19,23 +19,23 @@ const lock = createHash("sha256").update(readFileSync("package-lock.json")).upda
 const stamp = "node_modules/.graft-installed";
 if (!existsSync(stamp) || readFileSync(stamp, "utf8") !== lock) {
   console.log("Installing packages …");
+  rmSync(stamp, { force: true }); // an installation that is cut off must not pass for a whole one
   // The CPU library of onnxruntime-node is inside its package; its install script would download CUDA.
   run("npm", ["ci", "--prefer-offline", "--loglevel=error"], { ONNXRUNTIME_NODE_INSTALL: "skip" });
   writeFileSync(stamp, lock);
 }
 
-if (newestSourceMs() > builtMs()) {
+if (!isBuilt()) {
   console.log("Building …");
   build();
 }
 
 // `npm ci` links the programs of dependencies only, not our own.
 mkdirSync("node_modules/.bin", { recursive: true });
-const link = join("node_modules", ".bin", "graft");
-if (!existsSync(link)) {
-  rmSync(link, { force: true });
-  symlinkSync("../../dist/cli/main.js", link);
-}
+const link = join("node_modules", ".bin", process.platform === "win32" ? "graft.cmd" : "graft");
+rmSync(link, { force: true });
+if (process.platform === "win32") writeFileSync(link, '@node "%~dp0..\\..\\bin\\graft.cjs" %*\r\n');
+else symlinkSync(join("..", "..", "bin", "graft.cjs"), link);
 
 function run(command, args, env = {}) {
   const { status, error } = spawnSync(command, args, {

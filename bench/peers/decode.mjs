@@ -1,6 +1,6 @@
 // D: the rate of a bare sharp loop. Decodes and resizes the pictures under a folder to 224 x 224 pixels of three bytes; no code of graft.
 //   node bench/peers/decode.mjs FOLDER [PICTURES] [THREADS]
-// Prints {"images": n, "seconds": s}. The first 5 % of the pictures warm up and are not counted.
+// Prints {"images": n, "seconds": s, "cpuSeconds": s of all threads}. The first 5 % of the pictures warm up and are not counted.
 import { readdirSync } from "node:fs";
 import { readFile } from "node:fs/promises";
 import { availableParallelism } from "node:os";
@@ -20,9 +20,12 @@ const files = readdirSync(folder, { recursive: true, encoding: "utf8" })
 const warmUp = Math.ceil(files.length / 20);
 
 await decodeAll(files.slice(0, warmUp));
+const cpuStart = process.cpuUsage();
 const start = performance.now();
 await decodeAll(files);
-console.log(JSON.stringify({ images: files.length, seconds: (performance.now() - start) / 1000 }));
+const seconds = (performance.now() - start) / 1000;
+const { user, system } = process.cpuUsage(cpuStart);
+console.log(JSON.stringify({ images: files.length, seconds, cpuSeconds: (user + system) / 1e6 }));
 
 async function decodeAll(paths) {
   let next = 0;

@@ -23,6 +23,12 @@ test("a store that is not there yet is tried beside its place, and nothing is le
   expect(readdirSync(parent)).toEqual([]);
 });
 
+test("nothing is left in a folder that is there", async () => {
+  const store = folder();
+  expect((await checkStore(store)).remedy).toBeUndefined();
+  expect(readdirSync(store)).toEqual([]);
+});
+
 test("a store of a newer graft is a problem", async () => {
   const store = folder();
   writeFileSync(join(store, "graft-store.json"), '{"formatVersion":99}');

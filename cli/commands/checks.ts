@@ -9,6 +9,7 @@ import type { Network, Weights } from "../../domain/network/network.js";
 import { listBundledBackbones, readBundledBackbone } from "../../platform/backbone-store/bundled.js";
 import { defaultEngine, openEngine } from "../../platform/engine/engines.js";
 import { SharpImageDecoder } from "../../platform/image-decoder/sharp.js";
+import { storeErrorFrom } from "../../platform/object-store/filesystem-error.js";
 import { filesystemObjectStore } from "../../platform/object-store/filesystem.js";
 
 /** What a check found. With a remedy it is a problem. */
@@ -71,18 +72,16 @@ export async function checkPictures(): Promise<Finding> {
     : { detail: `${detail}, but not ${broken.join(", ")}`, remedy: "install sharp again with npm install sharp" };
 }
 
-/** Writes into the store, or where it would be made, and sees that an object is never overwritten. Leaves nothing behind. */
+/** Writes into a folder of its own in the store, or where that would be made, and sees that an object is never overwritten. Leaves nothing behind. */
 export async function checkStore(folder: string): Promise<Finding> {
   let existing = folder;
   while (!existsSync(existing) && dirname(existing) !== existing) existing = dirname(existing);
   const isThere = existing === folder;
-  const probed = isThere
-    ? folder
-    : await mkdtemp(join(existing, ".graft-doctor-")).catch((error: unknown) =>
-        error instanceof Error ? error : new Error(String(error)),
-      );
-  if (probed instanceof Error)
-    return { detail: `${folder} cannot be made (${probed.message})`, remedy: "choose another folder with --store or $GRAFT_STORE" };
+  // A newer format shows at the first reading.
+  if (isThere) await filesystemObjectStore(folder).stat("doctor");
+  const probed = await mkdtemp(join(existing, ".graft-doctor-")).catch(async (error: unknown) => {
+    throw await storeErrorFrom(error, isThere ? "write" : "be made", folder);
+  });
   try {
     const store = filesystemObjectStore(probed);
     const key = `doctor/${randomUUID()}`;
@@ -97,7 +96,7 @@ export async function checkStore(folder: string): Promise<Finding> {
       return { detail, remedy: `at least ${byteSize(FREE_BYTES_MIN)} should be free; make room or choose another folder with --store` };
     return { detail: `${detail}, writable, an object is never overwritten` };
   } finally {
-    if (!isThere) await rm(probed, { recursive: true, force: true });
+    await rm(probed, { recursive: true, force: true });
   }
 }
 

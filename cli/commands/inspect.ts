@@ -6,7 +6,7 @@ import { inspect } from "../../formats/inspect/inspect.js";
 /** Prints what a file holds. */
 export async function inspectFile(file: string): Promise<void> {
   const bytes = await readFile(file).catch((cause: unknown) => {
-    throw new CodedError("USAGE_INVALID", `${file}: cannot be read (${systemError(cause)})`, {}, cause);
+    throw new CodedError("USAGE_INVALID", `${file}: cannot be read (${systemError(cause)}); check its name and permissions`, {}, cause);
   });
   process.stdout.write(`${inspect(bytes, file).trimEnd()}\n`);
 }

@@ -1,4 +1,4 @@
-import { readFile } from "node:fs/promises";
+import { readFile, stat } from "node:fs/promises";
 import { join } from "node:path";
 import { CodedError } from "../../domain/errors.js";
 import { systemError } from "../system-error.js";
@@ -79,13 +79,12 @@ async function readResult(out: string, name: string): Promise<Uint8Array> {
 }
 
 async function readPicture(image: string): Promise<Uint8Array> {
-  const bytes = await readFile(image).catch((cause: unknown) => {
-    throw new CodedError("DATASET_UNREADABLE", `${image}: cannot be read (${systemError(cause)})`, {}, cause);
-  });
-  if (bytes.length > limits.imageBytes)
-    throw new CodedError(
-      "FILE_FORMAT_INVALID",
-      `${image}: ${String(bytes.length)} bytes, more than the ${String(limits.imageBytes)} that a picture may have`,
-    );
-  return bytes;
+  try {
+    const { size } = await stat(image);
+    if (size <= limits.imageBytes) return await readFile(image);
+    throw new CodedError("FILE_FORMAT_INVALID", `${image}: expected a picture of at most ${limits.imageBytes} bytes, found ${size}`);
+  } catch (error) {
+    if (error instanceof CodedError) throw error;
+    throw new CodedError("DATASET_UNREADABLE", `${image}: cannot be read (${systemError(error)})`, {}, error);
+  }
 }

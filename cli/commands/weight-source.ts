@@ -1,6 +1,6 @@
 import { createHash } from "node:crypto";
 import { readdir, readFile, stat } from "node:fs/promises";
-import { basename, dirname, extname, join } from "node:path";
+import { basename, dirname, extname, join, resolve } from "node:path";
 import { CodedError } from "../../domain/errors.js";
 import { systemError } from "../system-error.js";
 import { byteSize, printable } from "../../domain/job/figures.js";
@@ -34,7 +34,10 @@ export async function readWeightSource(
 ): Promise<WeightSource> {
   if (sha256 !== undefined && !/^[0-9a-f]{64}$/i.test(sha256))
     throw new CodedError("USAGE_INVALID", `--sha256: expected 64 hex digits, found ${JSON.stringify(sha256.slice(0, 80))}`);
-  if (/^https?:\/\//i.test(source)) return fromUrl(new URL(source), sha256, progress);
+  if (/^https?:\/\//i.test(source)) {
+    if (URL.canParse(source)) return fromUrl(new URL(source), sha256, progress);
+    throw new CodedError("USAGE_INVALID", `${source}: expected a URL such as https://host/model.json; check the address`);
+  }
   const found = await stat(source).catch((cause: unknown) => {
     throw new CodedError(
       "USAGE_INVALID",
@@ -55,14 +58,17 @@ async function fromFile(file: string, sha256: string | undefined): Promise<Weigh
   const files = new Map([[basename(file), main]]);
   for (const name of companions(main, file)) files.set(name, await readWithin(join(dirname(file), name), budget));
   const stem = basename(file, extname(file));
-  return { files, name: nameFrom(stem === "model" ? basename(dirname(join(process.cwd(), file))) : stem), origin: basename(file) };
+  return { files, name: nameFrom(stem === "model" ? basename(dirname(resolve(file))) : stem), origin: basename(file) };
 }
 
 async function fromFolder(folder: string): Promise<WeightSource> {
-  const names = await readdir(folder);
-  const name = nameFrom(basename(join(process.cwd(), folder)));
+  const names = await readdir(folder).catch((cause: unknown) => {
+    throw new CodedError("USAGE_INVALID", `${folder}: cannot be read (${systemError(cause)}); check its permissions`, {}, cause);
+  });
+  const budget = { left: WEIGHTS_BYTES_MAX };
+  const name = nameFrom(basename(resolve(folder)));
   if (names.includes("passport.json")) {
-    const { backbone, weightsSha256 } = decodePassport(await readFile(join(folder, "passport.json")));
+    const { backbone, weightsSha256 } = decodePassport(await readWithin(join(folder, "passport.json"), budget));
     const { files } = await fromFile(join(folder, "tfjs", "model.json"), undefined);
     return {
       files,
@@ -71,7 +77,6 @@ async function fromFolder(folder: string): Promise<WeightSource> {
       licence: backbone.licence,
     };
   }
-  const budget = { left: WEIGHTS_BYTES_MAX };
   const files = new Map<string, Uint8Array>();
   for (const file of names.filter((each) => weightExtensions.includes(extname(each).toLowerCase()) || /shard\d+of\d+$/.test(each)).sort())
     files.set(file, await readWithin(join(folder, file), budget));
@@ -80,22 +85,23 @@ async function fromFolder(folder: string): Promise<WeightSource> {
       "FILE_FORMAT_INVALID",
       `${folder}: expected weights (model.json with its shards, .h5, .safetensors) or a result of graft train, found none of them`,
     );
-  return { files, name, origin: basename(join(process.cwd(), folder)) };
+  return { files, name, origin: basename(resolve(folder)) };
 }
 
 async function fromUrl(url: URL, sha256: string | undefined, progress: (text: string) => void): Promise<WeightSource> {
   const budget = { left: WEIGHTS_BYTES_MAX };
   const main = await download(url, budget, progress);
-  checkSha256(main, url.href, sha256);
-  const file = decodeURIComponent(url.pathname.slice(url.pathname.lastIndexOf("/") + 1)) || "weights";
+  const where = locationOf(url);
+  checkSha256(main, where, sha256);
+  const file = fileNameOf(url) || "weights";
   const files = new Map([[file, main]]);
-  for (const name of companions(main, url.href)) {
+  for (const name of companions(main, where)) {
     const companion = new URL(url);
     companion.pathname = `${url.pathname.slice(0, url.pathname.lastIndexOf("/") + 1)}${name.split("/").map(encodeURIComponent).join("/")}`;
     files.set(name, await download(companion, budget, progress));
   }
   const stem = basename(file, extname(file));
-  return { files, name: nameFrom(stem === "model" ? basename(dirname(url.pathname)) : stem), origin: `${url.origin}${url.pathname}` };
+  return { files, name: nameFrom(stem === "model" ? basename(dirname(url.pathname)) : stem), origin: where };
 }
 
 /** Files named by an untrusted model: only such as lie beside it. */
@@ -138,7 +144,7 @@ async function readWithin(file: string, budget: { left: number }): Promise<Uint8
 }
 
 async function download(url: URL, budget: { left: number }, progress: (text: string) => void): Promise<Uint8Array> {
-  const where = `${url.origin}${url.pathname}`;
+  const where = locationOf(url);
   const response = await fetch(url).catch((cause: unknown) => {
     const reason = cause instanceof Error && cause.cause instanceof Error ? cause.cause.message : String(cause);
     throw new CodedError(
@@ -176,6 +182,21 @@ async function download(url: URL, budget: { left: number }, progress: (text: str
   }
   budget.left -= bytes;
   return Buffer.concat(chunks);
+}
+
+/** For messages and origins: without user, password and query, which may be secret. */
+function locationOf({ origin, pathname }: URL): string {
+  return `${origin}${pathname}`;
+}
+
+/** The last part of a URL's path; as it stands where its percent signs encode no text. */
+function fileNameOf({ pathname }: URL): string {
+  const name = pathname.slice(pathname.lastIndexOf("/") + 1);
+  try {
+    return decodeURIComponent(name);
+  } catch {
+    return name;
+  }
 }
 
 function tooLarge(where: string): CodedError {

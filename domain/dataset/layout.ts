@@ -1,5 +1,5 @@
 import { CodedError } from "../errors.js";
-import type { SplitName } from "./listing.js";
+import { type SplitName, splitOfWord } from "./listing.js";
 
 /** What one file is in a folder of classes. */
 export type Placement =
@@ -7,17 +7,10 @@ export type Placement =
   | {
       readonly kind: "ignored";
       readonly reason: string;
-      /** The class folder that it lies in, if any. */ readonly label?: string;
+      /** The class folder that it lies in, if any. */
+      readonly label?: string;
       readonly isVisible: boolean;
     };
-
-const splitFolders: Readonly<Record<string, SplitName>> = {
-  train: "train",
-  training: "train",
-  validation: "validation",
-  val: "validation",
-  test: "test",
-};
 
 /** Ends of names that nobody means as a picture. All else is tried, so that a wrong file is rejected with a reason and never overlooked. */
 const otherKinds = new Set(
@@ -101,7 +94,7 @@ interface Folder {
 function readFolder(path: string): Folder {
   const segments = path.split("/");
   const [top = "", second = ""] = segments;
-  return { path, depth: segments.length, top, second, split: splitFolders[top.toLowerCase()], isHidden: segments.some(isLitter) };
+  return { path, depth: segments.length, top, second, split: splitOfWord(top), isHidden: segments.some(isLitter) };
 }
 
 function loose(name: string): Placement {

@@ -12,6 +12,19 @@ export type SplitName = "train" | "validation" | "test";
 /** Splits in the order of their numbers in a sample table: train 0, validation 1, test 2. */
 export const splitNames = ["train", "validation", "test"] as const satisfies readonly SplitName[];
 
+const splitWords: ReadonlyMap<string, SplitName> = new Map([
+  ["train", "train"],
+  ["training", "train"],
+  ["validation", "validation"],
+  ["val", "validation"],
+  ["test", "test"],
+]);
+
+/** The split that a folder's name or a manifest's word means, in any case: `train`, `training`, `validation`, `val`, `test`. */
+export function splitOfWord(word: string): SplitName | undefined {
+  return splitWords.get(word.toLowerCase());
+}
+
 /** One picture with its label, as the listing of a job holds it. */
 export interface ListedPicture {
   /** Path relative to the source, exactly as the source gives it. */

@@ -1,6 +1,7 @@
 import assert from "node:assert/strict";
 import { CodedError } from "../errors.js";
 import type { ImageId } from "../features/feature-spec.js";
+import { IMAGE_ID_BYTES as ID_BYTES } from "../features/image-ids.js";
 import { quoted } from "./layout.js";
 import { type SplitName, splitNames } from "./listing.js";
 import { assignedSplit, type SplitSpec } from "./split.js";
@@ -51,7 +52,6 @@ export interface Findings<T> {
 const FINDINGS_NAMED_MAX = 100;
 const PLACES_NAMED_MAX = 20;
 
-const ID_BYTES = 32;
 const NOT_GIVEN = 255;
 
 /** Collects rows in columns: about 40 bytes a row and its uri. */

@@ -111,6 +111,15 @@ describe("given splits", () => {
     assert.equal(found.summary.ignored.count, 2);
   });
 
+  test("a class may have a name that every JavaScript object knows", async () => {
+    const { pictures, scan: found } = await scan(["constructor/sub/1.jpg", "daisy/1.jpg"]);
+    assert.equal(found.summary.layout, "CLASS_FOLDERS");
+    assert.deepEqual(
+      pictures.map(({ label }) => label),
+      ["constructor", "daisy"],
+    );
+  });
+
   test("a class may be called train", async () => {
     const { scan: found } = await scan(["bus/1.jpg", "test/1.jpg", "train/1.jpg"]);
     assert.equal(found.summary.layout, "CLASS_FOLDERS");

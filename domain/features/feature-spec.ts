@@ -1,8 +1,8 @@
-import { createHash } from "node:crypto";
 import { canonicalJson } from "../canonical-json.js";
 import type { Shape } from "../network/network.js";
 import type { Preprocessing } from "../network/preprocessing.js";
 import type { NumericsProfile } from "./numerics-profile.js";
+import { sha256Hex } from "./sha256.js";
 
 /** SHA-256 of a picture's bytes, 64 lower-case hex digits. */
 export type ImageId = string;
@@ -20,5 +20,5 @@ export interface FeatureSpec {
 
 /** SHA-256 of the spec's canonical JSON (keys sorted at every level). */
 export function featureSpecDigest(spec: FeatureSpec): string {
-  return createHash("sha256").update(canonicalJson(spec)).digest("hex");
+  return sha256Hex(canonicalJson(spec));
 }

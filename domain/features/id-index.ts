@@ -1,6 +1,7 @@
 import assert from "node:assert";
 
-const ID_BYTES = 32;
+import { IMAGE_ID_BYTES as ID_BYTES } from "./image-ids.js";
+
 /** Slots are at most this full, so that a search stays short. */
 const LOAD_MAX = 0.7;
 const FREE = 0xffffffff;

@@ -1,6 +1,6 @@
 import assert from "node:assert/strict";
 import { test } from "vitest";
-import { planTasks, shardRowLimit, taskRows } from "./plan-tasks.js";
+import { planTasks, shardRowLimit } from "./plan-tasks.js";
 
 test("tasks have 64 to 4,096 pictures, about 64 of them in between", () => {
   const expected: readonly (readonly [pictures: number, tasks: number, taskPictures: number])[] = [
@@ -19,19 +19,11 @@ test("tasks have 64 to 4,096 pictures, about 64 of them in between", () => {
   for (const [pictures, tasks, taskPictures] of expected) assert.deepEqual(planTasks(pictures), { pictures, tasks, taskPictures });
 });
 
-test("the tasks of a listing cover every picture once, none is empty", () => {
+test("the tasks of a listing cover every picture, none is empty", () => {
   for (let pictures = 0; pictures < 20_000; pictures += 37) {
-    const plan = planTasks(pictures);
-    let next = 0;
-    for (let task = 0; task < plan.tasks; task++) {
-      const { begin, end } = taskRows(plan, task);
-      assert.equal(begin, next);
-      assert.ok(end > begin);
-      next = end;
-    }
-    assert.equal(next, pictures);
+    const { tasks, taskPictures } = planTasks(pictures);
+    assert.ok(tasks * taskPictures >= pictures && (pictures === 0 || (tasks - 1) * taskPictures < pictures), `${pictures}`);
   }
-  assert.throws(() => taskRows(planTasks(65), 2), /task 2 of 2/);
 });
 
 test("a shard has at most 4,096 rows and 32 MiB, and always room for one", () => {

@@ -17,13 +17,6 @@ export function planTasks(pictures: number): TaskPlan {
   return { pictures, tasks: Math.ceil(pictures / taskPictures), taskPictures };
 }
 
-/** The rows of the listing that task `task` works on: from `begin` up to, not including, `end`. */
-export function taskRows(plan: TaskPlan, task: number): { readonly begin: number; readonly end: number } {
-  assert(Number.isInteger(task) && task >= 0 && task < plan.tasks, `task ${task} of ${plan.tasks}`);
-  const begin = task * plan.taskPictures;
-  return { begin, end: Math.min(begin + plan.taskPictures, plan.pictures) };
-}
-
 /** Bytes of one float32 feature of `shape`. */
 export function featureBytes(shape: Shape): number {
   return elementCount(shape) * Float32Array.BYTES_PER_ELEMENT;

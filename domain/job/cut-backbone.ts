@@ -1,6 +1,6 @@
 import type { Backbone } from "../network/backbone.js";
 import { cutAt, type CutNetwork } from "../network/cut.js";
-import type { Preprocessing } from "../network/preprocessing.js";
+import { type Preprocessing, settledPreprocessing } from "../network/preprocessing.js";
 import { resizeNetwork } from "../network/resize.js";
 import type { ResolvedJob } from "./job.js";
 
@@ -11,11 +11,9 @@ export interface CutBackbone extends CutNetwork {
   readonly cut: string;
 }
 
-/** The backbone at the job's input size, divided at the job's cut; by default at its last layer. @throws CodedError CUT_ILLEGAL, NETWORK_INVALID */
+/** The backbone at the job's input size, divided at the job's cut; by default at its last layer. @throws CodedError SPEC_INVALID, CUT_ILLEGAL, NETWORK_INVALID */
 export function cutBackbone(job: Pick<ResolvedJob, "preprocessing" | "cut">, { network, preprocessing: own }: Backbone): CutBackbone {
-  const overridden: Preprocessing = { ...own, ...job.preprocessing };
-  // Meant for SHORT_SIDE only; one value otherwise, so that equal preprocessing has equal digests.
-  const preprocessing = overridden.resize === "STRETCH" ? { ...overridden, resizeTo: overridden.size } : overridden;
+  const preprocessing = settledPreprocessing({ ...own, ...job.preprocessing });
   const sized = preprocessing.size === own.size ? network : resizeNetwork(network, preprocessing.size);
   const cut = job.cut ?? sized.output;
   return { ...cutAt(sized, cut), preprocessing, cut };

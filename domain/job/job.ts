@@ -1,3 +1,4 @@
+import type { SplitSpec } from "../dataset/split.js";
 import type { Preprocessing } from "../network/preprocessing.js";
 import type { LossSpec } from "../training/loss.js";
 
@@ -5,13 +6,8 @@ import type { LossSpec } from "../training/loss.js";
 export interface ResolvedJob {
   readonly dataset: {
     readonly source: string;
-    /** Percents add up to 100. Ignored where the dataset gives its own splits. */
-    readonly split: {
-      readonly trainPercent: number;
-      readonly validationPercent: number;
-      readonly testPercent: number;
-      readonly seed: number;
-    };
+    /** For what the dataset does not give itself (`assignedSplit`). */
+    readonly split: SplitSpec;
     readonly maxRejectedPercent: number;
   };
   readonly backbone: { readonly name: string; readonly digest: string | undefined };

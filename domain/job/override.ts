@@ -103,7 +103,7 @@ export const overrides: readonly Override[] = [
     "N",
     "integer",
     ["training.earlyStopping.patienceEvaluations"],
-    "stop after so many evaluations without a lower validation loss",
+    "stop after so many evaluations without a better validation accuracy",
   ),
   field("--seed", "N", "integer", ["training.seed"], `seed of order, dropout and initial weights; default ${defaults.seed}`),
   field("--minimum-accuracy", "X", "number", ["minimumAccuracy"], "test accuracy below which nothing is exported"),

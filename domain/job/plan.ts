@@ -3,8 +3,10 @@ import { CodedError, type ErrorCode } from "../errors.js";
 import { limits } from "../limits.js";
 import type { Network, Shape } from "../network/network.js";
 import { multiplyAddsPerImage } from "../network/shapes.js";
+import { classWeightsOf } from "../training/class-weights.js";
+import { lossProblem } from "../training/loss.js";
 import { slotNames } from "../training/optimizer-programs.js";
-import { planTraining } from "../training/training-plan.js";
+import { trainingShape } from "../training/training-plan.js";
 import type { SplitCounts } from "./expected-counts.js";
 import { byteSize, count, decimals, printable } from "./figures.js";
 import type { ResolvedJob } from "./job.js";
@@ -95,7 +97,7 @@ const ROW_OVERHEAD_BYTES = 48;
 
 /**
  * Tasks, costs and workers of a job. Pure: `graft plan` prints it, tests and bug reports can hold its inputs.
- * @throws CodedError DATASET_INVALID for an empty dataset, and as `planTraining` does where head and features do not fit. Everything else that keeps the job from running
+ * @throws CodedError DATASET_INVALID for an empty dataset, NETWORK_INVALID where head and features do not fit, SPEC_INVALID for class weights of unknown classes. Everything else that keeps the job from running
  * is an obstacle of the plan.
  */
 export function planJob(inputs: PlanInputs): Plan {
@@ -112,7 +114,9 @@ export function planJob(inputs: PlanInputs): Plan {
   const extractors = Math.max(1, Math.min(job.extractors.max, Math.max(job.extractors.min, tasks.tasks)));
   const imagesPerSecond = inputs.speeds?.imagesPerSecond ?? assumedExtraction(frozen.multiplyAdds);
 
-  const training = planTraining(job, tail, featureShape, { classes, counts });
+  const training = trainingShape(job, tail, featureShape, { classes, counts });
+  // Names can be checked already; balanced weights need counted pictures.
+  if (job.training.classWeights.kind === "given") classWeightsOf(job.training.classWeights, classes, counts.train);
   const { grains, batchSize, steps, evaluateEverySteps } = training;
   const parameters = training.layout.length;
   const multiplyAddsPerRow = multiplyAddsPerImage(training.trainable);
@@ -127,7 +131,7 @@ export function planJob(inputs: PlanInputs): Plan {
     local,
   });
   const rows = total(counts.train) + total(counts.validation) + total(counts.test);
-  // A forward pass is a third of a step's work; both ends of training are evaluated too.
+  // A forward pass is a third of a step's work; the test pictures are evaluated once, at the end.
   const evaluated = total(counts.validation) * Math.ceil(steps / evaluateEverySteps) + total(counts.test);
   const evaluationSeconds = ((evaluated / batchSize) * oneTrainer.value) / 3000;
 
@@ -187,9 +191,8 @@ function obstaclesOf(plan: Omit<Plan, "obstacles" | "notes">, { job, memoryBytes
   if (plan.countsExact && untrained.length > 0) {
     add("DATASET_INVALID", `no training pictures in ${list(untrained)}; add some, remove the class or change dataset.split`);
   }
-  if (job.training.loss.kind === "sigmoid" && classes.length > 2) {
-    add("SPEC_INVALID", `training.loss: SIGMOID_CROSS_ENTROPY is for two classes, found ${classes.length}; use SOFTMAX_CROSS_ENTROPY`);
-  }
+  const lossAgainst = lossProblem(job.training.loss, classes.length);
+  if (lossAgainst !== undefined) add("SPEC_INVALID", lossAgainst);
   const featureBytesTotal = plan.features.bytes * (total(counts.train) + total(counts.validation) + total(counts.test));
   const smaller = "choose a later cut, a smaller preprocessing.size or fewer pictures";
   if (featureBytesTotal > limits.residentFeatureBytes) {

@@ -1,3 +1,4 @@
+import { editDistance } from "../edit-distance.js";
 import { CodedError } from "../errors.js";
 
 /** One thing that is wrong with a job spec. */
@@ -26,7 +27,7 @@ export function nearest(text: string, candidates: readonly string[]): string | u
   let best: { readonly candidate: string; readonly distance: number } | undefined;
   for (const candidate of candidates) {
     const other = plainLetters(candidate);
-    const distance = editDistance(key.slice(0, 64), other.slice(0, 64));
+    const distance = editDistance(key, other);
     if (distance <= Math.max(1, Math.floor(Math.max(key.length, other.length) / 3)) && (best === undefined || distance < best.distance)) {
       best = { candidate, distance };
     }
@@ -36,18 +37,4 @@ export function nearest(text: string, candidates: readonly string[]): string | u
 
 function plainLetters(text: string): string {
   return text.toLowerCase().replace(/[^a-z0-9]/g, "");
-}
-
-/** Insertions, deletions and replacements that make `b` out of `a` (Levenshtein). */
-function editDistance(a: string, b: string): number {
-  let above = Array.from({ length: b.length + 1 }, (_, column) => column);
-  for (let row = 1; row <= a.length; row++) {
-    const line = [row];
-    for (let column = 1; column <= b.length; column++) {
-      const replaced = (above[column - 1] ?? 0) + (a[row - 1] === b[column - 1] ? 0 : 1);
-      line.push(Math.min(replaced, (above[column] ?? 0) + 1, (line[column - 1] ?? 0) + 1));
-    }
-    above = line;
-  }
-  return above[b.length] ?? 0;
 }

@@ -1,8 +1,9 @@
 import type { FeatureSpec } from "../features/feature-spec.js";
 import type { Shape } from "../network/network.js";
 import type { NumericsProfile } from "../features/numerics-profile.js";
+import type { SplitCounts } from "./expected-counts.js";
 import type { ResolvedJob } from "./job.js";
-import type { SplitName } from "../dataset/listing.js";
+import type { ClassCount, SplitName } from "../dataset/listing.js";
 
 /** The facts of a job as JSON objects under `jobs/<id>/`. Each is written once, by create-if-absent; the job's status is a projection of them. */
 
@@ -30,6 +31,8 @@ export interface ListingRecord {
   /** SHA-256 over the bytes of all parts: a later scan of an unchanged dataset gives the same. */
   readonly digest: string;
   readonly classes: readonly string[];
+  /** Pictures of each class, in the order of `classes`. */
+  readonly counts: readonly ClassCount[];
   readonly givenSplits: readonly SplitName[];
   readonly ignoredCount: number;
   readonly ignored: readonly { readonly path: string; readonly reason: string }[];
@@ -80,7 +83,7 @@ export interface SamplesRecord {
   readonly parts: number;
   readonly classes: readonly string[];
   /** Rows per class, in the order of `classes`. */
-  readonly counts: { readonly train: readonly number[]; readonly validation: readonly number[]; readonly test: readonly number[] };
+  readonly counts: SplitCounts;
   readonly rejectedCount: number;
   readonly rejected: readonly { readonly uri: string; readonly reason: string }[];
   readonly duplicateCount: number;

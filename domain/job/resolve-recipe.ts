@@ -1,7 +1,15 @@
 import { defaults } from "./defaults.js";
-import { type FieldCheck, fraction, integer, nonNegative, positive, seedNumber, shareBelowOne } from "./field-check.js";
+import { type FieldCheck, fraction, integer, nonNegative, positive, type Range, seedNumber, shareBelowOne } from "./field-check.js";
 import type { Optimizer, Recipe, Schedule } from "./job.js";
+import { grainCount } from "../training/grains.js";
+import { isPowerOfTwo } from "../training/tree.js";
 import type { OptimizerSpec, ScheduleSpec, TrainingSpec } from "./spec.js";
+
+/** Bounded, so that a number of steps stays exact: epochs x rows is below 2^53 for any listing. */
+function epochCount(given: number | undefined): Range {
+  const atMost: Range = { text: "at most 1,000,000", holds: (value) => value <= 1e6 };
+  return given !== undefined && given > 1 ? atMost : positive;
+}
 
 /** The recipe with its defaults; problems go to `check` with paths under `training`. */
 export function resolveRecipe(given: TrainingSpec, check: FieldCheck): Recipe {
@@ -9,10 +17,10 @@ export function resolveRecipe(given: TrainingSpec, check: FieldCheck): Recipe {
   check.atMostOne(path, { epochs: given.epochs, steps: given.steps });
   check.atMostOne(path, { evaluateEverySteps: given.evaluateEverySteps, evaluateEveryEpochs: given.evaluateEveryEpochs });
   const steps = check.optional(`${path}.steps`, given.steps, integer(1));
-  const epochs = check.number(`${path}.epochs`, given.epochs, defaults.epochs, positive);
+  const epochs = check.number(`${path}.epochs`, given.epochs, defaults.epochs, epochCount(given.epochs));
   const batchSize = check.number(`${path}.batchSize`, given.batchSize, defaults.batchSize, integer(2, 65_536));
   const evaluateSteps = check.optional(`${path}.evaluateEverySteps`, given.evaluateEverySteps, integer(1));
-  const evaluateEpochs = check.optional(`${path}.evaluateEveryEpochs`, given.evaluateEveryEpochs, positive);
+  const evaluateEpochs = check.optional(`${path}.evaluateEveryEpochs`, given.evaluateEveryEpochs, epochCount(given.evaluateEveryEpochs));
   return {
     length: steps === undefined ? { epochs } : { steps },
     batchSize,
@@ -51,13 +59,9 @@ export function resolveRecipe(given: TrainingSpec, check: FieldCheck): Recipe {
 
 /** Every grain needs two rows. Without a wish: the default, halved until it fits the batch. */
 function resolveGrains(given: number | undefined, batchSize: number, check: FieldCheck): number {
-  let grains: number = defaults.grains;
-  while (grains > 1 && batchSize < 2 * grains) grains /= 2;
+  const grains = grainCount(batchSize, defaults.grains, 0);
   if (given === undefined) return grains;
-  const powerOfTwo = {
-    text: "a power of two (1, 2, 4, …)",
-    holds: (value: number) => Number.isInteger(value) && value >= 1 && (value & (value - 1)) === 0,
-  };
+  const powerOfTwo: Range = { text: "a power of two (1, 2, 4, …)", holds: isPowerOfTwo };
   if (check.optional("training.grains", given, powerOfTwo) === undefined) return grains;
   if (batchSize < 2 * given) {
     check.report("training.grains", `must be at most half of batchSize (${batchSize}), found ${given}: every grain needs two rows`);

@@ -213,6 +213,7 @@ describe("resolveJob", () => {
     ],
     [training({ epochs: 1, steps: 1 }), "training: epochs and steps exclude each other"],
     [training({ epochs: 0 }), "training.epochs: must be > 0, found 0"],
+    [training({ epochs: 1e7 }), "training.epochs: must be at most 1,000,000, found 10000000"],
     [training({ steps: 1.5 }), "training.steps: must be a whole number between 1 and 2147483647, found 1.5"],
     [training({ batchSize: Number.NaN }), "training.batchSize: must be a whole number between 2 and 65536, found NaN"],
     [training({ grains: 3 }), "training.grains: must be a power of two (1, 2, 4, …), found 3"],

@@ -1,5 +1,5 @@
-import { createHash } from "node:crypto";
 import { canonicalJson } from "../canonical-json.js";
+import { sha256Hex } from "../features/sha256.js";
 import { weightsSha256 } from "../training/parameters.js";
 import type { Network, Weights } from "./network.js";
 import type { Preprocessing } from "./preprocessing.js";
@@ -25,5 +25,5 @@ export function backboneDigest({ network, weights, preprocessing }: Pick<Backbon
     preprocessing,
     weights: weightsSha256(weights),
   });
-  return createHash("sha256").update(content).digest("hex");
+  return sha256Hex(content);
 }

@@ -1,5 +1,5 @@
 import { CodedError } from "../errors.js";
-import { noPadding, samePadding } from "./catalog/same-padding.js";
+import { equalPaddings, noPadding, samePadding } from "./catalog/same-padding.js";
 import { INPUT, type Layer, type Network, type Padding, type Shape } from "./network.js";
 import { layerShapes, outputShape } from "./shapes.js";
 
@@ -51,9 +51,9 @@ function sameAt(layer: WindowLayer, [height = 0, width = 0]: Shape): Padding {
 function paddingConvention(network: Network, shapes: ReadonlyMap<string, Shape>): "SAME" | "fixed" | "either" {
   let fixed = false;
   for (const layer of network.layers) {
-    if (!hasWindow(layer) || samePaddings(layer.padding, noPadding)) continue;
+    if (!hasWindow(layer) || equalPaddings(layer.padding, noPadding)) continue;
     const { top, bottom, left, right } = layer.padding;
-    const isSame = samePaddings(layer.padding, sameAt(layer, shapes.get(layer.inputs[0] ?? INPUT) ?? []));
+    const isSame = equalPaddings(layer.padding, sameAt(layer, shapes.get(layer.inputs[0] ?? INPUT) ?? []));
     if (isSame && (top !== bottom || left !== right)) return "SAME";
     if (!isSame) fixed = true;
   }
@@ -68,17 +68,13 @@ function paddingAt(
   newInput: Shape,
 ): Padding {
   const { padding } = layer;
-  const looksSame = samePaddings(padding, sameAt(layer, oldInput)) && !samePaddings(padding, noPadding);
+  const looksSame = equalPaddings(padding, sameAt(layer, oldInput)) && !equalPaddings(padding, noPadding);
   const same = sameAt(layer, newInput);
-  if (convention === "fixed" || !looksSame || samePaddings(padding, same)) return padding;
+  if (convention === "fixed" || !looksSame || equalPaddings(padding, same)) return padding;
   if (convention === "SAME") return same;
   throw new CodedError(
     "NETWORK_INVALID",
     `${network.name} at ${newInput[0]} rows in layer "${layer.name}": at ${oldInput[0]} rows it cannot be seen whether its padding of ${padding.top} is TensorFlow's SAME or PyTorch's; add the backbone again with the size that is wanted`,
     { layer: layer.name },
   );
-}
-
-function samePaddings(a: Padding, b: Padding): boolean {
-  return a.top === b.top && a.bottom === b.bottom && a.left === b.left && a.right === b.right;
 }

@@ -102,13 +102,6 @@ export function classScores(matrix: readonly (readonly number[])[]): ClassScores
   });
 }
 
-/** Share of rows on the diagonal; null without rows. */
-export function accuracyOf(matrix: readonly (readonly number[])[]): number | null {
-  const total = matrix.flat().reduce((sum, count) => sum + count, 0);
-  const hits = matrix.reduce((sum, counts, label) => sum + (counts[label] ?? 0), 0);
-  return total === 0 ? null : hits / total;
-}
-
 /** Numbers of the rows whose prediction is not their label, ascending. */
 export function misclassifiedRows(labels: ArrayLike<number>, predicted: ArrayLike<number>): number[] {
   return Array.from({ length: labels.length }, (_, row) => row).filter((row) => labels[row] !== predicted[row]);

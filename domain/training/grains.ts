@@ -1,6 +1,7 @@
 import assert from "node:assert";
 import { limits } from "../limits.js";
 import { randomKey, RandomStream } from "../random.js";
+import { isPowerOfTwo } from "./tree.js";
 
 /** Numbers from `from` up to, not including, `to`. */
 export interface Range {
@@ -18,7 +19,7 @@ export function evenRange(length: number, count: number, index: number): Range {
  * `limits.parametersForGrains`. `wanted` is a power of two.
  */
 export function grainCount(batchSize: number, wanted: number, parameterCount: number): number {
-  assert(wanted >= 1 && (wanted & (wanted - 1)) === 0, `grains must be a power of two, got ${wanted}`);
+  assert(isPowerOfTwo(wanted), `grains must be a power of two, got ${wanted}`);
   if (parameterCount > limits.parametersForGrains) return 1;
   let grains = wanted;
   while (grains > 1 && Math.floor(batchSize / grains) < 2) grains /= 2;

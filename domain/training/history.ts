@@ -17,6 +17,7 @@ export interface HistoryPoint {
   readonly layers: Readonly<Record<string, LayerHistograms>> | null;
 }
 
+/** Statistics of what a layer has: a relu has no weights, a dense layer without bias no biases. */
 export interface LayerHistograms {
   readonly weights?: TensorStatistics;
   readonly biases?: TensorStatistics;

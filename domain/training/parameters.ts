@@ -1,4 +1,5 @@
 import { createHash } from "node:crypto";
+import { compareUtf8 } from "../dataset/utf8-order.js";
 import { elementCount, type Network, type Shape, type Tensor } from "../network/network.js";
 import { weightSpecs } from "../network/shapes.js";
 
@@ -20,7 +21,7 @@ export interface ParameterEntry {
 /** Trained tensors of `trainable` in the order of their names' UTF-8 bytes, without gaps. */
 export function parameterLayout(trainable: Network): ParameterLayout {
   const specs = weightSpecs(trainable).filter((spec) => spec.trainable);
-  specs.sort((a, b) => Buffer.compare(Buffer.from(a.name), Buffer.from(b.name)));
+  specs.sort((a, b) => compareUtf8(a.name, b.name));
   let offset = 0;
   const entries = specs.map(({ name, shape }) => {
     const entry = { name, shape, offset, length: elementCount(shape) };
@@ -43,7 +44,7 @@ export function tensorsOf(layout: ParameterLayout, vector: Float32Array): Map<st
  */
 export function weightsSha256(tensors: ReadonlyMap<string, Tensor>): string {
   const hash = createHash("sha256");
-  const names = [...tensors.keys()].sort((a, b) => Buffer.compare(Buffer.from(a), Buffer.from(b)));
+  const names = [...tensors.keys()].sort(compareUtf8);
   for (const name of names) {
     const { shape, data } = tensors.get(name) as Tensor;
     hash.update(`${name}\nfloat32\n${shape.join(",")}\n`);

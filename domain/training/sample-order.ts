@@ -22,7 +22,7 @@ export function shuffledOrder(seed: number, rows: number, batchSize: number): Sa
   let permutedEpoch = -1;
   return {
     batch(step) {
-      // Multiplied out in parts: step x batchSize may pass 2^32, never 2^53.
+      // Exact: step x batchSize may pass 2^32, but stays below 2^53.
       let epoch = Math.floor((step * batchSize) / rows);
       let position = step * batchSize - epoch * rows;
       for (let filled = 0; filled < batchSize; epoch++, position = 0) {

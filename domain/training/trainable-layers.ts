@@ -3,7 +3,7 @@ import { cutAt, legalCuts } from "../network/cut.js";
 import type { Layer, Network } from "../network/network.js";
 
 /** The kinds of layers that can be trained so far: one row of values in, one row out. */
-export const trainableKinds = ["dense", "relu", "relu6", "sigmoid", "dropout", "flatten"] as const;
+const trainableKinds = ["dense", "relu", "relu6", "sigmoid", "dropout", "flatten"] as const;
 
 export type TrainableLayer = Extract<Layer, { readonly kind: (typeof trainableKinds)[number] }>;
 

@@ -1,3 +1,4 @@
+import { CodedError } from "../errors.js";
 import type { ResolvedJob, Recipe } from "../job/job.js";
 import type { SamplesRecord } from "../job/records.js";
 import { appendNetwork, headNetwork } from "../network/compose.js";
@@ -5,11 +6,12 @@ import { elementCount, type Network, type Shape } from "../network/network.js";
 import { layerShapes } from "../network/shapes.js";
 import { classWeightsOf } from "./class-weights.js";
 import { type DropoutLayer, grainCount, grainRowsMax } from "./grains.js";
+import { lossProblem } from "./loss.js";
 import { parameterLayout, type ParameterLayout } from "./parameters.js";
 import { stepsOf } from "./sample-order.js";
 
-/** Everything that shapes the training, a pure function of the spec, the samples and the feature shape. */
-export interface TrainingPlan {
+/** What of a training follows from the spec, the feature shape and the number of pictures, which may be an estimate. */
+export interface TrainingShape {
   readonly recipe: Recipe;
   readonly classes: readonly string[];
   /** Tail and head, from the feature to logits `[outputs]`. */
@@ -24,12 +26,16 @@ export interface TrainingPlan {
   readonly grains: number;
   readonly grainRows: number;
   readonly dropout: readonly DropoutLayer[];
-  /** `[classes]` */
-  readonly classWeights: Float32Array;
   readonly evaluateEverySteps: number;
   /** Steps between histograms in the event files. */
   readonly histogramEverySteps: number;
   readonly checkpointEverySteps: number;
+}
+
+/** Everything that shapes the training, a pure function of the spec, the samples and the feature shape. */
+export interface TrainingPlan extends TrainingShape {
+  /** `[classes]`: what a training row of each class counts. */
+  readonly classWeights: Float32Array;
 }
 
 /** Histograms of a whole training: enough for a curve, few enough to cost nothing. */
@@ -37,13 +43,32 @@ const HISTOGRAMS_MAX = 20;
 const CHECKPOINTS_AIMED_AT = 20;
 const CHECKPOINT_STEPS_MIN = 50;
 
-/** @throws CodedError NETWORK_INVALID where tail and head do not fit; SPEC_INVALID for class weights of unknown classes. */
+/**
+ * @throws CodedError NETWORK_INVALID where tail and head do not fit; SPEC_INVALID for a loss that is not for so many classes and for class weights of unknown classes;
+ * DATASET_INVALID for balanced weights of a class without training pictures.
+ */
 export function planTraining(
   job: ResolvedJob,
   tail: Network | undefined,
   featureShape: Shape,
   samples: Pick<SamplesRecord, "classes" | "counts">,
 ): TrainingPlan {
+  const { classes, counts } = samples;
+  const problem = lossProblem(job.training.loss, classes.length);
+  if (problem !== undefined) throw new CodedError("SPEC_INVALID", problem);
+  return {
+    ...trainingShape(job, tail, featureShape, samples),
+    classWeights: classWeightsOf(job.training.classWeights, classes, counts.train),
+  };
+}
+
+/** The same without what needs counted pictures and fitting classes: for a plan that says what a job would cost. @throws CodedError NETWORK_INVALID */
+export function trainingShape(
+  job: ResolvedJob,
+  tail: Network | undefined,
+  featureShape: Shape,
+  samples: Pick<SamplesRecord, "classes" | "counts">,
+): TrainingShape {
   const recipe = job.training;
   const { classes, counts } = samples;
   const outputs = recipe.loss.kind === "sigmoid" ? 1 : classes.length;
@@ -68,7 +93,6 @@ export function planTraining(
     grains,
     grainRows: grainRowsMax(batchSize, grains),
     dropout: dropoutLayers(trainable),
-    classWeights: classWeightsOf(recipe.classWeights, classes, counts.train),
     evaluateEverySteps,
     histogramEverySteps: evaluateEverySteps * Math.ceil(Math.ceil(steps / evaluateEverySteps) / HISTOGRAMS_MAX),
     checkpointEverySteps: Math.max(CHECKPOINT_STEPS_MIN, Math.ceil(steps / CHECKPOINTS_AIMED_AT)),

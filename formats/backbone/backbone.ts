@@ -34,10 +34,16 @@ export function decodeBackbone(objects: Readonly<Record<BackboneObject, Uint8Arr
   readonly digest: string;
 } {
   const topology = asObject(parseJson(objects["topology.json"], "topology.json"), "topology.json");
-  if (topology["formatVersion"] !== formatVersion) {
+  const found = topology["formatVersion"];
+  if (typeof found !== "number" || found < formatVersion)
+    throw new CodedError(
+      "FILE_FORMAT_INVALID",
+      `topology.json: formatVersion must be ${formatVersion}, found ${JSON.stringify(found) ?? "none"}`,
+    );
+  if (found > formatVersion) {
     throw new CodedError(
       "STORE_FORMAT_NEWER",
-      `topology.json: format version ${formatVersion} is known, found ${JSON.stringify(topology["formatVersion"])}; use a newer graft`,
+      `topology.json: format version ${formatVersion} is known, found ${found}; use a newer graft`,
     );
   }
   const network = networkOfJson(topology["network"]);

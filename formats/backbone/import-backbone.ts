@@ -11,7 +11,7 @@ import {
 import { appendNetwork } from "../../domain/network/compose.js";
 import { nameMaps, type NameMap } from "../../domain/network/name-maps.js";
 import { INPUT, type Network, type Tensor, type Weights } from "../../domain/network/network.js";
-import type { Preprocessing } from "../../domain/network/preprocessing.js";
+import { type Preprocessing, settledPreprocessing } from "../../domain/network/preprocessing.js";
 import { renameTensors, type PrefixChange } from "../../domain/network/rename-tensors.js";
 import { resizeNetwork } from "../../domain/network/resize.js";
 import { layerShapes, weightSpecs } from "../../domain/network/shapes.js";
@@ -42,7 +42,7 @@ const namePattern = /^[A-Za-z0-9_][A-Za-z0-9._-]{0,99}$/;
  * Makes a backbone of weight files of unknown kind: a TensorFlow.js LayersModel, a Keras .h5, an ONNX model, safetensors, or what graft stored itself.
  * The topology is the file's own, else that of `topology`, else that of the file's or backbone's name, else the one of the catalogue whose tensors
  * match exactly; `origin` says which. A network that ends in `[height, width, channels]` gets a `global_average_pool`.
- * @throws CodedError FILE_FORMAT_INVALID, NETWORK_INVALID, WEIGHTS_INVALID, BACKBONE_UNKNOWN, USAGE_INVALID.
+ * @throws CodedError FILE_FORMAT_INVALID, NETWORK_INVALID, WEIGHTS_INVALID, BACKBONE_UNKNOWN, USAGE_INVALID, SPEC_INVALID.
  */
 export async function importBackbone(request: ImportRequest): Promise<Backbone> {
   if (!namePattern.test(request.name)) {
@@ -60,7 +60,7 @@ export async function importBackbone(request: ImportRequest): Promise<Backbone> 
   const files = { ...decoded, tensors: renameTensors(decoded.tensors, request.prefix ?? {}) };
   const found = files.network ? ofOwnTopology(files, files.network, request) : ofCatalogue(files, request);
   const finished = finish(found.network, found.match.weights, request.keepClassifier ?? false);
-  const preprocessing: Preprocessing = { ...found.preprocessing, ...request.preprocessing };
+  const preprocessing = settledPreprocessing({ ...found.preprocessing, ...request.preprocessing });
   checkPicture(finished.network, preprocessing);
   const how = `${files.format}; ${found.how}; ${found.nameMap.name} names${finished.note}`;
   return {
@@ -81,7 +81,7 @@ interface Found {
   readonly how: string;
 }
 
-/** Topologies to try, with a word on where each comes from. */
+/** A topology to try. */
 interface Candidate {
   readonly topology: string;
   readonly options: TopologyOptions;

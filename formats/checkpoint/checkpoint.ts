@@ -1,7 +1,8 @@
-import { createHash } from "node:crypto";
 import { canonicalJson } from "../../domain/canonical-json.js";
 import { CodedError } from "../../domain/errors.js";
+import { sha256Hex } from "../../domain/features/sha256.js";
 import type { Tensor } from "../../domain/network/network.js";
+import { sameShape } from "../../domain/network/shapes.js";
 import type { StoppingState } from "../../domain/training/early-stopping.js";
 import { tensorsOf, weightsSha256, type ParameterLayout } from "../../domain/training/parameters.js";
 import { decodeSafetensors, encodeSafetensors, type SafetensorsFile } from "../safetensors/safetensors.js";
@@ -59,7 +60,7 @@ export function encodeCheckpoint(checkpoint: Checkpoint, layout: ParameterLayout
     weightsSha256: weightsSha256(parameters),
     slotsSha256: weightsSha256(slots),
   };
-  const text = canonicalJson({ ...metadata, sha256: sha256(canonicalJson(metadata)) });
+  const text = canonicalJson({ ...metadata, sha256: sha256Hex(canonicalJson(metadata)) });
   return encodeSafetensors(
     new Map([...prefixed("parameters/", parameters), ...prefixed("slots/", slots)]),
     new Map([[METADATA_KEY, text]]),
@@ -84,7 +85,7 @@ export function decodeCheckpoint(bytes: Uint8Array, expected: ExpectedCheckpoint
   for (const [name, { shape, data }] of targets) {
     const found = file.tensors.get(name);
     if (found === undefined) throw corrupt(`tensor "${name}" is missing`);
-    if (canonicalJson(found.shape) !== canonicalJson(shape))
+    if (!sameShape(found.shape, shape))
       throw corrupt(`tensor "${name}" has the shape [${found.shape.join(", ")}], expected [${shape.join(", ")}]`);
     data.set(found.data);
   }
@@ -125,7 +126,7 @@ function readMetadata(file: SafetensorsFile): Metadata {
     );
   }
   const { sha256: digest, ...metadata } = json as unknown as Metadata & { readonly sha256: unknown };
-  checkDigest("metadata", digest, sha256(canonicalJson(metadata)));
+  checkDigest("metadata", digest, sha256Hex(canonicalJson(metadata)));
   return metadata;
 }
 
@@ -139,10 +140,6 @@ function prefixed(prefix: string, tensors: ReadonlyMap<string, Tensor>): [string
 
 function checkDigest(what: string, written: unknown, computed: string): void {
   if (written !== computed) throw corrupt(`the SHA-256 of its ${what} is ${computed}, written is ${String(written)}`);
-}
-
-function sha256(text: string): string {
-  return createHash("sha256").update(text).digest("hex");
 }
 
 function corrupt(problem: string, cause?: unknown): CodedError {

@@ -40,8 +40,8 @@ export function decodeIndexEntry(bytes: Uint8Array, key: string): IndexEntry {
   };
 }
 
-/** A shard's record as it stands in an index entry or in the commit of a task; `where` names it in errors. @throws CodedError OBJECT_CORRUPT */
-export function checkShard(value: unknown, where: string): CommittedShard {
+/** `where` names the shard in errors. @throws CodedError OBJECT_CORRUPT */
+function checkShard(value: unknown, where: string): CommittedShard {
   const { sha256, bytes, view, rows, imageIds, thumbnails } = (value ?? {}) as Partial<Record<keyof CommittedShard, unknown>>;
   if (!isSha256Hex(sha256)) throw corrupt(where, "sha256 is not 64 hex digits");
   if (!isWhole(bytes, 1, Number.MAX_SAFE_INTEGER)) throw corrupt(where, "bytes is not a length");

@@ -2,12 +2,11 @@ import { tableFromIPC } from "apache-arrow";
 import { splitNames } from "../../domain/dataset/listing.js";
 import { CodedError } from "../../domain/errors.js";
 import { tensorStatistics } from "../../domain/training/histogram.js";
-import { IMAGE_ID_BYTES } from "../../domain/features/image-ids.js";
+import { imageIdAt, imageIdCount } from "../../domain/features/image-ids.js";
 import { decodeShard } from "../arrow-shard/arrow-shard.js";
 import { decodeThumbnails } from "../arrow-shard/thumbnails.js";
 import { decodeListing } from "../listing/listing.js";
 import { decodeSamples } from "../listing/samples.js";
-
 import { pairs } from "./lines.js";
 import { number, shapeText } from "./tensors.js";
 
@@ -31,7 +30,7 @@ export function inspectArrow(bytes: Uint8Array): string[] {
       const total = jpegs.reduce((sum, jpeg) => sum + jpeg.length, 0);
       return [
         `thumbnails: ${jpegs.length} pictures, ${total} bytes of JPEG`,
-        ...first(jpegs.length, (row) => `${idText(imageIds, row)}  ${jpegs[row]?.length} bytes`),
+        ...first(jpegs.length, (row) => `${imageIdAt(imageIds, row)}  ${jpegs[row]?.length} bytes`),
       ];
     }
     case "listing": {
@@ -49,7 +48,7 @@ export function inspectArrow(bytes: Uint8Array): string[] {
       return [
         `part of a sample table: ${uris.length} pictures`,
         ...pairs(splitNames.map((name, split) => [name, splits.reduce((count, found) => count + (found === split ? 1 : 0), 0)])),
-        ...first(uris.length, (row) => `${idText(imageIds, row)}  class ${labels[row]}  ${splitNames[splits[row] ?? 0]}  ${uris[row]}`),
+        ...first(uris.length, (row) => `${imageIdAt(imageIds, row)}  class ${labels[row]}  ${splitNames[splits[row] ?? 0]}  ${uris[row]}`),
       ];
     }
     default:
@@ -70,7 +69,7 @@ function formatOf(bytes: Uint8Array): string | undefined {
 
 function shardLines(bytes: Uint8Array): string[] {
   const { featureSpecDigest, shape, view, imageIds, features } = decodeShard(bytes);
-  const rows = imageIds.length / IMAGE_ID_BYTES;
+  const rows = imageIdCount(imageIds);
   const { mean, deviation, minimum, maximum, nonFinite } = tensorStatistics(features);
   return [
     "feature shard, version 1; every checksum holds",
@@ -84,15 +83,11 @@ function shardLines(bytes: Uint8Array): string[] {
         `mean ${number(mean)}, deviation ${number(deviation)}, from ${number(minimum)} to ${number(maximum)}${nonFinite === 0 ? "" : `, ${nonFinite} NOT FINITE`}`,
       ],
     ]),
-    ...first(rows, (row) => idText(imageIds, row)),
+    ...first(rows, (row) => imageIdAt(imageIds, row)),
   ];
 }
 
 function first(rows: number, line: (row: number) => string): string[] {
   const shown = Array.from({ length: Math.min(rows, rowsShown) }, (_, row) => `  ${line(row)}`);
   return rows > rowsShown ? [...shown, `  … ${rows - rowsShown} more`] : shown;
-}
-
-function idText(imageIds: Uint8Array, row: number): string {
-  return Buffer.from(imageIds.subarray(row * IMAGE_ID_BYTES, (row + 1) * IMAGE_ID_BYTES)).toString("hex");
 }

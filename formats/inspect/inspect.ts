@@ -1,4 +1,5 @@
 import { CodedError } from "../../domain/errors.js";
+import { printable } from "../../domain/job/figures.js";
 import { isObject, parseJson } from "../json/json.js";
 import { isArrowFile, inspectArrow } from "./arrow.js";
 import { inspectEvents, isEventFile } from "./events.js";
@@ -44,12 +45,4 @@ function damageIsFormat<T>(read: () => T): T {
       throw new CodedError("FILE_FORMAT_INVALID", error.message, error.details, error);
     throw error;
   }
-}
-
-/** Names out of a file must not steer the terminal. */
-function printable(line: string): string {
-  return line.replace(
-    /[\u0000-\u001f\u007f-\u009f\u200e\u200f\u202a-\u202e\u2066-\u2069]/g,
-    (character) => `\\u${character.charCodeAt(0).toString(16).padStart(4, "0")}`,
-  );
 }

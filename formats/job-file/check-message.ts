@@ -1,6 +1,7 @@
 import type { DescEnum, DescField, DescMessage } from "@bufbuild/protobuf";
 import { ScalarType } from "@bufbuild/protobuf";
 import { nearest, type Problem } from "../../domain/job/problems.js";
+import { isObject } from "../json/json.js";
 
 /** Where in the value a problem lies: field names, list positions and map keys. */
 export type Path = readonly (string | number)[];
@@ -140,10 +141,6 @@ function show(value: unknown): string {
   if (typeof value === "number") return String(value);
   const text = JSON.stringify(value);
   return text.length > 60 ? `${text.slice(0, 57)}…"` : text;
-}
-
-function isObject(value: unknown): value is Record<string, unknown> {
-  return typeof value === "object" && value !== null && !Array.isArray(value);
 }
 
 function report(problems: LocatedProblem[], at: Path, message: string): void {

@@ -15,9 +15,10 @@ import { specInvalid, type Problem } from "../../domain/job/problems.js";
 import type { JobSpec } from "../../domain/job/spec.js";
 import { limits } from "../../domain/limits.js";
 import { GraftJobSchema, type ObjectMetaJson } from "../../proto/gen/graft/v1/job_pb.js";
+import { isObject, type JsonObject } from "../json/json.js";
 import { checkMessage, type LocatedProblem, type Path } from "./check-message.js";
 
-export const API_VERSION = "graft.dev/v1alpha1";
+const API_VERSION = "graft.dev/v1alpha1";
 export const KIND = "GraftJob";
 
 /** A GraftJob whose shape is right: every field known and of its type. Whether its values make sense is `resolveJob`'s to say. */
@@ -75,9 +76,9 @@ export function checkJobObject(value: unknown, subject: string): JobFile {
 function check(value: unknown, subject: string, lineAt: (path: Path) => number | undefined): JobFile {
   const problems: LocatedProblem[] = [];
   // The status of a job that was read back from a server means nothing here, and is of that server's version.
-  const given = isRecord(value) ? Object.fromEntries(Object.entries(value).filter(([name]) => name !== "status")) : value;
+  const given = isObject(value) ? Object.fromEntries(Object.entries(value).filter(([name]) => name !== "status")) : value;
   const job = checkMessage(GraftJobSchema, given, [], problems);
-  if (isRecord(value)) {
+  if (isObject(value)) {
     expectText(job["apiVersion"], API_VERSION, "apiVersion", value, problems);
     expectText(job["kind"], KIND, "kind", value, problems);
     if (!Object.hasOwn(value, "spec"))
@@ -95,7 +96,7 @@ function check(value: unknown, subject: string, lineAt: (path: Path) => number |
   return { metadata: job["metadata"] ?? {}, spec: job["spec"] as JobSpec };
 }
 
-function expectText(found: unknown, expected: string, field: string, value: Record<string, unknown>, problems: LocatedProblem[]): void {
+function expectText(found: unknown, expected: string, field: string, value: JsonObject, problems: LocatedProblem[]): void {
   if (!Object.hasOwn(value, field)) problems.push({ at: [], path: field, message: `is missing; write ${field}: ${expected}` });
   else if (typeof found === "string" && found !== expected)
     problems.push({ at: [field], path: field, message: `must be ${expected}, found ${JSON.stringify(found)}` });
@@ -141,8 +142,4 @@ function lineOf(document: Document, lines: LineCounter, path: Path): number | un
     offset = place?.range?.[0] ?? offset;
   }
   return offset === undefined ? undefined : lines.linePos(offset).line;
-}
-
-function isRecord(value: unknown): value is Record<string, unknown> {
-  return typeof value === "object" && value !== null && !Array.isArray(value);
 }

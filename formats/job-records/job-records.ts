@@ -1,12 +1,27 @@
 import { CodedError } from "../../domain/errors.js";
-import type { JobRecord, ListingRecord, PlanRecord, RepairRecord, ResultRecord, SamplesRecord, TaskCommit } from "../../domain/job/records.js";
+import type {
+  JobRecord,
+  ListingRecord,
+  PlanRecord,
+  RepairRecord,
+  ResultRecord,
+  SamplesRecord,
+  TaskCommit,
+} from "../../domain/job/records.js";
 
 /** Checks of the JSON objects of a job (domain/job/records.ts) when they are read back. graft wrote them, so version and outline are enough to tell a foreign or damaged one. */
 export const jobRecord = recordCheck<JobRecord>("spec.json", ["requestId", "name", "job"]);
-export const listingRecord = recordCheck<ListingRecord>("listing/summary.json", ["pictures", "tasks", "digest", "classes"]);
+export const listingRecord = recordCheck<ListingRecord>("listing/summary.json", ["pictures", "tasks", "digest", "classes", "counts"]);
 export const planRecord = recordCheck<PlanRecord>("plan.json", ["backbone", "featureSpec", "featureSpecDigest", "trainingProfile"]);
 export const taskCommit = recordCheck<TaskCommit>("commit", ["task", "imageIds", "rejected", "shards"]);
-export const samplesRecord = recordCheck<SamplesRecord>("samples/summary.json", ["digest", "rows", "parts", "classes", "counts", "extraction"]);
+export const samplesRecord = recordCheck<SamplesRecord>("samples/summary.json", [
+  "digest",
+  "rows",
+  "parts",
+  "classes",
+  "counts",
+  "extraction",
+]);
 export const repairRecord = recordCheck<RepairRecord>("repair", ["task", "pictures"]);
 export const resultRecord = recordCheck<ResultRecord>("result.json", ["weightsSha256"]);
 
@@ -15,7 +30,11 @@ function recordCheck<T extends { readonly formatVersion: 1 }>(what: string, fiel
     const record = (value ?? {}) as Readonly<Record<string, unknown>>;
     const version = record["formatVersion"];
     if (typeof version === "number" && version > 1) {
-      throw new CodedError("STORE_FORMAT_NEWER", `${what}: format version ${String(version)}, this graft reads version 1; use a newer graft`, { version });
+      throw new CodedError(
+        "STORE_FORMAT_NEWER",
+        `${what}: format version ${String(version)}, this graft reads version 1; use a newer graft`,
+        { version },
+      );
     }
     const missing = ["formatVersion", ...fields].filter((field) => record[field] === undefined);
     if (missing.length > 0) throw new Error(`${what}: expected the fields ${missing.join(", ")}`);

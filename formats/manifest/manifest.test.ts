@@ -60,6 +60,7 @@ describe("CSV", () => {
     ["uri,label\n,x\na.jpg,\n", /line 2: expected a uri, found an empty one; line 3: expected a label/],
     ["uri,label\na.jpg\na.jpg,x,y\n", /line 2: expected 2 fields, found 1; line 3: expected 2 fields, found 3/],
     ["uri,label,split\na.jpg,x,dev\n", /line 2: expected the split train, validation or test, found "dev"/],
+    ["uri,label,split\na.jpg,x,constructor\n", /line 2: expected the split train, validation or test, found "constructor"/],
     ["uri,label,split\na.jpg,x,train\nb.jpg,x,\n", /line 3: expected a split, as in line 2, found none/],
     ["uri,label\na.jpg,x\nb.jpg,x\na.jpg,y\n", /line 4: "a.jpg" is named in line 2 already/],
   ])("%j is refused", (text, message) => {

@@ -1,4 +1,4 @@
-import { type ManifestTable, type SplitName, splitNames } from "../../domain/dataset/listing.js";
+import { type ManifestTable, splitNames, splitOfWord } from "../../domain/dataset/listing.js";
 import { compareUtf8 } from "../../domain/dataset/utf8-order.js";
 import { CodedError } from "../../domain/errors.js";
 import { csvRecords } from "./csv.js";
@@ -7,14 +7,6 @@ export type ManifestFormat = "csv" | "jsonl";
 
 /** Bad lines that an error names; the others are counted. */
 const BAD_LINES_NAMED_MAX = 20;
-
-const splitWords: Readonly<Record<string, SplitName>> = {
-  train: "train",
-  training: "train",
-  validation: "validation",
-  val: "validation",
-  test: "test",
-};
 
 /** The manifest format that a file name stands for, or undefined. */
 export function manifestFormat(name: string): ManifestFormat | undefined {
@@ -106,8 +98,8 @@ class TableBuilder {
     const problem = uriProblem(uri);
     if (problem !== undefined) return this.refuse(line, problem);
     if (label === "") return this.refuse(line, "expected a label, found an empty one");
-    const word = split?.trim().toLowerCase() ?? "";
-    const given = splitWords[word];
+    const word = split?.trim() ?? "";
+    const given = splitOfWord(word);
     if (word !== "" && given === undefined)
       return this.refuse(line, `expected the split train, validation or test, found ${JSON.stringify(split)}`);
     if (given === undefined) this.#lineWithoutSplit ??= line;

@@ -29,7 +29,7 @@ export type Attribute =
   | { readonly string: string };
 
 /** The version of the default operator set: old enough for every tool of 2022 and later, new enough for everything we use. */
-export const opsetVersion = 17;
+const opsetVersion = 17;
 /** The model format version that belongs to `opsetVersion`. */
 const irVersion = 8n;
 

@@ -2,6 +2,7 @@ import { canonicalJson } from "../../domain/canonical-json.js";
 import { CodedError } from "../../domain/errors.js";
 import type { FeatureSpec } from "../../domain/features/feature-spec.js";
 import type { NumericsProfile } from "../../domain/features/numerics-profile.js";
+import { isSha256Hex } from "../../domain/features/sha256.js";
 import type { ResolvedJob } from "../../domain/job/job.js";
 import type { SamplesRecord } from "../../domain/job/records.js";
 
@@ -83,17 +84,13 @@ export function decodePassport(bytes: Uint8Array): Passport {
   const problem =
     formatVersion !== passportVersion
       ? `formatVersion must be ${passportVersion}, found ${JSON.stringify(formatVersion)}`
-      : !isDigest(weightsSha256)
+      : !isSha256Hex(weightsSha256)
         ? `weightsSha256 must be 64 lower-case hex digits, found ${JSON.stringify(weightsSha256)}`
-        : typeof files !== "object" || files === null || !Object.values(files).every(isDigest)
+        : typeof files !== "object" || files === null || !Object.values(files).every(isSha256Hex)
           ? "files must give the SHA-256 of every file"
           : typeof dataset !== "object" || dataset === null || typeof backbone !== "object" || backbone === null
             ? "dataset and backbone must be objects"
             : undefined;
   if (problem !== undefined) throw new CodedError("FILE_FORMAT_INVALID", `passport: ${problem}`);
   return value as Passport;
-}
-
-function isDigest(value: unknown): boolean {
-  return typeof value === "string" && /^[0-9a-f]{64}$/.test(value);
 }

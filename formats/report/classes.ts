@@ -1,5 +1,6 @@
 import { confusionMatrix } from "./confusion-matrix.js";
-import { count, fraction } from "./format.js";
+import { count } from "../../domain/job/figures.js";
+import { fraction } from "./format.js";
 import { html, type Html } from "./html.js";
 import type { ReportInput } from "./report-input.js";
 

@@ -1,4 +1,4 @@
-import { count } from "./format.js";
+import { count } from "../../domain/job/figures.js";
 import { html, type Html } from "./html.js";
 
 /** Beyond this, a table of all pairs is no longer readable; the most frequent confusions are listed instead. */

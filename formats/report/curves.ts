@@ -1,10 +1,11 @@
 import { lineChart, type Curve } from "./charts.js";
-import { count, fraction } from "./format.js";
+import { count } from "../../domain/job/figures.js";
+import { fraction } from "./format.js";
 import { html, type Html } from "./html.js";
-import type { HistoryPoint } from "./report-input.js";
+import type { CurvePoint } from "./report-input.js";
 
 /** Loss and accuracy over steps, as charts and as numbers. */
-export async function curves(history: readonly HistoryPoint[]): Promise<Html> {
+export async function curves(history: readonly CurvePoint[]): Promise<Html> {
   const last = history.at(-1);
   if (last === undefined) return html``;
   const of = (measure: "loss" | "accuracy"): Curve[] => {

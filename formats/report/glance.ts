@@ -1,4 +1,5 @@
-import { count, duration, fraction, wilsonInterval } from "./format.js";
+import { count } from "../../domain/job/figures.js";
+import { duration, fraction, wilsonInterval } from "./format.js";
 import { html, type Html } from "./html.js";
 import type { ReportInput } from "./report-input.js";
 

@@ -27,7 +27,7 @@ function markupOf(value: Value): string {
 }
 
 /** For text and quoted attributes. Control characters, which HTML cannot hold, are shown by their symbols. */
-export function escapeText(text: string): string {
+function escapeText(text: string): string {
   return text.replace(/[&<>"'\u0000-\u001f\u007f]/g, (character) => entities[character] ?? controlSymbol(character));
 }
 

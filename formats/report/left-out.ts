@@ -1,4 +1,4 @@
-import { count, counted } from "./format.js";
+import { count } from "../../domain/job/figures.js";
 import { html, type Html } from "./html.js";
 import type { ReportInput } from "./report-input.js";
 
@@ -21,7 +21,7 @@ export function leftOut({
     ${
       rejectedCount === 0
         ? html`<p>No picture was rejected.</p>`
-        : html`<p>${counted(rejectedCount, "picture")} rejected, for what the bytes are.${some(shown.length, rejectedCount)}</p>
+        : html`<p>${count(rejectedCount, "picture")} rejected, for what the bytes are.${some(shown.length, rejectedCount)}</p>
             <div class="scroll">
               <table>
                 <thead>
@@ -43,13 +43,13 @@ export function leftOut({
             </div>`
     }
     <p>
-      ${duplicateCount === 0 ? "No picture lies there twice." : `${counted(duplicateCount, "duplicate")}: files with the bytes of another one count once.`}${splitConflictCount === 0 ? "" : ` In more than one split: ${counted(splitConflictCount, "picture")}.`}
+      ${duplicateCount === 0 ? "No picture lies there twice." : `${count(duplicateCount, "duplicate")}: files with the bytes of another one count once.`}${splitConflictCount === 0 ? "" : ` In more than one split: ${count(splitConflictCount, "picture")}.`}
     </p>
     ${
       conflictCount === 0
         ? html`<p>No picture has two labels.</p>`
         : html`<p>
-              ${counted(conflictCount, "picture")} with two labels, used for
+              ${count(conflictCount, "picture")} with two labels, used for
               nothing.${some(Math.min(conflicts.length, rejectedMax), conflictCount)}
             </p>
             <div class="scroll">

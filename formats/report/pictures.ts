@@ -1,4 +1,5 @@
-import { count, probability } from "./format.js";
+import { count } from "../../domain/job/figures.js";
+import { probability } from "./format.js";
 import { html, type Html } from "./html.js";
 import type { Picture, ReportInput } from "./report-input.js";
 

@@ -1,3 +1,4 @@
+import { isSha256Hex } from "../../domain/features/sha256.js";
 import type { Passport } from "../passport/passport.js";
 import { html, type Html } from "./html.js";
 
@@ -29,7 +30,7 @@ function table(title: string, value: object): Html {
             ([path, leaf]) =>
               html`<tr>
                 <th scope="row">${path}</th>
-                <td class="${/^[0-9a-f]{64}$/.test(leaf) ? "digest" : ""}">${leaf}</td>
+                <td class="${isSha256Hex(leaf) ? "digest" : ""}">${leaf}</td>
               </tr>`,
           )}
         </tbody>

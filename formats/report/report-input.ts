@@ -8,7 +8,7 @@ export interface ReportInput {
   readonly passport: Passport;
   readonly metrics: Metrics;
   /** One per evaluation, in the order of steps. */
-  readonly history: readonly HistoryPoint[];
+  readonly history: readonly CurvePoint[];
   /** Of the split that `metrics.perClass` names: `[true][predicted]` in the order of `metrics.classes`. Null where there is none. */
   readonly confusion: readonly (readonly number[])[] | null;
   /** A few pictures of every class, in the order of the classes; at most eight of each are shown. */
@@ -26,7 +26,8 @@ export interface ReportInput {
   readonly out: string;
 }
 
-export interface HistoryPoint {
+/** One evaluation, as the curves show it. */
+export interface CurvePoint {
   readonly step: number;
   readonly train: { readonly loss: number; readonly accuracy: number };
   readonly validation: { readonly loss: number; readonly accuracy: number } | undefined;

@@ -5,7 +5,7 @@ import { noSplit } from "../metrics/metrics.js";
 import { exampleReport } from "../../test/support/example-report.js";
 import type { ReportInput } from "./report-input.js";
 import { renderReport } from "./report.js";
-import { count, duration, probability, wilsonInterval } from "./format.js";
+import { duration, probability, wilsonInterval } from "./format.js";
 
 /** Rendered, without the white space between tags. */
 async function render(input: ReportInput): Promise<string> {
@@ -52,6 +52,19 @@ describe("the report", () => {
     for (const [, source] of page.matchAll(/ (?:src|href|xlink:href)="([^"]*)"/g))
       assert.match(source as string, /^data:image\/jpeg;base64,/);
     assert.equal(page.match(/url\(|@import/), null);
+  });
+
+  test("its Python is Python: one statement a line, for both ways of resizing", async () => {
+    const example = exampleReport();
+    const preprocessing = { ...example.passport.features.preprocessing, size: 224, resize: "SHORT_SIDE", resizeTo: 256 } as const;
+    const passport = { ...example.passport, features: { ...example.passport.features, preprocessing } };
+    const page = await renderReport(exampleReport({ passport }));
+    assert.ok(
+      page.includes(
+        "\nscale = 256 / min(picture.size)\npicture = picture.resize([round(side * scale) for side in picture.size], Image.BILINEAR)\nleft, top = ",
+      ),
+    );
+    assert.ok((await renderReport(example)).includes("\npicture = picture.resize((224, 224), Image.BILINEAR)\nsession = "));
   });
 
   test("names can hold anything", async () => {
@@ -129,7 +142,6 @@ describe("the report", () => {
 
 describe("numbers", () => {
   test("of any size", () => {
-    assert.deepEqual([0, 999, 1000, 1234567].map(count), ["0", "999", "1,000", "1,234,567"]);
     assert.deepEqual([0.0404, 8.44, 200, 7500].map(duration), ["40 ms", "8.4 s", "3 min 20 s", "2 h 5 min"]);
     assert.deepEqual([1, 0.5, 0.00012, 3.2e-9, 0].map(probability), ["1.0000", "0.5000", "0.0001", "3.2e-9", "0.0000"]);
   });

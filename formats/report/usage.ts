@@ -1,4 +1,4 @@
-import { html, type Html } from "./html.js";
+import { html, trusted, type Html } from "./html.js";
 import type { ReportInput } from "./report-input.js";
 
 /** How to predict with what was exported. */
@@ -6,10 +6,15 @@ export function usage({ out, passport }: ReportInput): Html {
   const { size, resize, resizeTo } = passport.features.preprocessing;
   const stretched = resize === "STRETCH";
   const fit = stretched ? `stretched to ${size} x ${size}` : `the short side resized to ${resizeTo}, then the centre ${size} x ${size}`;
+  // Lines of Python, kept out of the template, where a formatter would join them. All that is filled in are numbers.
   const resizing = stretched
-    ? html`picture = picture.resize((${size}, ${size}), Image.BILINEAR)`
-    : html`scale = ${resizeTo} / min(picture.size) picture = picture.resize([round(side * scale) for side in picture.size], Image.BILINEAR)
-      left, top = [(side - ${size}) // 2 for side in picture.size] picture = picture.crop((left, top, left + ${size}, top + ${size}))`;
+    ? [`picture = picture.resize((${size}, ${size}), Image.BILINEAR)`]
+    : [
+        `scale = ${resizeTo} / min(picture.size)`,
+        `picture = picture.resize([round(side * scale) for side in picture.size], Image.BILINEAR)`,
+        `left, top = [(side - ${size}) // 2 for side in picture.size]`,
+        `picture = picture.crop((left, top, left + ${size}, top + ${size}))`,
+      ];
   return html`<section>
     <h2>Using the model</h2>
     <pre><code>graft predict ${shellWord(out)} picture.jpg</code></pre>
@@ -22,7 +27,7 @@ export function usage({ out, passport }: ReportInput): Html {
 import numpy, onnxruntime
 from PIL import Image
 picture = Image.open("picture.jpg").convert("RGB")
-${resizing}
+${trusted(resizing.join("\n"))}
 session = onnxruntime.InferenceSession("model.onnx")
 print(session.run(None, {"images": numpy.asarray(picture, numpy.uint8)[None]})[0])</code></pre>
   </section>`;

@@ -1,5 +1,7 @@
+import { compareUtf8 } from "../../domain/dataset/utf8-order.js";
 import { CodedError } from "../../domain/errors.js";
 import { elementCount, type Shape, type Tensor } from "../../domain/network/network.js";
+import { isObject, type JsonObject } from "../json/json.js";
 import { widenBrainFloats, widenHalves } from "./half-float.js";
 
 /** What a safetensors file holds: tensors, all as float32, and the strings of `__metadata__`. */
@@ -33,7 +35,7 @@ export function decodeSafetensors(bytes: Uint8Array): SafetensorsFile {
   const entries: Entry[] = [];
   for (const [name, value] of Object.entries(header)) {
     if (name === "__metadata__") {
-      for (const [key, text] of Object.entries(isRecord(value) ? value : refuse("__metadata__ must be an object"))) {
+      for (const [key, text] of Object.entries(isObject(value) ? value : refuse("__metadata__ must be an object"))) {
         metadata.set(key, typeof text === "string" ? text : refuse(`__metadata__.${key} must be a string, found ${describe(text)}`));
       }
     } else {
@@ -65,7 +67,7 @@ export function decodeSafetensors(bytes: Uint8Array): SafetensorsFile {
 
 /** Writes float32 tensors in the order of their names' UTF-8 bytes, the data aligned to 8 bytes. Equal values give equal files. */
 export function encodeSafetensors(tensors: ReadonlyMap<string, Tensor>, metadata: ReadonlyMap<string, string> = new Map()): Uint8Array {
-  const names = [...tensors.keys()].sort((a, b) => Buffer.compare(Buffer.from(a), Buffer.from(b)));
+  const names = [...tensors.keys()].sort(compareUtf8);
   const header: [string, unknown][] = [];
   if (metadata.size > 0) header.push(["__metadata__", Object.fromEntries([...metadata].sort(([a], [b]) => (a < b ? -1 : 1)))]);
   let offset = 0;
@@ -92,7 +94,7 @@ export function encodeSafetensors(tensors: ReadonlyMap<string, Tensor>, metadata
   return file;
 }
 
-function readHeader(bytes: Uint8Array): { header: Record<string, unknown>; bodyStart: number } {
+function readHeader(bytes: Uint8Array): { header: JsonObject; bodyStart: number } {
   if (bytes.byteLength < 8) refuse(`a file has at least 8 bytes, found ${bytes.byteLength}`);
   const length = new DataView(bytes.buffer, bytes.byteOffset, bytes.byteLength).getBigUint64(0, true);
   if (length > BigInt(bounds.headerBytes) || 8 + Number(length) > bytes.byteLength) {
@@ -105,13 +107,13 @@ function readHeader(bytes: Uint8Array): { header: Record<string, unknown>; bodyS
   } catch (cause) {
     refuse("its header is no JSON", cause);
   }
-  return { header: isRecord(header) ? header : refuse(`its header must be an object, found ${describe(header)}`), bodyStart };
+  return { header: isObject(header) ? header : refuse(`its header must be an object, found ${describe(header)}`), bodyStart };
 }
 
 function readEntry(name: string, value: unknown): Entry {
   const shown = JSON.stringify(name.slice(0, 100));
   if (name === "" || name.length > bounds.nameLength) refuse(`tensor names must have 1 to ${bounds.nameLength} characters, found ${shown}`);
-  if (!isRecord(value)) refuse(`tensor ${shown} must be an object, found ${describe(value)}`);
+  if (!isObject(value)) refuse(`tensor ${shown} must be an object, found ${describe(value)}`);
   const { dtype, shape, data_offsets: offsets } = value;
   if (typeof dtype !== "string" || !Object.hasOwn(dtypes, dtype)) {
     refuse(`tensor ${shown} must have a type of ${Object.keys(dtypes).join(", ")}, found ${describe(dtype)}; convert it to float32`);
@@ -132,10 +134,6 @@ function widen(dtype: Dtype, buffer: ArrayBuffer): Float32Array {
   if (dtype === "I64") return Float32Array.from(new BigInt64Array(buffer), Number);
   const halves = new Uint16Array(buffer);
   return dtype === "F16" ? widenHalves(halves) : widenBrainFloats(halves);
-}
-
-function isRecord(value: unknown): value is Record<string, unknown> {
-  return value !== null && typeof value === "object" && !Array.isArray(value);
 }
 
 function isCounts(value: unknown): value is number[] {

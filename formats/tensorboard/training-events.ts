@@ -1,4 +1,5 @@
 import type { TensorStatistics } from "../../domain/training/histogram.js";
+import type { LayerHistograms } from "../../domain/training/history.js";
 import type { SummaryEvent } from "./event-file.js";
 
 /** What one evaluation of a training run saw. */
@@ -11,20 +12,12 @@ export interface TrainingSnapshot {
   readonly validation: LossAndAccuracy | undefined;
   readonly learningRate: number;
   /** By layer, e.g. `head/output`. */
-  readonly layers: ReadonlyMap<string, LayerStatistics>;
+  readonly layers: ReadonlyMap<string, LayerHistograms>;
 }
 
-export interface LossAndAccuracy {
+interface LossAndAccuracy {
   readonly loss: number;
   readonly accuracy: number;
-}
-
-/** Statistics of what a layer has: a relu has no weights, a dense layer without bias no biases. */
-export interface LayerStatistics {
-  readonly weights?: TensorStatistics;
-  readonly biases?: TensorStatistics;
-  readonly preActivations?: TensorStatistics;
-  readonly activations?: TensorStatistics;
 }
 
 /** Last part of the tags, as in TensorFlow's retraining example. */
@@ -33,9 +26,9 @@ const tagOf = {
   biases: "biases",
   preActivations: "pre_activations",
   activations: "activations",
-} as const satisfies Record<keyof LayerStatistics, string>;
+} as const satisfies Record<keyof LayerHistograms, string>;
 
-const kinds = Object.keys(tagOf) as (keyof LayerStatistics)[];
+const kinds = Object.keys(tagOf) as (keyof LayerHistograms)[];
 
 /**
  * `train/loss`, `train/accuracy`, `validation/loss`, `validation/accuracy`, `learning_rate` and, for every layer and kind, a histogram `LAYER/KIND`

@@ -1,5 +1,5 @@
 import { CodedError } from "../../domain/errors.js";
-import { noPadding, samePadding } from "../../domain/network/catalog/same-padding.js";
+import { equalPaddings, noPadding, samePadding } from "../../domain/network/catalog/same-padding.js";
 import {
   INPUT,
   type Layer,
@@ -254,8 +254,8 @@ class Translation {
     inputs: readonly string[],
   ): { padding: "same" | "valid"; from: readonly string[] } {
     const [height = 0, width = 0] = this.#shapes.get(layer.inputs[0] ?? INPUT) ?? [];
-    if (samePadded(layer.padding, noPadding)) return { padding: "valid", from: inputs };
-    if (samePadded(layer.padding, samePadding([height, width], size, layer.strides))) return { padding: "same", from: inputs };
+    if (equalPaddings(layer.padding, noPadding)) return { padding: "valid", from: inputs };
+    if (equalPaddings(layer.padding, samePadding([height, width], size, layer.strides))) return { padding: "same", from: inputs };
     if (layer.kind === "averagePool" || (layer.kind === "maxPool" && !this.#nonNegative.has(layer.inputs[0] ?? INPUT))) {
       throw new CodedError(
         "NETWORK_INVALID",
@@ -278,10 +278,6 @@ function zeroPadding({ top, bottom, left, right }: Padding): Readonly<Record<str
     ],
     data_format: "channels_last",
   };
-}
-
-function samePadded(a: Padding, b: Padding): boolean {
-  return a.top === b.top && a.bottom === b.bottom && a.left === b.left && a.right === b.right;
 }
 
 /** All tensors one after another, cut into files. */

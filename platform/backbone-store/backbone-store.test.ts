@@ -6,6 +6,7 @@ import { INPUT } from "../../domain/network/network.js";
 import { memoryObjectStore } from "../object-store/memory.js";
 import type { ObjectStore } from "../object-store/object-store.js";
 import { BackboneStore } from "./backbone-store.js";
+import { findBackbone } from "./bundled.js";
 
 function tiny(name: string, value: number): Backbone {
   return {
@@ -103,6 +104,16 @@ test("a changed, damaged or missing object is noticed on reading", async () => {
   await refused("OBJECT_MISSING", /weights.safetensors is not in memory/, store.find("a"));
   await store.add(tiny("a", 1));
   assert.equal((await store.find("a")).digest, digest);
+});
+
+test("a damaged backbone does not keep another from being found", async () => {
+  const objects = memoryObjectStore();
+  const store = new BackboneStore(objects);
+  const { digest: damaged } = await store.add(tiny("a", 1));
+  const { digest } = await store.add(tiny("b", 2));
+  await objects.put(`backbones/${damaged}/origin.json`, new Uint8Array(1));
+  assert.equal((await findBackbone(store, "b", undefined)).digest, digest);
+  await refused("OBJECT_CORRUPT", /delete these objects and add the backbone again/, findBackbone(store, "a", undefined));
 });
 
 test("of many writers of one name none is lost", async () => {

@@ -55,6 +55,11 @@ export class BackboneStore {
     return { digest: wanted, backbone: { ...(await this.#read(name, wanted)), name } };
   }
 
+  /** Whether a name means anything here. */
+  async has(name: string): Promise<boolean> {
+    return (await this.#records(name)).length > 0;
+  }
+
   /** What every name means now, in the order of names. @throws CodedError OBJECT_MISSING, OBJECT_CORRUPT. */
   async list(): Promise<BackboneSummary[]> {
     const newest = new Map<string, string>();

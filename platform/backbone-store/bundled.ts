@@ -63,11 +63,10 @@ export async function findOrAddBackbone(store: BackboneStore, name: string, dige
 }
 
 async function whereIs(store: BackboneStore, name: string): Promise<"stored" | "bundled"> {
-  const stored = await store.list();
-  if (stored.some((known) => known.name === name)) return "stored";
+  if (await store.has(name)) return "stored";
   const bundled = await listBundledBackbones();
   if (bundled.some((known) => known.name === name)) return "bundled";
-  const known = [...new Set([...stored, ...bundled].map((each) => each.name))].sort();
+  const known = [...new Set([...(await store.list()), ...bundled].map((each) => each.name))].sort();
   throw new CodedError(
     "BACKBONE_UNKNOWN",
     `backbone ${JSON.stringify(name)} is not known; there are ${known.join(", ")}; add another with "graft backbone add FILE --name NAME"`,

@@ -5,7 +5,7 @@ import { compareUtf8 } from "../../domain/dataset/utf8-order.js";
 import { CodedError } from "../../domain/errors.js";
 import { limits } from "../../domain/limits.js";
 import { manifestFormat } from "../../formats/manifest/manifest.js";
-import type { DatasetSource, ListedFile } from "./dataset-source.js";
+import type { DatasetSource, ListedFile, OpenedDataset } from "./dataset-source.js";
 
 /** Calls of `stat` in flight; more than libuv's threads gain nothing, fewer leave them idle. */
 const STATS_IN_FLIGHT = 64;
@@ -15,12 +15,6 @@ const LINK_VISITS_MAX = 32;
 
 /** A manifest; its text must fit in one string. */
 const MANIFEST_BYTES_MAX = 512 * 1024 * 1024;
-
-export interface OpenedDataset {
-  readonly source: FilesystemDatasetSource;
-  /** The manifest, where the location is one; its name for messages. Its pictures lie in the folder that it lies in. */
-  readonly manifest: { readonly name: string; readonly bytes: Uint8Array } | undefined;
-}
 
 /**
  * Opens a folder, or a manifest (`.csv`, `.jsonl`) with the folder that it lies in.
@@ -125,7 +119,9 @@ export class FilesystemDatasetSource implements DatasetSource {
       return await stat(full, { bigint: true });
     } catch (error) {
       if (codeOf(error) === "ENOENT" && path.includes("\ufffd")) throw unreadable(full, error, "its name may not be UTF-8; rename it");
-      throw codeOf(error) === "ENOENT" ? changed(full, "found it gone, or a link to nothing") : unreadable(full, error);
+      throw codeOf(error) === "ENOENT"
+        ? changed(full, "found it gone, or a link to nothing (then remove the link)")
+        : unreadable(full, error);
     }
   }
 

@@ -44,10 +44,9 @@ const tensorflow: EngineStatus = {
 async function statusOf(name: (typeof engineNames)[number]): Promise<EngineStatus> {
   if (name === "tensorflow") return tensorflow;
   try {
-    const { loadRuntime, runtimeVersion } = await import("./onnx/runtime.js");
+    const { executionProviders, loadRuntime, runtimeVersion } = await import("./onnx/runtime.js");
     const runtime = await loadRuntime();
-    const providers = runtime.listSupportedBackends().map((backend) => backend.name);
-    const detail = `onnxruntime-node ${runtimeVersion(runtime)}, ${instructionSet()}, providers: ${providers.join(", ")}`;
+    const detail = `onnxruntime-node ${runtimeVersion(runtime)}, ${instructionSet()}, providers: ${executionProviders.join(", ")}`;
     return { name, available: true, detail, remedy: "" };
   } catch (error) {
     if (!(error instanceof CodedError)) throw error;

@@ -202,12 +202,34 @@ describe("what is refused", () => {
     assert.match(await reason(new Uint8Array(limits.imageBytes + 1)), /expected a file of at most 67108864 bytes, found 67108865/);
   });
 
-  test.each(["jpeg", "png", "webp", "gif"] as const)("a %s that is cut anywhere in its data", async (format) => {
-    const noise = new Uint8Array(120 * 90 * 3).map((_, index) => (Math.imul(index, 2_654_435_761) >>> 13) & 255);
-    const bytes = await sharp(noise, raw(120, 90)).toFormat(format).toBuffer();
+  const noise = new Uint8Array(120 * 90 * 3).map((_, index) => (Math.imul(index, 2_654_435_761) >>> 13) & 255);
+  const variants = [
+    ["jpeg", {}],
+    ["jpeg", { progressive: true }],
+    ["png", {}],
+    ["png", { progressive: true }],
+    ["webp", {}],
+    ["gif", {}],
+  ] as const;
+
+  test.each(variants)("a %s with options %j that is cut anywhere in its data", async (format, options) => {
+    const bytes = await sharp(noise, raw(120, 90)).toFormat(format, options).toBuffer();
     await pixels(bytes);
     for (const kept of [0.01, 0.1, 0.5, 0.9, 0.99]) {
       assert.match(await reason(bytes.subarray(0, Math.floor(bytes.length * kept))), /expected a whole (JPEG|PNG|WebP|GIF) picture/);
+    }
+  });
+
+  test.each(variants)("a %s with options %j and a colour profile, damaged anywhere, is decoded or rejected", async (format, options) => {
+    const bytes = await sharp(noise, raw(120, 90)).withIccProfile("p3").toFormat(format, options).toBuffer();
+    for (let round = 0; round < 40; round++) {
+      const damaged = Buffer.from(bytes);
+      // Headers and profiles stand in front: half of the damage goes there.
+      for (let at = 0; at < 8; at++) {
+        const draw = Math.imul(round * 8 + at + 1, 2_654_435_761) >>> 0;
+        damaged[(draw >>> 3) % (at % 2 === 0 ? bytes.length : 400)] = draw & 255;
+      }
+      assert.match((await decoder.decode(damaged, stretch)).kind, /decoded|rejected/);
     }
   });
 

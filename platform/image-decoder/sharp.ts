@@ -85,7 +85,7 @@ export class SharpImageDecoder implements ImageDecoder {
         try {
           return await decodePixels(bytes, geometry);
         } catch (error) {
-          const complaint = complaintAboutBytes(error);
+          const complaint = complaintAboutBytes(error) ?? (attempt === ATTEMPTS_ALONE && isSilent(error) ? NO_REASON : undefined);
           if (complaint !== undefined) {
             const found = `found ${bytes.length} bytes that are damaged or cut short (${complaint})`;
             return {
@@ -136,12 +136,20 @@ function resized(picture: Sharp, { size, resize, resizeTo }: Pick<Preprocessing,
     .extract({ left: margin, top: margin, width: size, height: size });
 }
 
-/** Errors of libvips that are about the bytes of a picture: every line must be one of these. */
+/** Errors of libvips that are about the bytes of a picture: every line must be one of these. A profile for colours that is damaged is passed over, but its errors stay. */
 const bytesErrors =
-  /^(VipsJpeg|vipspng|pngload_buffer|pngload|webp|webp2vips|webpload_buffer|gifload_buffer|gifload|jpegload_buffer): |^Input buffer contains unsupported image format$|^Input image exceeds (pixel|channel) limit$/;
+  /^(VipsJpeg|VipsIcc|vipspng|pngload_buffer|pngload|webp|webp2vips|webpload_buffer|gifload_buffer|gifload|jpegload_buffer): |^Input buffer contains unsupported image format$|^Input image exceeds (pixel|channel) limit$/;
 
 /** Errors that may stand behind the same prefixes and are about the machine. */
 const machineErrors = /memory|alloc|thread|temporary|disk|too many open/i;
+
+/** An interlaced PNG that is cut short and some damaged headers fail without a word. Lack of memory is never silent, and there is no file behind the bytes. */
+const NO_REASON = "the decoder gives no reason";
+
+/** Whether the decoder failed and left its error buffer empty. */
+function isSilent(error: unknown): boolean {
+  return error instanceof Error && /^(Unknown error|Input buffer has corrupt header: ?)$/.test(error.message.trim());
+}
 
 /** What the decoder said about the bytes, without repeats; undefined where it may have failed for another reason. */
 function complaintAboutBytes(error: unknown): string | undefined {

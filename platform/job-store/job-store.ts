@@ -74,7 +74,7 @@ export class JobObjects {
 
   /** Numbers of the committed tasks, ascending. */
   async committedTasks(): Promise<number[]> {
-    return this.#numbersUnder("commits/", /^(\d+)\.json$/);
+    return this.numberedFacts("commits");
   }
 
   /** Numbers of the facts `<folder>/<n>.json`, ascending: log, generations, repairs. */

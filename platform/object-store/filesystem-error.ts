@@ -10,7 +10,7 @@ const remedies: Readonly<Record<string, string>> = {
   ENOTSUP: "the file system has no hard links; choose a folder on another one",
   EXDEV: "part of the store lies on another file system; keep the whole store on one",
   ENOTDIR: "a file stands where a folder is needed; choose another store",
-  EEXIST: "a file stands where a folder is needed; choose another store",
+  EEXIST: "a file stands where a folder is needed, or a folder where an object is needed; choose another store",
   EISDIR: "a folder stands where an object is needed; choose another store",
   EMFILE: "too many files are open; raise `ulimit -n` and run again",
   ENFILE: "too many files are open on this machine; close some and run again",

@@ -16,7 +16,10 @@ test("on a full disk a write fails with STORE_FULL, leaves nothing half written,
     assert.equal(await store.create("features/small", new Uint8Array(2_000_000).fill(1)), "created");
     const full = (error: unknown) => {
       assert.ok(error instanceof CodedError && error.code === "STORE_FULL", String(error));
-      assert.match(error.message, new RegExp(`^store ${folder}: cannot write object features/large: the disk is full \\(\\d+ bytes free\\)`));
+      assert.match(
+        error.message,
+        new RegExp(`^store ${folder}: cannot write object features/large: the disk is full \\(\\d+ bytes free\\)`),
+      );
       return true;
     };
     await assert.rejects(store.create("features/large", new Uint8Array(2_000_000)), full);

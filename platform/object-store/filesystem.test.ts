@@ -78,6 +78,16 @@ test("a store whose folder is a file says so", async () => {
   });
 });
 
+test("a folder in the place of an object is refused, not taken for the object", async () => {
+  const folder = await freshFolder();
+  await mkdir(join(folder, "a", "b"), { recursive: true });
+  await assert.rejects(filesystemObjectStore(folder).create("a/b", new Uint8Array(1)), (error: unknown) => {
+    assert.ok(error instanceof CodedError && error.code === "STORE_UNAVAILABLE", String(error));
+    assert.match(error.message, /a folder where an object is needed/);
+    return true;
+  });
+});
+
 test("a store behind a symbolic link is a store", async () => {
   const folder = await freshFolder();
   await mkdir(join(folder, "real"));

@@ -115,7 +115,7 @@ class FilesystemObjectStore implements ObjectStore {
   async #makeFolder(folder: string): Promise<void> {
     if (this.#durableFolders.has(folder)) return;
     const first = await mkdir(folder, { recursive: true });
-    const top = first !== undefined && first.length < this.location.length ? dirname(first) : this.location;
+    const top = first !== undefined && first.length <= this.location.length ? dirname(first) : this.location;
     // What lies above the store and stood before is not ours to sync.
     for (let made = folder; made.length > top.length && !this.#durableFolders.has(made); made = dirname(made)) {
       await syncFolder(dirname(made));
@@ -171,7 +171,8 @@ async function linkIfFree(temporary: string, path: string): Promise<"created" | 
   try {
     await link(temporary, path);
   } catch (error) {
-    if (errorCodeOf(error) !== "EEXIST") throw error;
+    // A folder under this name is no object: "exists" would send the caller to read what is not there.
+    if (errorCodeOf(error) !== "EEXIST" || (await unlessFree(stat(path)))?.isDirectory() === true) throw error;
     await unlink(temporary);
     return "exists";
   }
@@ -180,6 +181,7 @@ async function linkIfFree(temporary: string, path: string): Promise<"created" | 
 }
 
 async function syncFolder(folder: string): Promise<void> {
+  if (process.platform === "win32") return; // refuses it; NTFS logs changes of names by itself
   const handle = await open(folder, constants.O_RDONLY);
   try {
     await handle.sync();

@@ -1,9 +1,9 @@
 import assert from "node:assert";
 
 /** Longest key in characters; S3 allows 1,024 bytes and file systems 4,096 for a whole path. */
-export const KEY_LENGTH_MAX = 512;
+const KEY_LENGTH_MAX = 512;
 /** Longest segment in characters: every file system allows 255 bytes. */
-export const SEGMENT_LENGTH_MAX = 200;
+const SEGMENT_LENGTH_MAX = 200;
 
 /** A key's segment begins with a letter, digit, `_` or `-`, so it is never `.`, `..` or a hidden file. */
 const segmentPattern = /^[A-Za-z0-9_-][A-Za-z0-9._-]*$/;

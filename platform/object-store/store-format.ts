@@ -4,7 +4,7 @@ import type { ObjectStore } from "./object-store.js";
 
 /** The object that says how everything else in a store is laid out. */
 export const STORE_FORMAT_KEY = "graft-store.json";
-export const STORE_FORMAT_VERSION = 1;
+const STORE_FORMAT_VERSION = 1;
 
 /**
  * `store`, whose format is checked before the first operation and recorded before the first write. Reading creates nothing.

@@ -39,6 +39,6 @@ export async function retry<T>(policy: RetryPolicy, operation: () => Promise<T>,
   }
 }
 
-export function isRetryable(error: unknown): boolean {
+function isRetryable(error: unknown): boolean {
   return error instanceof CodedError && errorCodes[error.code].retryable;
 }

@@ -30,7 +30,8 @@ export interface WorkService {
   commitResult(trainer: string): Promise<void>;
 }
 
-export type TaskClaim = { readonly kind: "task"; readonly jobId: string; readonly task: number; readonly lease: string } | { readonly kind: "done" };
+export type TaskClaim =
+  { readonly kind: "task"; readonly jobId: string; readonly task: number; readonly lease: string } | { readonly kind: "done" };
 
 export interface TaskProgress {
   readonly extracted: number;

@@ -29,7 +29,7 @@ import { collectSamples, warningsOf } from "./collect-samples.js";
 import { Extraction } from "./extraction.js";
 import { Gate } from "./gate.js";
 import { Membership } from "./membership.js";
-import { pinPlan, type JobProfiles } from "./plan-job.js";
+import { checkFeasible, pinPlan, type JobProfiles } from "./plan-job.js";
 import { datasetChanged, scanJob } from "./scan-job.js";
 import { StatusBoard, type JobStatus } from "./status.js";
 import { trainersOf } from "./trainers.js";
@@ -45,6 +45,8 @@ export interface CoordinatorDeps {
   readonly clock: Clock;
   /** How many trainers there are; more than grains are not needed. */
   readonly trainers: number;
+  /** What one worker may use. */
+  readonly memoryBytes: number;
   readonly newKey: () => Uint8Array;
   readonly announce: (jobId: string, event: JobEvent) => void;
   readonly milestone: (milestone: Milestone) => void;
@@ -90,7 +92,7 @@ export class JobCoordinator implements WorkService {
       await this.move("started");
       const listing = await this.scan(record);
       await this.move("listed");
-      const plan = await this.plan(record);
+      const plan = await this.plan(record, listing);
       await this.move("planned");
 
       // 2. Features, then training on them. Features that turn out to be damaged lead back here.
@@ -137,11 +139,13 @@ export class JobCoordinator implements WorkService {
     return value;
   }
 
-  private async plan(record: JobRecord): Promise<PlanRecord> {
+  private async plan(record: JobRecord, listing: ListingRecord): Promise<PlanRecord> {
     const earlier = await this.job.readJson("plan.json", planRecord);
     if (earlier !== undefined) return earlier;
     const { name, digest } = record.job.backbone;
-    const plan = pinPlan(record.job, await this.deps.backbones.find(name, digest), await this.deps.profiles());
+    const backbone = await this.deps.backbones.find(name, digest);
+    const plan = pinPlan(record.job, backbone, await this.deps.profiles());
+    checkFeasible(record.job, backbone, plan, listing, this.deps.memoryBytes);
     const { value } = await this.job.createJson("plan.json", plan, planRecord);
     this.deps.milestone("after plan");
     return value;
@@ -255,6 +259,8 @@ export class JobCoordinator implements WorkService {
 
   async reportStep(trainer: string, report: StepReport): Promise<void> {
     this.steps.set(trainer, report);
+    // All trainers are at the same step, give or take one: one of them speaks for all.
+    if (trainer !== [...this.steps.keys()].sort()[0]) return;
     this.deps.announce(this.job.jobId, {
       kind: "step",
       step: report.step,

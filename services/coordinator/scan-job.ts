@@ -57,6 +57,7 @@ export async function scanJob(
     taskPictures,
     digest: digest.hex(),
     classes: summary.classes,
+    counts: summary.counts,
     givenSplits: summary.givenSplits,
     ignoredCount: summary.ignored.count,
     ignored: summary.ignored.first,

@@ -1,5 +1,5 @@
 import { randomBytes } from "node:crypto";
-import { availableParallelism } from "node:os";
+import { availableParallelism, totalmem } from "node:os";
 import type { JobEvent } from "../../domain/job/events.js";
 import type { Milestone, PlanRecord } from "../../domain/job/records.js";
 import { limits } from "../../domain/limits.js";
@@ -89,6 +89,7 @@ export function coordinatorDeps(
     },
     clock: local.clock,
     trainers,
+    memoryBytes: totalmem(),
     newKey: () => randomBytes(32),
     announce: (_jobId, event) => announce(event),
     milestone,

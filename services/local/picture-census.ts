@@ -1,4 +1,4 @@
-import type { ClassCount, ListedPicture, SplitName } from "../../domain/dataset/listing.js";
+import type { ListedPicture, SplitName } from "../../domain/dataset/listing.js";
 import { SampleTableBuilder } from "../../domain/dataset/sample-table.js";
 import type { SplitSpec } from "../../domain/dataset/split.js";
 import { splitNames } from "../../domain/dataset/listing.js";
@@ -23,12 +23,11 @@ interface Chunk {
 }
 
 /**
- * Counts the pictures of a listing: by class always, and by split and content as long as every picture is known. The first unknown picture ends the exact count, and with
+ * Counts the pictures of a listing by split and content as long as every one is known. The first unknown picture ends the exact count, and with
  * it the memory that it takes (some 150 bytes a picture); after that only numbers are kept.
  */
 export class PictureCensus {
   readonly #hasFeature: (imageId: ImageId) => boolean;
-  readonly #classes = new Map<string, { pictures: number; train: number; validation: number; test: number }>();
   #chunks: Chunk[] | undefined = [];
   #toExtract = new IdIndex();
   #rejected: { uri: string; reason: string }[] = [];
@@ -43,7 +42,6 @@ export class PictureCensus {
 
   add(picture: ListedPicture, identity: KnownIdentity): void {
     this.pictures++;
-    this.#countClass(picture);
     if (identity === undefined) {
       this.#chunks = undefined;
       this.#toExtract = new IdIndex();
@@ -81,14 +79,6 @@ export class PictureCensus {
     return this.#toExtract.size;
   }
 
-  /** In the order of `classes`. */
-  classCounts(classes: readonly string[]): ClassCount[] {
-    return classes.map((label) => {
-      const { pictures, ...given } = this.#classes.get(label) ?? { pictures: 0, train: 0, validation: 0, test: 0 };
-      return { label, pictures, given };
-    });
-  }
-
   /**
    * The counts that a job's sample table will have, by the same rules (copies once, conflicts left out). Only while `exact`; takes the collected rows, so call it once.
    * @throws CodedError DATASET_INVALID where a class has no picture to train on
@@ -104,15 +94,5 @@ export class PictureCensus {
     const counts = { train: classes.map(() => 0), validation: classes.map(() => 0), test: classes.map(() => 0) };
     for (let row = 0; row < labels.length; row++) counts[splitNames[splits[row]!]!][labels[row]!]!++;
     return counts;
-  }
-
-  #countClass({ label, givenSplit }: ListedPicture): void {
-    let counts = this.#classes.get(label);
-    if (counts === undefined) {
-      counts = { pictures: 0, train: 0, validation: 0, test: 0 };
-      this.#classes.set(label, counts);
-    }
-    counts.pictures++;
-    if (givenSplit !== undefined) counts[givenSplit]++;
   }
 }

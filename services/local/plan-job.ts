@@ -1,18 +1,16 @@
 import { totalmem } from "node:os";
 import type { ListedPicture } from "../../domain/dataset/listing.js";
 import { sha256Hex } from "../../domain/features/sha256.js";
-import { cutBackbone } from "../../domain/job/cut-backbone.js";
 import { expectedCounts } from "../../domain/job/expected-counts.js";
 import { count } from "../../domain/job/figures.js";
 import type { ResolvedJob } from "../../domain/job/job.js";
 import { type Obstacle, type Plan, planJob } from "../../domain/job/plan.js";
 import type { ListingRecord } from "../../domain/job/records.js";
 import { limits } from "../../domain/limits.js";
-import { multiplyAddsPerImage, parameterCount } from "../../domain/network/shapes.js";
 import { findBackbone } from "../../platform/backbone-store/bundled.js";
 import type { OpenedDataset } from "../../platform/dataset-source/dataset-source.js";
 import { FeatureStore } from "../../platform/feature-store/feature-store.js";
-import { pinPlan } from "../coordinator/plan-job.js";
+import { networkInputs, pinPlan } from "../coordinator/plan-job.js";
 import { scanJob } from "../coordinator/scan-job.js";
 import { RecalledIdentities } from "../extractor/identities.js";
 import { inOrder } from "../extractor/in-order.js";
@@ -48,7 +46,7 @@ export async function planLocalJob(local: Local, job: ResolvedJob, dataset: Open
   const { forwardProfile, gradientProfile } = await local.engine();
   const decoder = local.decoder();
   const pinned = pinPlan(job, stored, { extraction: { ...forwardProfile, decoder: decoder.version }, training: gradientProfile });
-  const { prefix, tail, preprocessing } = cutBackbone(job, stored.backbone);
+  const { preprocessing } = pinned.featureSpec;
   const features = new FeatureStore(local.store, pinned.featureSpec);
   await features.refresh();
 
@@ -94,24 +92,14 @@ export async function planLocalJob(local: Local, job: ResolvedJob, dataset: Open
 
   // 3. The plan.
   const known = census.exact ? census.splitCounts(listing.classes, listing.givenSplits, job.dataset.split) : undefined;
-  const { total: frozenParameters } = parameterCount(prefix);
   const plan = planJob({
-    job,
+    ...networkInputs(job, stored, pinned),
     pictures: listing.pictures,
     classes: listing.classes,
-    counts: known ?? expectedCounts(census.classCounts(listing.classes), listing.givenSplits, job.dataset.split),
+    counts: known ?? expectedCounts(listing.counts, listing.givenSplits, job.dataset.split),
     exact: census.exact,
     cached: census.cached,
     ...(census.exact ? { toExtract: census.toExtract } : {}),
-    backbone: { name: stored.backbone.name, digest: stored.digest, cut: pinned.cut },
-    frozen: {
-      parameters: frozenParameters,
-      multiplyAdds: multiplyAddsPerImage(prefix),
-      size: preprocessing.size,
-      batch: limits.forwardBatch,
-    },
-    tail,
-    featureShape: pinned.featureShape,
     speeds: await measuredSpeeds(local, job, pinned, listing.classes.length),
     memoryBytes: totalmem(),
     local: true,

@@ -1,4 +1,6 @@
-import * as tf from "@tensorflow/tfjs";
+import "@tensorflow/tfjs-backend-cpu";
+import * as tf from "@tensorflow/tfjs-core";
+import { type LayersModel, loadLayersModel } from "@tensorflow/tfjs-layers";
 
 interface ModelJson {
   readonly modelTopology: object;
@@ -6,10 +8,10 @@ interface ModelJson {
 }
 
 /** Loads a LayersModel as `tf.loadLayersModel` does from a web server; `read` gives the bytes of a file of the model's folder. */
-export async function loadTfjsModel(read: (file: string) => Uint8Array): Promise<tf.LayersModel> {
+export async function loadTfjsModel(read: (file: string) => Uint8Array): Promise<LayersModel> {
   await tf.setBackend("cpu");
   const { modelTopology, weightsManifest } = JSON.parse(new TextDecoder().decode(read("model.json"))) as ModelJson;
-  return tf.loadLayersModel(
+  return loadLayersModel(
     tf.io.fromMemory({
       modelTopology,
       weightSpecs: weightsManifest.flatMap(({ weights }) => [...weights]),
@@ -19,7 +21,7 @@ export async function loadTfjsModel(read: (file: string) => Uint8Array): Promise
 }
 
 /** The model's output for `rows` rows of its one input, flat. */
-export function predictTfjs(model: tf.LayersModel, rows: number, input: ArrayLike<number>): Float32Array {
+export function predictTfjs(model: LayersModel, rows: number, input: ArrayLike<number>): Float32Array {
   const shape = model.inputs[0]?.shape.slice(1) as number[];
   return tf.tidy(() =>
     (model.predict(tf.tensor(Float32Array.from(input), [rows, ...shape], "float32"), { batchSize: rows }) as tf.Tensor)

@@ -96,7 +96,7 @@ export function valuesPerMessage(channel: Channel): number {
 }
 
 /** Chunks of a vector; an empty one still has one, so that its owner is heard. */
-export function chunkCount(channel: Channel, length: number): number {
+function chunkCount(channel: Channel, length: number): number {
   return Math.max(1, Math.ceil(length / valuesPerMessage(channel)));
 }
 

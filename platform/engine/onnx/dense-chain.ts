@@ -115,7 +115,7 @@ export function rowsTimes(
   return firstColumns(graph, product, columns);
 }
 
-export function firstColumns(graph: GraphBuilder, matrix: string, columns: number): string {
+function firstColumns(graph: GraphBuilder, matrix: string, columns: number): string {
   return graph.node("Slice", [matrix, graph.integers([0]), graph.integers([columns]), graph.integers([1])]);
 }
 
@@ -124,18 +124,13 @@ export function targetColumns(chain: DenseChain, loss: LossSpec): number {
   return loss.kind === "sigmoid" ? 2 : chain.logits;
 }
 
-/** What the loss says about each row, unweighted. */
-export interface RowLosses {
-  /** Logits as a softmax sees them: `[rows, targetColumns]`. A single sigmoid of z is the softmax of (0, z). */
-  readonly scores: string;
-}
-
 /**
- * Adds the input `targets` [rows, targetColumns] and the outputs `rowLoss` [rows, 1] and `predicted` [rows].
+ * Adds the input `targets` [rows, targetColumns] and the outputs `rowLoss` [rows, 1], unweighted, and `predicted` [rows].
+ * Returns the logits as a softmax sees them, [rows, targetColumns]: a single sigmoid of z is the softmax of (0, z).
  * All reductions run within a row, by kernels whose result does not depend on where the row lies: sums go through a matrix product, for the plain sum takes
  * another order at another alignment.
  */
-export function encodeRowLosses(graph: GraphBuilder, logits: string, rows: number, columns: number, loss: LossSpec): RowLosses {
+export function encodeRowLosses(graph: GraphBuilder, logits: string, rows: number, columns: number, loss: LossSpec): string {
   const targets = graph.input("targets", "float32", [rows, columns]);
   const scores =
     loss.kind === "sigmoid"
@@ -150,7 +145,7 @@ export function encodeRowLosses(graph: GraphBuilder, logits: string, rows: numbe
   const largest = graph.node("ArgMax", [scores], { axis: { int: 1 }, keepdims: { int: 0 } });
   graph.node("Cast", [largest], { to: { int: 6 } }, "predicted");
   graph.output("predicted", "int32", [rows]);
-  return { scores };
+  return scores;
 }
 
 export function valueOf(values: ReadonlyMap<string, string>, name: string): string {

@@ -37,7 +37,7 @@ export function encodeGradient(chain: DenseChain, loss: LossSpec, { grainRows, g
   const logits = valueOf(values, chain.steps.at(-1)?.layer.name ?? INPUT);
 
   // 2. Loss, and the gradient of the logits: (probabilities - targets) x row weight.
-  const { scores } = encodeRowLosses(graph, logits, rows, targetColumns(chain, loss), loss);
+  const scores = encodeRowLosses(graph, logits, rows, targetColumns(chain, loss), loss);
   const rowWeights = graph.input("rowWeights", "float32", [rows, 1]);
   const difference = graph.node("Sub", [graph.node("Softmax", [scores], { axis: { int: 1 } }), "targets"]);
   const ofScores = graph.node("Mul", [difference, rowWeights]);

@@ -23,6 +23,9 @@ export async function loadRuntime(): Promise<Runtime> {
   }
 }
 
+/** Where sessions run; the package may know more. */
+export const executionProviders: readonly string[] = ["cpu"];
+
 /** A session on the CPU. Idle threads sleep: spinning ones slow every other session of the process by 1.4 to 3 times. */
 export function createSession(
   runtime: Runtime,
@@ -31,7 +34,7 @@ export function createSession(
   options: InferenceSession.SessionOptions = {},
 ): Promise<InferenceSession> {
   return runtime.InferenceSession.create(model, {
-    executionProviders: ["cpu"],
+    executionProviders,
     intraOpNumThreads: threads,
     interOpNumThreads: 1,
     executionMode: "sequential",

@@ -1,0 +1,88 @@
+import { expect, test } from "vitest";
+import { sha256Hex } from "../../domain/features/sha256.js";
+import { limits } from "../../domain/limits.js";
+import type { ListingRow } from "../../formats/listing/listing.js";
+import { extractTask, type ExtractionContext, type Outcomes, type TaskRun } from "./extract-task.js";
+
+/** A task over pictures whose bytes are `contents`; the network's one feature is the picture's first byte. A content of "bad" cannot be read, one that begins with "x" is rejected. */
+function setup(contents: readonly string[], outcomesBefore?: Outcomes) {
+  const seen = { decoded: [] as string[], shards: [] as { features: number[] }[], begunAt: -1 };
+  const text = (bytes: Uint8Array): string => Buffer.from(bytes).toString();
+  const context = {
+    source: {
+      location: "test",
+      read: async ({ path }: { readonly path: string }) => {
+        const content = contents[Number(path)] ?? "";
+        if (content === "bad") throw new Error("cannot be read");
+        return Buffer.from(content);
+      },
+    },
+    features: {
+      refresh: async () => undefined,
+      has: () => false,
+      writeShard: async ({ features }: { readonly features: Float32Array }) => {
+        seen.shards.push({ features: [...features] });
+        return {};
+      },
+    },
+    featureShape: [1],
+    preprocessing: { size: 1 },
+    identities: { recall: async () => undefined, remember: async () => undefined },
+    decoder: {
+      decode: async (bytes: Uint8Array) => {
+        seen.decoded.push(text(bytes));
+        return text(bytes).startsWith("x")
+          ? { kind: "rejected", reason: "no picture" }
+          : { kind: "decoded", pixels: Uint8Array.of(bytes[0]!, 0, 0) };
+      },
+      thumbnail: async () => new Uint8Array(1),
+    },
+    forward: async () => ({
+      run: async (pixels: Uint8Array, rows: number) => Float32Array.from({ length: rows }, (_, row) => pixels[row * 3]!),
+    }),
+    milestone: () => undefined,
+  } as unknown as ExtractionContext;
+  const outcomes: Outcomes = new Map();
+  const run: TaskRun = {
+    pictures: contents.map((content, index): ListingRow => ({ uri: String(index), bytes: content.length, state: "" }) as ListingRow),
+    outcomes,
+    outcomesBefore,
+    progress: async () => "kept",
+    allBegun: () => (seen.begunAt = seen.decoded.length),
+  };
+  return { seen, outcomes, extract: () => extractTask(run, context, new AbortController().signal) };
+}
+
+test("equal pictures are decoded once, also where the task before is still at them", async () => {
+  const first = setup(["a", "b", "xx", "a"]);
+  const firstOutcome = await first.extract();
+  expect(first.seen.decoded).toEqual(["a", "b", "xx"]);
+  expect(firstOutcome).toMatchObject({
+    kind: "extracted",
+    commit: { extracted: 2, cached: 1, rejected: [{ row: 2, reason: "no picture" }] },
+  });
+
+  const second = setup(["b", "c", "xx"], first.outcomes);
+  const secondOutcome = await second.extract();
+  expect(second.seen.decoded).toEqual(["c"]);
+  expect(second.seen.shards).toEqual([{ features: ["c".charCodeAt(0)] }]);
+  expect(secondOutcome).toMatchObject({
+    kind: "extracted",
+    commit: { extracted: 1, cached: 1, rejected: [{ row: 2, reason: "no picture" }] },
+  });
+  expect([...second.outcomes.keys()]).toEqual([sha256Hex(Buffer.from("c"))]);
+});
+
+test("says that all pictures are begun before they are done, so that the next task can be", async () => {
+  const contents = Array.from({ length: limits.picturesInFlight + limits.forwardBatch }, (_, index) => String(index));
+  const { seen, extract } = setup(contents);
+  await extract();
+  expect(seen.decoded.length).toBe(contents.length);
+  expect(seen.begunAt).toBeGreaterThan(0);
+  expect(seen.begunAt).toBeLessThan(contents.length);
+});
+
+test("hands back what it has when a picture cannot be read, with the reason", async () => {
+  const outcome = await setup(["a", "b", "bad", "c"]).extract();
+  expect(outcome).toMatchObject({ kind: "interrupted", failure: new Error("cannot be read") });
+});
