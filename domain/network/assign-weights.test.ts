@@ -80,6 +80,8 @@ test("names of tensors in each scheme", () => {
   assert.equal(plain?.map("fire2/concat/kernel:0"), "fire2/concat/kernel");
   assert.equal(keras?.map("conv1/uniform1"), "conv1/kernel");
   assert.equal(keras?.map("fire2/squeeze1x1/b"), "fire2/squeeze1x1/bias");
+  assert.equal(keras?.map("block1_conv1/W_1:0"), "block1_conv1/kernel");
+  assert.equal(keras?.map("block1_conv1/b_1:0"), "block1_conv1/bias");
   assert.equal(keras?.map("bn/running_std:0"), "bn/moving_variance");
   assert.equal(keras?.map("block_1_depthwise/depthwise_kernel:0"), "block_1_depthwise/depthwise_kernel");
   assert.equal(keras?.map("kernel"), undefined);

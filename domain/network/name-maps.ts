@@ -15,8 +15,8 @@ export interface NameMap {
 export const plainNames: NameMap = { name: "plain", map: (fileName) => fileName.replace(/:\d+$/, "") };
 
 const kerasParts: readonly (readonly [pattern: RegExp, part: string])[] = [
-  [/^(?:W|kernel|uniform\d+)$/, "kernel"],
-  [/^(?:b|bias)$/, "bias"],
+  [/^(?:W(?:_\d+)?|kernel|uniform\d+)$/, "kernel"],
+  [/^(?:b(?:_\d+)?|bias)$/, "bias"],
   [/^depthwise_kernel$/, "depthwise_kernel"],
   [/^gamma$/, "gamma"],
   [/^beta$/, "beta"],
@@ -24,7 +24,7 @@ const kerasParts: readonly (readonly [pattern: RegExp, part: string])[] = [
   [/^(?:moving_variance|running_std|running_var)$/, "moving_variance"],
 ];
 
-/** The names of Keras over the years: `LAYER/kernel:0`, `LAYER/W`, `LAYER/uniform7`, `LAYER/running_std` (which is a variance, whatever its name says). */
+/** The names of Keras over the years: `LAYER/kernel:0`, `LAYER/W`, `LAYER/W_1`, `LAYER/uniform7`, `LAYER/running_std` (which is a variance, whatever its name says). */
 const keras: NameMap = {
   name: "Keras",
   map(fileName) {
