@@ -72,11 +72,11 @@ function planOf(optimizer: OptimizerSpec): TrainingPlan {
 
 async function millisecondsOfSteps(plan: TrainingPlan, engine: Engine): Promise<number[]> {
   const rows = randomRows(plan);
-  const grains = await openGrains(plan, rows, engine);
+  const state = initialState(plan);
+  const grains = await openGrains(plan, rows, engine, state);
   const evaluation = await engine.compileEvaluation(plan.trainable, plan.recipe.loss, 256);
   const none = { features: new Float32Array(0), labels: new Int32Array(0), uris: [], imageIds: new Uint8Array(0), rows: 0 };
   const evaluator = new Evaluator(plan, none, evaluation, systemClock, { rank: 0, trainers: 1 });
-  const state = initialState(plan);
   const times: number[] = [];
   let lastMs = 0;
   const onStep = async (): Promise<void> => {
@@ -97,25 +97,26 @@ async function millisecondsOfSteps(plan: TrainingPlan, engine: Engine): Promise<
 
 /** The engine's part of a step, with the gathering of its rows. */
 async function millisecondsPerGradient(plan: TrainingPlan, engine: Engine): Promise<number> {
-  const grains = await openGrains(plan, randomRows(plan), engine);
-  const { parameters } = initialState(plan);
+  const state = initialState(plan);
+  const grains = await openGrains(plan, randomRows(plan), engine, state);
   const times: number[] = [];
   for (let step = 0; step < STEPS; step++) {
     const start = performance.now();
-    await grains.sums(step, parameters);
+    await grains.sums(step, state.parameters);
     if (step >= WARM_UP_STEPS) times.push(performance.now() - start);
   }
   await grains.release();
   return median(times);
 }
 
-function openGrains(plan: TrainingPlan, rows: TrainingRows, engine: Engine): Promise<OwnGrains> {
+function openGrains(plan: TrainingPlan, rows: TrainingRows, engine: Engine, state: TrainingState): Promise<OwnGrains> {
   return OwnGrains.open(
     plan,
     alignedSubTrees(0, plan.grains),
     shuffledOrder(plan.recipe.seed, plan.trainRows, plan.batchSize),
     rows,
     engine,
+    state.optimizer.sums,
   );
 }
 

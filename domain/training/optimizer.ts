@@ -21,8 +21,10 @@ interface Segment {
 export class OptimizerState {
   /** The trained vector; give it its initial values. Stays the same view for good. */
   readonly parameters: Float32Array;
-  /** Where the caller puts the summed gradient before `update`. */
+  /** Where the caller puts the summed gradient before `update`: the beginning of `sums`. */
   readonly gradient: Float32Array;
+  /** `[layout.length + counters]`: the gradient and, behind it, what else is summed with it. */
+  readonly sums: Float32Array;
   /** What else a checkpoint must hold, by name; zeros at the start. */
   readonly slots: ReadonlyMap<string, Float32Array>;
 
@@ -33,9 +35,10 @@ export class OptimizerState {
   readonly #decaying: CompiledProgram | undefined;
   #powers = { step: -1, beta1: 1, beta2: 1 };
 
-  constructor(recipe: OptimizerRecipe, layout: ParameterLayout) {
+  /** `counters`: values that are summed together with the gradient and no part of it. */
+  constructor(recipe: OptimizerRecipe, layout: ParameterLayout, counters = 0) {
     const names = slotNames(recipe.optimizer);
-    const stride = Math.ceil(layout.length / 16) * 64; // bytes; every vector begins on a cache line
+    const stride = Math.ceil((layout.length + counters) / 16) * 64; // bytes; every vector begins on a cache line
     const memory = kernelMemory(stride * (2 + names.length));
     const vectors = Array.from(
       { length: 2 + names.length },
@@ -44,6 +47,7 @@ export class OptimizerState {
     const [parameters, gradient, ...slots] = vectors as [Float32Array, Float32Array, ...Float32Array[]];
     this.parameters = parameters;
     this.gradient = gradient;
+    this.sums = new Float32Array(memory.buffer, gradient.byteOffset, layout.length + counters);
     this.slots = new Map(names.map((name, slot) => [name, slots[slot] as Float32Array]));
     this.#addresses = vectors.map((vector) => vector.byteOffset);
     this.#optimizer = recipe.optimizer;

@@ -56,6 +56,8 @@ export interface GradientInput {
   readonly rowWeights: Float32Array;
   /** One per dropout layer in network order, `[grains, grainRows, units]`: 0 or 1 / (1 - rate). */
   readonly dropoutMasks: readonly Float32Array[];
+  /** Where the gradient is to be written, `[parameters]`; without it, memory of the engine. The same array at every call saves wrapping it again. */
+  readonly gradient?: Float32Array;
 }
 
 export interface GradientSums {
@@ -63,7 +65,7 @@ export interface GradientSums {
   readonly loss: number;
   /** Rows of weight > 0 whose largest logit (or sigmoid side) is the label. */
   readonly correct: number;
-  /** Sum of rowWeight x gradient, laid out as the parameters. Valid until the next call of `run`. */
+  /** Sum of rowWeight x gradient, laid out as the parameters: the input's `gradient`, else an array that is valid until the next call of `run`. */
   readonly gradient: Float32Array;
 }
 

@@ -20,6 +20,8 @@ export class OwnGrains {
     readonly gradient: Gradient;
     readonly input: GrainInput;
     readonly sum: Float32Array;
+    /** The beginning of `sum`. */
+    readonly gradientSum: Float32Array;
   }[];
   private readonly sessions: readonly Gradient[];
 
@@ -29,27 +31,33 @@ export class OwnGrains {
     this.sessions = sessions;
   }
 
+  /** `into`: where the sum goes if one sub-tree is all there is, for a single trainer, who then copies nothing. */
   static async open(
     plan: TrainingPlan,
     nodes: readonly SubTree[],
     order: SampleOrder,
     rows: TrainingRows,
     engine: Engine,
+    into?: Float32Array,
   ): Promise<OwnGrains> {
     const sessions = new Map<number, Gradient>();
     for (const { grains } of nodes) {
       if (!sessions.has(grains))
         sessions.set(grains, await engine.compileGradient(plan.trainable, plan.recipe.loss, { grainRows: plan.grainRows, grains }));
     }
-    const parts = nodes.map((node) => ({
-      node,
-      gradient: sessions.get(node.grains)!,
-      input: new GrainInput(
-        { batchSize: plan.batchSize, grains: plan.grains, callGrains: node.grains, seed: plan.recipe.seed, dropout: plan.dropout },
-        rows,
-      ),
-      sum: new Float32Array(plan.layout.length + COUNTERS),
-    }));
+    const parts = nodes.map((node) => {
+      const sum = (nodes.length === 1 ? into : undefined) ?? new Float32Array(plan.layout.length + COUNTERS);
+      return {
+        node,
+        gradient: sessions.get(node.grains)!,
+        input: new GrainInput(
+          { batchSize: plan.batchSize, grains: plan.grains, callGrains: node.grains, seed: plan.recipe.seed, dropout: plan.dropout },
+          rows,
+        ),
+        sum,
+        gradientSum: sum.subarray(0, plan.layout.length),
+      };
+    });
     return new OwnGrains(order, parts, [...sessions.values()]);
   }
 
@@ -57,12 +65,11 @@ export class OwnGrains {
   async sums(step: number, parameters: Float32Array): Promise<SubTreeSum[]> {
     const batch = this.order.batch(step);
     const sums: SubTreeSum[] = [];
-    for (const { node, gradient, input, sum } of this.parts) {
+    for (const { node, gradient, input, sum, gradientSum } of this.parts) {
       input.fill(step, batch, node.first);
       const { features, labels, rowWeights, dropoutMasks } = input;
-      const result = await gradient.run({ parameters, features, labels, rowWeights, dropoutMasks });
+      const result = await gradient.run({ parameters, features, labels, rowWeights, dropoutMasks, gradient: gradientSum });
       this.computed += node.grains;
-      sum.set(result.gradient);
       sum[sum.length - 2] = result.loss;
       sum[sum.length - 1] = result.correct;
       sums.push({ ...node, values: sum });

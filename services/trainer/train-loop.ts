@@ -5,7 +5,7 @@ import { learningRateAt } from "../../domain/training/schedule.js";
 import type { TrainingPlan } from "../../domain/training/training-plan.js";
 import type { Evaluator } from "./evaluator.js";
 import type { Exchange } from "./exchange.js";
-import { COUNTERS, type OwnGrains } from "./own-grains.js";
+import type { OwnGrains } from "./own-grains.js";
 import type { TrainingState } from "./training-state.js";
 
 /** What one trainer trains with in one generation. */
@@ -68,7 +68,7 @@ async function stepToTheEnd(
     if (!Number.isFinite(loss)) throw diverged(state.step, loss, learningRate);
 
     // 3. The same update in every trainer.
-    state.optimizer.gradient.set(total.subarray(0, total.length - COUNTERS));
+    if (total !== state.optimizer.sums) state.optimizer.sums.set(total);
     state.optimizer.update(state.step, learningRate, 1 / batchSize);
     state.step++;
     const { since } = state;

@@ -103,6 +103,7 @@ async function trainInGeneration(
       orderOf(plan, set.train.labels),
       rows,
       engine,
+      state.optimizer.sums,
     );
     opened.push(() => grains.release());
     const evaluation = await engine.compileEvaluation(plan.trainable, plan.recipe.loss, limits.evaluationRows);

@@ -2,6 +2,7 @@ import type { HistoryPoint } from "../../domain/training/history.js";
 import { afterEvaluation, shouldStop, stoppingStart, type StoppingState } from "../../domain/training/early-stopping.js";
 import { OptimizerState } from "../../domain/training/optimizer.js";
 import type { TrainingPlan } from "../../domain/training/training-plan.js";
+import { COUNTERS } from "./own-grains.js";
 
 /** Sums over the training rows since the last evaluation. */
 export interface RunningSums {
@@ -27,7 +28,7 @@ export class TrainingState {
 
   constructor(plan: TrainingPlan) {
     this.plan = plan;
-    this.optimizer = new OptimizerState(plan.recipe, plan.layout);
+    this.optimizer = new OptimizerState(plan.recipe, plan.layout, COUNTERS);
   }
 
   get parameters(): Float32Array {

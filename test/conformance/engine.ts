@@ -161,6 +161,20 @@ export function exerciseEngine(name: string, open: (threads: number) => Promise<
         expect([b.loss, b.correct]).toEqual([a.loss, a.correct]);
       });
 
+      test("the gradient goes where it is asked to go, from call to call, with the same bits", async () => {
+        const { network, loss } = head(64, [16], 5);
+        const input = gradientInput(network, loss, 2, 6, 13);
+        const gradient = await engine.compileGradient(network, loss, { grainRows: 6, grains: 2 });
+        const expected = (await gradient.run(input)).gradient.slice();
+        for (const target of [new Float32Array(expected.length), new Float32Array(expected.length + 3).subarray(3)]) {
+          const sums = await gradient.run({ ...input, gradient: target });
+          expect(sums.gradient).toBe(target);
+          expect(bits(target)).toBe(bits(expected));
+        }
+        expect(bits((await gradient.run(input)).gradient)).toBe(bits(expected));
+        await gradient.release();
+      });
+
       const losses: LossSpec[] = [
         { kind: "softmax", labelSmoothing: 0 },
         { kind: "softmax", labelSmoothing: 0.1 },

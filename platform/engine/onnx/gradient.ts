@@ -29,21 +29,19 @@ export async function compileGradient(runtime: Runtime, trainable: Network, loss
   const targets = new Targets(rows, targetColumns(chain, loss), loss);
   const rowLoss = new Float32Array(rows);
   const predicted = new Int32Array(rows);
-  const gradient = new Float32Array(layout.length);
+  const ownGradient = new Float32Array(layout.length);
 
   // Everything that is written lies in arrays of ours, made once. Biases come as one row a grain and are added up here: a few hundred additions.
   const fetches: Record<string, Tensor> = { rowLoss: float(rowLoss, [rows, 1]), predicted: new runtime.Tensor("int32", predicted, [rows]) };
   const biases = layout.entries
     .filter((entry) => entry.shape.length === 1)
-    .map((entry) => ({
-      name: gradientOutput(entry.name),
-      byGrain: new Float32Array(grains * entry.length),
-      sum: gradient.subarray(entry.offset, entry.offset + entry.length),
-    }));
-  for (const { name, byGrain, sum } of biases) fetches[name] = float(byGrain, [grains, 1, sum.length]);
-  for (const { name, shape: dims, offset, length } of layout.entries) {
-    if (dims.length > 1) fetches[gradientOutput(name)] = float(gradient.subarray(offset, offset + length), dims);
-  }
+    .map(({ name, offset, length }) => ({ name: gradientOutput(name), offset, byGrain: new Float32Array(grains * length) }));
+  for (const { name, byGrain } of biases) fetches[name] = float(byGrain, [grains, 1, byGrain.length / grains]);
+  const fetchInto = (gradient: Float32Array): void => {
+    for (const { name, shape: dims, offset, length } of layout.entries) {
+      if (dims.length > 1) fetches[gradientOutput(name)] = float(gradient.subarray(offset, offset + length), dims);
+    }
+  };
 
   // Inputs are wrapped, not copied; a trainer passes the same arrays at every step, so the wrapping is kept too.
   const known = new Set(session.inputNames);
@@ -77,6 +75,8 @@ export async function compileGradient(runtime: Runtime, trainable: Network, loss
         assert(mask !== undefined);
         feed(`${layer.name}/mask`, mask, rows * rowsOut, () => (feeds[`${layer.name}/mask`] = float(mask, [rows, rowsOut])));
       });
+      const gradient = input.gradient ?? ownGradient;
+      feed("gradient", gradient, layout.length, () => fetchInto(gradient));
       targets.write(input.labels, input.rowWeights);
 
       running = true;
@@ -85,7 +85,7 @@ export async function compileGradient(runtime: Runtime, trainable: Network, loss
       } finally {
         running = false;
       }
-      for (const { byGrain, sum } of biases) sum.set(addRowsAlongTree(byGrain, grains));
+      for (const { byGrain, offset } of biases) gradient.set(addRowsAlongTree(byGrain, grains), offset);
       const sums = sumRowLosses(rowLoss, predicted, input, grains);
       return { ...sums, gradient };
     },
