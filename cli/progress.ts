@@ -35,8 +35,13 @@ const LINE_INTERVAL_MS = 2_000;
 
 function lines(stream: ProgressStream): Progress {
   const last = new Map<string, number>();
+  let extracted = false;
   const isDue = (event: JobEvent): boolean => {
-    if (event.kind === "extraction" && event.done === event.total) return true;
+    if (event.kind === "extraction") {
+      const wasExtracted = extracted;
+      extracted = event.done === event.total;
+      if (extracted) return !wasExtracted; // the last commit and the last heartbeat say the same
+    }
     if (event.kind === "step") return event.step === event.steps || isLate("step", event.step > 1);
     if (event.kind !== "extraction" && event.kind !== "scan") return true;
     return isLate(event.kind, true);

@@ -62,7 +62,7 @@ export class SharpImageDecoder implements ImageDecoder {
 
   async thumbnail(pixels: Uint8Array, size: number): Promise<Uint8Array> {
     assert.equal(pixels.length, size * size * 3, "pixels of [size, size, 3]");
-    const small = shrinkByBox(pixels, size, limits.thumbnailPixels);
+    const small = shrinkByCorners(pixels, size, limits.thumbnailPixels);
     return gate.shared(() =>
       sharp(small.pixels, { raw: { width: small.size, height: small.size, channels: 3 } })
         .jpeg({ quality: 70, optimiseCoding: false })
@@ -161,35 +161,23 @@ function complaintAboutBytes(error: unknown): string | undefined {
 }
 
 /**
- * `[size, size, 3]` to `[m, m, 3]` with m at most `sideMax`: the mean of squares of whole pixels. A resize through sharp would nearly double the
- * cost of a thumbnail; the last rows and columns that fill no square are left out.
+ * `[size, size, 3]` to `[m, m, 3]` with m at most `sideMax`: each pixel is the mean of the four corners of its square, which is enough for a thumbnail at half the
+ * cost of the whole square's mean, and a resize through sharp would double that. The last rows and columns that fill no square are left out.
  */
-function shrinkByBox(pixels: Uint8Array, size: number, sideMax: number): { readonly pixels: Uint8Array; readonly size: number } {
+function shrinkByCorners(pixels: Uint8Array, size: number, sideMax: number): { readonly pixels: Uint8Array; readonly size: number } {
   const box = Math.ceil(size / sideMax);
   if (box === 1) return { pixels, size };
   const side = Math.floor(size / box);
   const shrunk = new Uint8Array(side * side * 3);
-  const sums = new Uint32Array(side * 3);
-  const half = (box * box) >> 1;
-  for (let row = 0; row < side; row++) {
-    sums.fill(half);
-    for (let line = 0; line < box; line++) {
-      let from = (row * box + line) * size * 3;
-      for (let to = 0; to < side * 3; to += 3) {
-        let red = 0;
-        let green = 0;
-        let blue = 0;
-        for (let column = 0; column < box; column++, from += 3) {
-          red += pixels[from] as number;
-          green += pixels[from + 1] as number;
-          blue += pixels[from + 2] as number;
-        }
-        sums[to] = (sums[to] as number) + red;
-        sums[to + 1] = (sums[to + 1] as number) + green;
-        sums[to + 2] = (sums[to + 2] as number) + blue;
+  const right = (box - 1) * 3;
+  const below = (box - 1) * size * 3;
+  for (let row = 0, to = 0; row < side; row++) {
+    for (let column = 0, at = row * box * size * 3; column < side; column++, at += box * 3) {
+      for (let channel = at; channel < at + 3; channel++, to++) {
+        const sum = pixels[channel]! + pixels[channel + right]! + pixels[channel + below]! + pixels[channel + below + right]!;
+        shrunk[to] = (sum + 2) >> 2;
       }
     }
-    for (let to = 0; to < side * 3; to++) shrunk[row * side * 3 + to] = ((sums[to] as number) / (box * box)) | 0;
   }
   return { pixels: shrunk, size: side };
 }
