@@ -81,7 +81,7 @@ async function stepToTheEnd(
 export function diverged(step: number, value: number, learningRate: number): CodedError {
   return new CodedError(
     "TRAINING_DIVERGED",
-    `training diverged at step ${String(step)}: the loss is ${String(value)}, a number was expected; the learning rate was ${learningRate.toPrecision(3)}: use a smaller one, such as ${(learningRate / 10).toPrecision(3)}. The last good checkpoint is kept`,
+    `training diverged at step ${String(step)}: the loss is ${String(value)}, a number was expected; the learning rate was ${learningRate.toPrecision(3)}: use a smaller one, such as ${(learningRate / 10).toPrecision(3)}. The last good checkpoint, if there was one, is kept`,
     { step, learningRate },
   );
 }
