@@ -1,20 +1,17 @@
 import type { HistoryPoint, LayerHistograms } from "../../domain/training/history.js";
-import { evaluationGrainRows, evaluationGrains, probabilitiesOf } from "../../domain/training/evaluation.js";
+import { evaluationGrainRows, evaluationGrains, leafValues, probabilitiesOf, sumLeaves } from "../../domain/training/evaluation.js";
 import { hashOfWeights } from "../../domain/training/exchange/message.js";
 import { evenRange } from "../../domain/training/grains.js";
 import { tensorStatistics } from "../../domain/training/histogram.js";
 import { tensorsOf } from "../../domain/training/parameters.js";
 import { learningRateAt } from "../../domain/training/schedule.js";
 import type { TrainingPlan } from "../../domain/training/training-plan.js";
-import { addRowsAlongTree } from "../../domain/training/tree.js";
 import type { Clock } from "../../platform/clock/clock.js";
 import type { Evaluation, EvaluationInput } from "../../platform/engine/engine.js";
 import type { Exchange } from "./exchange.js";
 import type { SplitRows } from "./training-set.js";
 import type { TrainingState } from "./training-state.js";
 
-/** Loss sum, correct count and row count of one evaluation grain. */
-const LEAF = 3;
 const VALIDATION_TOPIC = 0;
 
 /** Sums over the rows of one split. */
@@ -57,19 +54,19 @@ export class Evaluator {
     const grains = evaluationGrains(this.validation.rows);
     const ranges = Array.from({ length: this.trainers }, (_, rank) => {
       const { from, to } = evenRange(grains, this.trainers, rank);
-      return { from: from * LEAF, to: to * LEAF };
+      return { from: from * leafValues, to: to * leafValues };
     });
     const own = ranges[this.rank]!;
     const leaves = new Float32Array(own.to - own.from);
-    for (let grain = own.from / LEAF; grain < own.to / LEAF; grain++) {
+    for (let grain = own.from / leafValues; grain < own.to / leafValues; grain++) {
       const { loss, correct, count } = await this.runGrain(this.validation, grain, state.parameters);
-      leaves.set([loss, correct, count], grain * LEAF - own.from);
+      leaves.set([loss, correct, count], grain * leafValues - own.from);
     }
     const all =
       exchange === undefined
         ? leaves
         : await exchange.gather({ step: state.step, topic: VALIDATION_TOPIC }, ranges, leaves, hashOfWeights(state.parameters), signal);
-    const [loss, correct, count] = sumOfLeaves(all);
+    const { loss, correct, rows: count } = sumLeaves(all);
     const { since } = state;
     const { recipe, steps, histogramEverySteps } = this.plan;
     const histogramsAreDue = state.step % histogramEverySteps === 0 || state.step === steps;
@@ -89,14 +86,14 @@ export class Evaluator {
   /** A whole split at once, with logits; for the end of a job. */
   async evaluateSplit(split: SplitRows, parameters: Float32Array): Promise<SplitSums> {
     const grains = evaluationGrains(split.rows);
-    const leaves = new Float32Array(grains * LEAF);
+    const leaves = new Float32Array(grains * leafValues);
     const logits = new Float32Array(split.rows * this.plan.outputs);
     for (let grain = 0; grain < grains; grain++) {
       const result = await this.runGrain(split, grain, parameters);
-      leaves.set([result.loss, result.correct, result.count], grain * LEAF);
+      leaves.set([result.loss, result.correct, result.count], grain * leafValues);
       logits.set(result.logits, evaluationGrainRows(split.rows, grain).from * this.plan.outputs);
     }
-    const [loss, correct, count] = sumOfLeaves(leaves);
+    const { loss, correct, rows: count } = sumLeaves(leaves);
     return { loss, correct, count, logits };
   }
 
@@ -153,15 +150,4 @@ export class Evaluator {
     }
     return probabilities;
   }
-}
-
-/** Adds leaves along the fixed tree; missing leaves up to the next power of two are zero. */
-function sumOfLeaves(leaves: Float32Array): [loss: number, correct: number, count: number] {
-  const grains = leaves.length / LEAF;
-  let padded = 1;
-  while (padded < grains) padded *= 2;
-  const rows = new Float32Array(padded * LEAF);
-  rows.set(leaves);
-  const [loss = 0, correct = 0, count = 0] = addRowsAlongTree(rows, padded);
-  return [loss, correct, count];
 }

@@ -1,3 +1,4 @@
+import type { NetworkBuilder } from "./builder.js";
 /** What the depths of a ResNet share between both versions: table 1 of https://arxiv.org/abs/1512.03385. */
 export interface ResnetShape {
   /** Blocks of each of the four stages. */
@@ -16,3 +17,13 @@ export const resnetDepths: Readonly<Record<ResnetDepth, ResnetShape>> = {
 
 /** Channels of the 3x3 convolutions in each stage. */
 export const resnetWidths = [64, 128, 256, 512] as const;
+
+/** Adds the layers of which every ResNet consists: batch norm, relu, and convolutions that are padded on all sides and have no bias. */
+export function resnetLayers(net: NetworkBuilder) {
+  return {
+    norm: (layer: string, input: string): string => net.add(layer, { kind: "batchNorm", epsilon: 1e-5, scale: true, center: true }, input),
+    relu: (layer: string, input: string): string => net.add(layer, { kind: "relu" }, input),
+    conv: (layer: string, input: string, filters: number, kernel: number, stride: number): string =>
+      net.conv(layer, input, filters, { kernel: [kernel, kernel], stride, padding: (kernel - 1) / 2 }, false),
+  };
+}

@@ -1,6 +1,6 @@
 import { INPUT, type Network } from "../network.js";
 import { NetworkBuilder } from "./builder.js";
-import { resnetWidths, type ResnetShape } from "./resnet-depths.js";
+import { resnetLayers, resnetWidths, type ResnetShape } from "./resnet-depths.js";
 
 /**
  * ResNet version 1 as torchvision has it: its module names (`layer1.0.conv1`), the names of its feature extraction for what is no module of its own
@@ -8,11 +8,7 @@ import { resnetWidths, type ResnetShape } from "./resnet-depths.js";
  */
 export function resnetV1(name: string, { blocks, bottleneck }: ResnetShape, size: number, top: number | undefined): Network {
   const net = new NetworkBuilder(name, [size, size, 3]);
-  const norm = (layer: string, input: string): string =>
-    net.add(layer, { kind: "batchNorm", epsilon: 1e-5, scale: true, center: true }, input);
-  const relu = (layer: string, input: string): string => net.add(layer, { kind: "relu" }, input);
-  const conv = (layer: string, input: string, filters: number, kernel: number, stride: number): string =>
-    net.conv(layer, input, filters, { kernel: [kernel, kernel], stride, padding: (kernel - 1) / 2 }, false);
+  const { norm, relu, conv } = resnetLayers(net);
 
   const block = (prefix: string, input: string, width: number, stride: number): string => {
     const filters = bottleneck ? 4 * width : width;

@@ -1,6 +1,6 @@
 import { INPUT, type Network } from "../network.js";
 import { NetworkBuilder } from "./builder.js";
-import { resnetWidths, type ResnetShape } from "./resnet-depths.js";
+import { resnetLayers, resnetWidths, type ResnetShape } from "./resnet-depths.js";
 
 /**
  * ResNet version 2 (https://arxiv.org/abs/1603.05027: batch norm and relu before each convolution) as Gluon has it, with its names: `features.5.0.conv1`
@@ -9,11 +9,7 @@ import { resnetWidths, type ResnetShape } from "./resnet-depths.js";
  */
 export function resnetV2(name: string, { blocks, bottleneck }: ResnetShape, size: number, top: number | undefined): Network {
   const net = new NetworkBuilder(name, [size, size, 3]);
-  const norm = (layer: string, input: string): string =>
-    net.add(layer, { kind: "batchNorm", epsilon: 1e-5, scale: true, center: true }, input);
-  const relu = (layer: string, input: string): string => net.add(layer, { kind: "relu" }, input);
-  const conv = (layer: string, input: string, filters: number, kernel: number, stride: number): string =>
-    net.conv(layer, input, filters, { kernel: [kernel, kernel], stride, padding: (kernel - 1) / 2 }, false);
+  const { norm, relu, conv } = resnetLayers(net);
 
   const block = (prefix: string, input: string, width: number, stride: number): string => {
     const filters = bottleneck ? 4 * width : width;
