@@ -1,7 +1,7 @@
 import { createHash } from "node:crypto";
 import { compareUtf8 } from "../dataset/utf8-order.js";
 import { elementCount, type Network, type Shape, type Tensor } from "../network/network.js";
-import { weightSpecs } from "../network/shapes.js";
+import { weightSpecs, type WeightSpec } from "../network/shapes.js";
 
 /** Where each trained tensor lies in the one parameter vector that is trained, averaged and hashed. */
 export interface ParameterLayout {
@@ -20,7 +20,15 @@ export interface ParameterEntry {
 
 /** Trained tensors of `trainable` in the order of their names' UTF-8 bytes, without gaps. */
 export function parameterLayout(trainable: Network): ParameterLayout {
-  const specs = weightSpecs(trainable).filter((spec) => spec.trainable);
+  return layoutOf(weightSpecs(trainable).filter((spec) => spec.trainable));
+}
+
+/** Moving means and variances of the batch norm layers of `trainable`, in the same order: a vector beside the parameters, which no optimiser touches. */
+export function statisticsLayout(trainable: Network): ParameterLayout {
+  return layoutOf(weightSpecs(trainable).filter((spec) => !spec.trainable));
+}
+
+function layoutOf(specs: WeightSpec[]): ParameterLayout {
   specs.sort((a, b) => compareUtf8(a.name, b.name));
   let offset = 0;
   const entries = specs.map(({ name, shape }) => {

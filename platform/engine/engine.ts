@@ -15,14 +15,27 @@ export interface Engine {
    */
   compileForward(network: Network, weights: Weights, options: ForwardOptions): Promise<Forward>;
   /**
-   * Sums of loss and gradient over `grains` neighbouring grains (an aligned sub-tree: 1, 2, 4, …), added in the order of the tree (domain/training/tree.ts).
+   * Sums of loss, gradient and batch statistics over `grains` neighbouring grains (an aligned sub-tree: 1, 2, 4, …), added in the order of the tree (domain/training/tree.ts).
    * One call for 8 grains has the same bits as 8 calls added up outside.
-   * `trainable` ends in logits: `[classes]` for softmax, `[1]` for a single sigmoid.
    * @throws CodedError ENGINE_UNSUPPORTED naming the first layer that this engine cannot train.
    */
-  compileGradient(trainable: Network, loss: LossSpec, shape: GradientShape): Promise<Gradient>;
-  /** Logits, loss and correct count of `rows` rows with the parameters given at each call; dropout does nothing. */
-  compileEvaluation(trainable: Network, loss: LossSpec, rows: number): Promise<Evaluation>;
+  compileGradient(trainable: Trainable, shape: GradientShape): Promise<Gradient>;
+  /** Logits, loss and correct count of `rows` rows with the parameters and moving statistics given at each call; dropout does nothing, batch norm uses the moving statistics. */
+  compileEvaluation(trainable: Trainable, rows: number): Promise<Evaluation>;
+}
+
+/** What is trained, and what else its gradient depends on. */
+export interface Trainable {
+  /** Tail and head. Ends in logits: `[classes]` for softmax, `[1]` for a single sigmoid. */
+  readonly network: Network;
+  readonly loss: LossSpec;
+  /**
+   * What batch norm layers do in training. FROZEN: normalise with the moving statistics, which stay. BATCH: with mean and variance (biased) of the rows of each grain, rows of
+   * weight 0 left out. Scale and offset are trained either way.
+   */
+  readonly batchNorm: "FROZEN" | "BATCH";
+  /** Where the network takes pixels: features are uint8 `[…, size, size, 3]` in RGB order, and cast, channel order and normalisation are part of the compiled graph. */
+  readonly preprocessing?: Preprocessing;
 }
 
 export interface ForwardOptions {
@@ -46,10 +59,12 @@ export interface GradientShape {
 }
 
 export interface GradientInput {
-  /** All parameters as one vector laid out by `parameterLayout(trainable)` (domain/training/parameters.ts). */
+  /** All parameters as one vector laid out by `parameterLayout(network)` (domain/training/parameters.ts). */
   readonly parameters: Float32Array;
-  /** `[grains, grainRows, ...trainable.inputShape]` */
-  readonly features: Float32Array;
+  /** Moving statistics of batch norm, laid out by `statisticsLayout(network)`; empty where there is none. */
+  readonly statistics: Float32Array;
+  /** `[grains, grainRows, ...network.inputShape]`; pixels with `preprocessing`, else float32. */
+  readonly features: Float32Array | Uint8Array;
   /** `[grains, grainRows]`: class numbers; anything in rows of weight 0. */
   readonly labels: Int32Array;
   /** `[grains, grainRows]`: class weight of the row; 0 for padding. */
@@ -67,6 +82,11 @@ export interface GradientSums {
   readonly correct: number;
   /** Sum of rowWeight x gradient, laid out as the parameters: the input's `gradient`, else an array that is valid until the next call of `run`. */
   readonly gradient: Float32Array;
+  /**
+   * With BATCH: the sum over the grains of rows x batch mean and rows x batch variance, in the place of `moving_mean` and `moving_variance` of `statisticsLayout(network)`, with the rows
+   * of weight > 0 of each grain. Empty with FROZEN. Valid until the next call of `run`.
+   */
+  readonly statistics: Float32Array;
 }
 
 export interface Gradient {
@@ -76,8 +96,10 @@ export interface Gradient {
 
 export interface EvaluationInput {
   readonly parameters: Float32Array;
-  /** `[rows, ...trainable.inputShape]` */
-  readonly features: Float32Array;
+  /** As in `GradientInput`. */
+  readonly statistics: Float32Array;
+  /** `[rows, ...network.inputShape]`; pixels with `preprocessing`, else float32. */
+  readonly features: Float32Array | Uint8Array;
   readonly labels: Int32Array;
   /** 1 or 0 (padding); class weights do not count in evaluation. */
   readonly rowWeights: Float32Array;
@@ -93,7 +115,7 @@ export interface EvaluationSums {
 export interface Evaluation {
   readonly rows: number;
   run(input: EvaluationInput): Promise<EvaluationSums>;
-  /** Activations `[rows, units]` of every layer of the trainable network that has weights (its pre-activation) or is an activation, by layer name; for histograms. */
+  /** Activations `[rows, ...shape]` of every layer of the trainable network that has weights (its pre-activation) or is an activation, by layer name; for histograms. */
   activations(input: EvaluationInput): Promise<ReadonlyMap<string, Tensor>>;
   release(): Promise<void>;
 }
