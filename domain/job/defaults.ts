@@ -25,6 +25,7 @@ export const defaults = {
   labelSmoothing: 0,
   sampling: "SHUFFLED",
   batchNorm: "FROZEN",
+  batchNormMomentum: 0.99,
   /** Evenly over the training, the last step included. */
   evaluations: 20,
   minimumDelta: 0,

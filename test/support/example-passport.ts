@@ -9,7 +9,8 @@ export const examplePassport: Passport = {
     dataset: { split: { trainPercent: 80, validationPercent: 10, testPercent: 10, seed: 1 }, maxRejectedPercent: 1 },
     preprocessing: {},
     cut: undefined,
-    head: { layers: [], initializer: { kind: "glorotUniform" } },
+    views: { count: 1, augmentation: undefined },
+    head: { layers: [], initializer: { kind: "glorotUniform" }, initialFromClass: undefined },
     training: {
       length: { epochs: 30 },
       batchSize: 96,
@@ -23,6 +24,7 @@ export const examplePassport: Passport = {
       classWeights: { kind: "none" },
       sampling: "SHUFFLED",
       batchNorm: "FROZEN",
+      batchNormMomentum: 0.99,
       evaluateEvery: { epochs: 1 },
       earlyStopping: undefined,
       seed: 42,

@@ -13,7 +13,7 @@ import type { Message } from "@bufbuild/protobuf";
  * Describes the file graft/v1/job.proto.
  */
 export const file_graft_v1_job: GenFile = /*@__PURE__*/
-  fileDesc("ChJncmFmdC92MS9qb2IucHJvdG8SCGdyYWZ0LnYxIr4BCghHcmFmdEpvYhIYCgthcGlfdmVyc2lvbhgBIAEoCUgAiAEBEhEKBGtpbmQYAiABKAlIAYgBARImCghtZXRhZGF0YRgDIAEoCzIULmdyYWZ0LnYxLk9iamVjdE1ldGESHwoEc3BlYxgEIAEoCzIRLmdyYWZ0LnYxLkpvYlNwZWMSIwoGc3RhdHVzGAUgASgLMhMuZ3JhZnQudjEuSm9iU3RhdHVzQg4KDF9hcGlfdmVyc2lvbkIHCgVfa2luZCLNAwoKT2JqZWN0TWV0YRIRCgRuYW1lGAEgASgJSACIAQESFgoJbmFtZXNwYWNlGAIgASgJSAGIAQESEAoDdWlkGAMgASgJSAKIAQESMAoGbGFiZWxzGAQgAygLMiAuZ3JhZnQudjEuT2JqZWN0TWV0YS5MYWJlbHNFbnRyeRI6Cgthbm5vdGF0aW9ucxgFIAMoCzIlLmdyYWZ0LnYxLk9iamVjdE1ldGEuQW5ub3RhdGlvbnNFbnRyeRIXCgpnZW5lcmF0aW9uGAYgASgFSAOIAQESHQoQcmVzb3VyY2VfdmVyc2lvbhgHIAEoCUgEiAEBEjYKEmNyZWF0aW9uX3RpbWVzdGFtcBgIIAEoCzIaLmdvb2dsZS5wcm90b2J1Zi5UaW1lc3RhbXAaLQoLTGFiZWxzRW50cnkSCwoDa2V5GAEgASgJEg0KBXZhbHVlGAIgASgJOgI4ARoyChBBbm5vdGF0aW9uc0VudHJ5EgsKA2tleRgBIAEoCRINCgV2YWx1ZRgCIAEoCToCOAFCBwoFX25hbWVCDAoKX25hbWVzcGFjZUIGCgRfdWlkQg0KC19nZW5lcmF0aW9uQhMKEV9yZXNvdXJjZV92ZXJzaW9uItsHCgdKb2JTcGVjEiYKB2RhdGFzZXQYASABKAsyFS5ncmFmdC52MS5EYXRhc2V0U3BlYxIoCghiYWNrYm9uZRgCIAEoCzIWLmdyYWZ0LnYxLkJhY2tib25lU3BlYxIyCg1wcmVwcm9jZXNzaW5nGAMgASgLMhsuZ3JhZnQudjEuUHJlcHJvY2Vzc2luZ1NwZWMSEAoDY3V0GAQgASgJSACIAQESIgoFdmlld3MYBSABKAsyEy5ncmFmdC52MS5WaWV3c1NwZWMSIAoEaGVhZBgGIAEoCzISLmdyYWZ0LnYxLkhlYWRTcGVjEjUKD2luaXRpYWxfd2VpZ2h0cxgHIAEoCzIcLmdyYWZ0LnYxLkluaXRpYWxXZWlnaHRzU3BlYxIoCgh0cmFpbmluZxgIIAEoCzIWLmdyYWZ0LnYxLlRyYWluaW5nU3BlYxIdChBtaW5pbXVtX2FjY3VyYWN5GAkgASgBSAGIAQESKQoKZXh0cmFjdG9ycxgKIAEoCzIVLmdyYWZ0LnYxLldvcmtlcnNTcGVjEicKCHRyYWluZXJzGAsgASgLMhUuZ3JhZnQudjEuV29ya2Vyc1NwZWMSQAoQbnVtZXJpY3NfcHJvZmlsZRgMIAEoDjIhLmdyYWZ0LnYxLkpvYlNwZWMuTnVtZXJpY3NQcm9maWxlSAKIAQESGQoMY2FjaGVfZG9tYWluGA0gASgJSAOIAQESFAoHc3VzcGVuZBgOIAEoCEgEiAEBEiQKF2FjdGl2ZV9kZWFkbGluZV9zZWNvbmRzGA8gASgFSAWIAQESJwoadHRsX3NlY29uZHNfYWZ0ZXJfZmluaXNoZWQYECABKAVIBogBARIaCg1iYWNrb2ZmX2xpbWl0GBEgASgFSAeIAQESPgoPZGVsZXRpb25fcG9saWN5GBIgASgOMiAuZ3JhZnQudjEuSm9iU3BlYy5EZWxldGlvblBvbGljeUgIiAEBIiYKD051bWVyaWNzUHJvZmlsZRIKCgZQSU5ORUQQABIHCgNBTlkQASIoCg5EZWxldGlvblBvbGljeRIKCgZSRVRBSU4QABIKCgZERUxFVEUQAUIGCgRfY3V0QhMKEV9taW5pbXVtX2FjY3VyYWN5QhMKEV9udW1lcmljc19wcm9maWxlQg8KDV9jYWNoZV9kb21haW5CCgoIX3N1c3BlbmRCGgoYX2FjdGl2ZV9kZWFkbGluZV9zZWNvbmRzQh0KG190dGxfc2Vjb25kc19hZnRlcl9maW5pc2hlZEIQCg5fYmFja29mZl9saW1pdEISChBfZGVsZXRpb25fcG9saWN5IsUBCgtEYXRhc2V0U3BlYxITCgZzb3VyY2UYASABKAlIAIgBARIiCgVzcGxpdBgCIAEoCzITLmdyYWZ0LnYxLlNwbGl0U3BlYxIhChRtYXhfcmVqZWN0ZWRfcGVyY2VudBgDIAEoAUgBiAEBEh8KEmNyZWRlbnRpYWxzX3NlY3JldBgEIAEoCUgCiAEBQgkKB19zb3VyY2VCFwoVX21heF9yZWplY3RlZF9wZXJjZW50QhUKE19jcmVkZW50aWFsc19zZWNyZXQiuQEKCVNwbGl0U3BlYxIaCg10cmFpbl9wZXJjZW50GAEgASgBSACIAQESHwoSdmFsaWRhdGlvbl9wZXJjZW50GAIgASgBSAGIAQESGQoMdGVzdF9wZXJjZW50GAMgASgBSAKIAQESEQoEc2VlZBgEIAEoBUgDiAEBQhAKDl90cmFpbl9wZXJjZW50QhUKE192YWxpZGF0aW9uX3BlcmNlbnRCDwoNX3Rlc3RfcGVyY2VudEIHCgVfc2VlZCJKCgxCYWNrYm9uZVNwZWMSEQoEbmFtZRgBIAEoCUgAiAEBEhMKBmRpZ2VzdBgCIAEoCUgBiAEBQgcKBV9uYW1lQgkKB19kaWdlc3QimwMKEVByZXByb2Nlc3NpbmdTcGVjEhEKBHNpemUYASABKAVIAIgBARI3CgZyZXNpemUYAiABKA4yIi5ncmFmdC52MS5QcmVwcm9jZXNzaW5nU3BlYy5SZXNpemVIAYgBARIWCglyZXNpemVfdG8YAyABKAVIAogBARIzCgRjcm9wGAQgASgOMiAuZ3JhZnQudjEuUHJlcHJvY2Vzc2luZ1NwZWMuQ3JvcEgDiAEBEjsKCGNoYW5uZWxzGAUgASgOMiQuZ3JhZnQudjEuUHJlcHJvY2Vzc2luZ1NwZWMuQ2hhbm5lbHNIBIgBARIMCgRtZWFuGAYgAygBEhEKCWRldmlhdGlvbhgHIAMoASIlCgZSZXNpemUSCwoHU1RSRVRDSBAAEg4KClNIT1JUX1NJREUQASISCgRDcm9wEgoKBkNFTlRFUhAAIhwKCENoYW5uZWxzEgcKA1JHQhAAEgcKA0JHUhABQgcKBV9zaXplQgkKB19yZXNpemVCDAoKX3Jlc2l6ZV90b0IHCgVfY3JvcEILCglfY2hhbm5lbHMivQEKCVZpZXdzU3BlYxISCgVjb3VudBgBIAEoBUgAiAEBEjwKE3JhbmRvbV9yZXNpemVkX2Nyb3AYAiABKAsyHy5ncmFmdC52MS5SYW5kb21SZXNpemVkQ3JvcFNwZWMSHAoPaG9yaXpvbnRhbF9mbGlwGAMgASgISAGIAQESIgoFY29sb3IYBCABKAsyEy5ncmFmdC52MS5Db2xvclNwZWNCCAoGX2NvdW50QhIKEF9ob3Jpem9udGFsX2ZsaXAiswEKFVJhbmRvbVJlc2l6ZWRDcm9wU3BlYxIWCgltaW5fc2NhbGUYASABKAFIAIgBARIWCgltYXhfc2NhbGUYAiABKAFIAYgBARIXCgptaW5fYXNwZWN0GAMgASgBSAKIAQESFwoKbWF4X2FzcGVjdBgEIAEoAUgDiAEBQgwKCl9taW5fc2NhbGVCDAoKX21heF9zY2FsZUINCgtfbWluX2FzcGVjdEINCgtfbWF4X2FzcGVjdCJ/CglDb2xvclNwZWMSFwoKYnJpZ2h0bmVzcxgBIAEoAUgAiAEBEhUKCGNvbnRyYXN0GAIgASgBSAGIAQESFwoKc2F0dXJhdGlvbhgDIAEoAUgCiAEBQg0KC19icmlnaHRuZXNzQgsKCV9jb250cmFzdEINCgtfc2F0dXJhdGlvbiKbAQoISGVhZFNwZWMSJwoGbGF5ZXJzGAEgAygLMhcuZ3JhZnQudjEuSGVhZExheWVyU3BlYxIuCgtpbml0aWFsaXplchgCIAEoCzIZLmdyYWZ0LnYxLkluaXRpYWxpemVyU3BlYxIfChJpbml0aWFsX2Zyb21fY2xhc3MYAyABKAlIAIgBAUIVChNfaW5pdGlhbF9mcm9tX2NsYXNzImcKDUhlYWRMYXllclNwZWMSJAoFZGVuc2UYASABKAsyEy5ncmFmdC52MS5EZW5zZVNwZWNIABIoCgdkcm9wb3V0GAIgASgLMhUuZ3JhZnQudjEuRHJvcG91dFNwZWNIAEIGCgRraW5kIpMBCglEZW5zZVNwZWMSEgoFdW5pdHMYASABKAVIAIgBARI3CgphY3RpdmF0aW9uGAIgASgOMh4uZ3JhZnQudjEuRGVuc2VTcGVjLkFjdGl2YXRpb25IAYgBASIgCgpBY3RpdmF0aW9uEggKBE5PTkUQABIICgRSRUxVEAFCCAoGX3VuaXRzQg0KC19hY3RpdmF0aW9uIikKC0Ryb3BvdXRTcGVjEhEKBHJhdGUYASABKAFIAIgBAUIHCgVfcmF0ZSKxAQoPSW5pdGlhbGl6ZXJTcGVjEjUKDmdsb3JvdF91bmlmb3JtGAEgASgLMhsuZ3JhZnQudjEuR2xvcm90VW5pZm9ybVNwZWNIABI5ChB0cnVuY2F0ZWRfbm9ybWFsGAIgASgLMh0uZ3JhZnQudjEuVHJ1bmNhdGVkTm9ybWFsU3BlY0gAEiQKBXplcm9zGAMgASgLMhMuZ3JhZnQudjEuWmVyb3NTcGVjSABCBgoEa2luZCITChFHbG9yb3RVbmlmb3JtU3BlYyI1ChNUcnVuY2F0ZWROb3JtYWxTcGVjEhMKBnN0ZGRldhgBIAEoAUgAiAEBQgkKB19zdGRkZXYiCwoJWmVyb3NTcGVjImQKEkluaXRpYWxXZWlnaHRzU3BlYxIYCgtmcm9tX3Jlc3VsdBgBIAEoCUgAiAEBEiQKBnByZWZpeBgCIAEoCzIULmdyYWZ0LnYxLlByZWZpeFNwZWNCDgoMX2Zyb21fcmVzdWx0IkQKClByZWZpeFNwZWMSEgoFc3RyaXAYASABKAlIAIgBARIQCgNhZGQYAiABKAlIAYgBAUIICgZfc3RyaXBCBgoEX2FkZCLMBwoMVHJhaW5pbmdTcGVjEhAKBmVwb2NocxgBIAEoAUgAEg8KBXN0ZXBzGAIgASgFSAASFwoKYmF0Y2hfc2l6ZRgDIAEoBUgCiAEBEhMKBmdyYWlucxgEIAEoBUgDiAEBEioKCW9wdGltaXplchgFIAEoCzIXLmdyYWZ0LnYxLk9wdGltaXplclNwZWMSKAoIc2NoZWR1bGUYBiABKAsyFi5ncmFmdC52MS5TY2hlZHVsZVNwZWMSRwoZbGVhcm5pbmdfcmF0ZV9tdWx0aXBsaWVycxgHIAMoCzIkLmdyYWZ0LnYxLkxlYXJuaW5nUmF0ZU11bHRpcGxpZXJTcGVjEhkKDHdlaWdodF9kZWNheRgIIAEoAUgEiAEBEhsKE3dlaWdodF9kZWNheV9leGVtcHQYCSADKAkSLgoEbG9zcxgKIAEoDjIbLmdyYWZ0LnYxLlRyYWluaW5nU3BlYy5Mb3NzSAWIAQESHAoPbGFiZWxfc21vb3RoaW5nGAsgASgBSAaIAQESMQoNY2xhc3Nfd2VpZ2h0cxgMIAEoCzIaLmdyYWZ0LnYxLkNsYXNzV2VpZ2h0c1NwZWMSNgoIc2FtcGxpbmcYDSABKA4yHy5ncmFmdC52MS5UcmFpbmluZ1NwZWMuU2FtcGxpbmdIB4gBARI5CgpiYXRjaF9ub3JtGA4gASgOMiAuZ3JhZnQudjEuVHJhaW5pbmdTcGVjLkJhdGNoTm9ybUgIiAEBEh4KFGV2YWx1YXRlX2V2ZXJ5X3N0ZXBzGA8gASgFSAESHwoVZXZhbHVhdGVfZXZlcnlfZXBvY2hzGBAgASgBSAESMwoOZWFybHlfc3RvcHBpbmcYESABKAsyGy5ncmFmdC52MS5FYXJseVN0b3BwaW5nU3BlYxIRCgRzZWVkGBIgASgFSAmIAQEiPAoETG9zcxIZChVTT0ZUTUFYX0NST1NTX0VOVFJPUFkQABIZChVTSUdNT0lEX0NST1NTX0VOVFJPUFkQASIsCghTYW1wbGluZxIMCghTSFVGRkxFRBAAEhIKDkNMQVNTX0JBTEFOQ0VEEAEiIgoJQmF0Y2hOb3JtEgoKBkZST1pFThAAEgkKBUJBVENIEAFCCAoGbGVuZ3RoQhAKDmV2YWx1YXRlX2V2ZXJ5Qg0KC19iYXRjaF9zaXplQgkKB19ncmFpbnNCDwoNX3dlaWdodF9kZWNheUIHCgVfbG9zc0ISChBfbGFiZWxfc21vb3RoaW5nQgsKCV9zYW1wbGluZ0INCgtfYmF0Y2hfbm9ybUIHCgVfc2VlZCKtAQoNT3B0aW1pemVyU3BlYxIgCgNzZ2QYASABKAsyES5ncmFmdC52MS5TZ2RTcGVjSAASKAoHcm1zcHJvcBgCIAEoCzIVLmdyYWZ0LnYxLlJtc3Byb3BTcGVjSAASIgoEYWRhbRgDIAEoCzISLmdyYWZ0LnYxLkFkYW1TcGVjSAASJAoFYWRhbXcYBCABKAsyEy5ncmFmdC52MS5BZGFtd1NwZWNIAEIGCgRraW5kIn8KB1NnZFNwZWMSGgoNbGVhcm5pbmdfcmF0ZRgBIAEoAUgAiAEBEhUKCG1vbWVudHVtGAIgASgBSAGIAQESFQoIbmVzdGVyb3YYAyABKAhIAogBAUIQCg5fbGVhcm5pbmdfcmF0ZUILCglfbW9tZW50dW1CCwoJX25lc3Rlcm92Ip8BCgtSbXNwcm9wU3BlYxIaCg1sZWFybmluZ19yYXRlGAEgASgBSACIAQESEgoFZGVjYXkYAiABKAFIAYgBARIVCghtb21lbnR1bRgDIAEoAUgCiAEBEhQKB2Vwc2lsb24YBCABKAFIA4gBAUIQCg5fbGVhcm5pbmdfcmF0ZUIICgZfZGVjYXlCCwoJX21vbWVudHVtQgoKCF9lcHNpbG9uIpYBCghBZGFtU3BlYxIaCg1sZWFybmluZ19yYXRlGAEgASgBSACIAQESEgoFYmV0YTEYAiABKAFIAYgBARISCgViZXRhMhgDIAEoAUgCiAEBEhQKB2Vwc2lsb24YBCABKAFIA4gBAUIQCg5fbGVhcm5pbmdfcmF0ZUIICgZfYmV0YTFCCAoGX2JldGEyQgoKCF9lcHNpbG9uIpcBCglBZGFtd1NwZWMSGgoNbGVhcm5pbmdfcmF0ZRgBIAEoAUgAiAEBEhIKBWJldGExGAIgASgBSAGIAQESEgoFYmV0YTIYAyABKAFIAogBARIUCgdlcHNpbG9uGAQgASgBSAOIAQFCEAoOX2xlYXJuaW5nX3JhdGVCCAoGX2JldGExQggKBl9iZXRhMkIKCghfZXBzaWxvbiKMAgoMU2NoZWR1bGVTcGVjEhkKDHdhcm11cF9zdGVwcxgBIAEoBUgBiAEBEjIKCGNvbnN0YW50GAIgASgLMh4uZ3JhZnQudjEuQ29uc3RhbnRTY2hlZHVsZVNwZWNIABIuCgZjb3NpbmUYAyABKAsyHC5ncmFmdC52MS5Db3NpbmVTY2hlZHVsZVNwZWNIABIqCgRzdGVwGAQgASgLMhouZ3JhZnQudjEuU3RlcFNjaGVkdWxlU3BlY0gAEjgKC2V4cG9uZW50aWFsGAUgASgLMiEuZ3JhZnQudjEuRXhwb25lbnRpYWxTY2hlZHVsZVNwZWNIAEIGCgRraW5kQg8KDV93YXJtdXBfc3RlcHMiFgoUQ29uc3RhbnRTY2hlZHVsZVNwZWMiRAoSQ29zaW5lU2NoZWR1bGVTcGVjEhsKDmZpbmFsX2ZyYWN0aW9uGAEgASgBSACIAQFCEQoPX2ZpbmFsX2ZyYWN0aW9uIlwKEFN0ZXBTY2hlZHVsZVNwZWMSGAoLZXZlcnlfc3RlcHMYASABKAVIAIgBARITCgZmYWN0b3IYAiABKAFIAYgBAUIOCgxfZXZlcnlfc3RlcHNCCQoHX2ZhY3RvciJfChdFeHBvbmVudGlhbFNjaGVkdWxlU3BlYxIYCgtkZWNheV9zdGVwcxgBIAEoBUgAiAEBEhEKBHJhdGUYAiABKAFIAYgBAUIOCgxfZGVjYXlfc3RlcHNCBwoFX3JhdGUiXAoaTGVhcm5pbmdSYXRlTXVsdGlwbGllclNwZWMSEwoGbGF5ZXJzGAEgASgJSACIAQESEwoGZmFjdG9yGAIgASgBSAGIAQFCCQoHX2xheWVyc0IJCgdfZmFjdG9yIoQBChBDbGFzc1dlaWdodHNTcGVjEjYKCGJhbGFuY2VkGAEgASgLMiIuZ3JhZnQudjEuQmFsYW5jZWRDbGFzc1dlaWdodHNTcGVjSAASMAoFZ2l2ZW4YAiABKAsyHy5ncmFmdC52MS5HaXZlbkNsYXNzV2VpZ2h0c1NwZWNIAEIGCgRraW5kIhoKGEJhbGFuY2VkQ2xhc3NXZWlnaHRzU3BlYyKGAQoVR2l2ZW5DbGFzc1dlaWdodHNTcGVjEj0KB3dlaWdodHMYASADKAsyLC5ncmFmdC52MS5HaXZlbkNsYXNzV2VpZ2h0c1NwZWMuV2VpZ2h0c0VudHJ5Gi4KDFdlaWdodHNFbnRyeRILCgNrZXkYASABKAkSDQoFdmFsdWUYAiABKAE6AjgBIn0KEUVhcmx5U3RvcHBpbmdTcGVjEiEKFHBhdGllbmNlX2V2YWx1YXRpb25zGAEgASgFSACIAQESGgoNbWluaW11bV9kZWx0YRgCIAEoAUgBiAEBQhcKFV9wYXRpZW5jZV9ldmFsdWF0aW9uc0IQCg5fbWluaW11bV9kZWx0YSJhCgtXb3JrZXJzU3BlYxIQCgNtaW4YASABKAVIAIgBARIQCgNtYXgYAiABKAVIAYgBARIeCgNwb2QYAyABKAsyES5ncmFmdC52MS5Qb2RTcGVjQgYKBF9taW5CBgoEX21heCKSBAoHUG9kU3BlYxIqCglyZXNvdXJjZXMYASABKAsyFy5ncmFmdC52MS5SZXNvdXJjZXNTcGVjEjoKDW5vZGVfc2VsZWN0b3IYAiADKAsyIy5ncmFmdC52MS5Qb2RTcGVjLk5vZGVTZWxlY3RvckVudHJ5Ei0KC3RvbGVyYXRpb25zGAMgAygLMhguZ3JhZnQudjEuVG9sZXJhdGlvblNwZWMSLQoGbGFiZWxzGAQgAygLMh0uZ3JhZnQudjEuUG9kU3BlYy5MYWJlbHNFbnRyeRI3Cgthbm5vdGF0aW9ucxgFIAMoCzIiLmdyYWZ0LnYxLlBvZFNwZWMuQW5ub3RhdGlvbnNFbnRyeRIgChNwcmlvcml0eV9jbGFzc19uYW1lGAYgASgJSACIAQESHwoScnVudGltZV9jbGFzc19uYW1lGAcgASgJSAGIAQEaMwoRTm9kZVNlbGVjdG9yRW50cnkSCwoDa2V5GAEgASgJEg0KBXZhbHVlGAIgASgJOgI4ARotCgtMYWJlbHNFbnRyeRILCgNrZXkYASABKAkSDQoFdmFsdWUYAiABKAk6AjgBGjIKEEFubm90YXRpb25zRW50cnkSCwoDa2V5GAEgASgJEg0KBXZhbHVlGAIgASgJOgI4AUIWChRfcHJpb3JpdHlfY2xhc3NfbmFtZUIVChNfcnVudGltZV9jbGFzc19uYW1lIt0BCg1SZXNvdXJjZXNTcGVjEjcKCHJlcXVlc3RzGAEgAygLMiUuZ3JhZnQudjEuUmVzb3VyY2VzU3BlYy5SZXF1ZXN0c0VudHJ5EjMKBmxpbWl0cxgCIAMoCzIjLmdyYWZ0LnYxLlJlc291cmNlc1NwZWMuTGltaXRzRW50cnkaLwoNUmVxdWVzdHNFbnRyeRILCgNrZXkYASABKAkSDQoFdmFsdWUYAiABKAk6AjgBGi0KC0xpbWl0c0VudHJ5EgsKA2tleRgBIAEoCRINCgV2YWx1ZRgCIAEoCToCOAEixAEKDlRvbGVyYXRpb25TcGVjEhAKA2tleRgBIAEoCUgAiAEBEhUKCG9wZXJhdG9yGAIgASgJSAGIAQESEgoFdmFsdWUYAyABKAlIAogBARITCgZlZmZlY3QYBCABKAlIA4gBARIfChJ0b2xlcmF0aW9uX3NlY29uZHMYBSABKAVIBIgBAUIGCgRfa2V5QgsKCV9vcGVyYXRvckIICgZfdmFsdWVCCQoHX2VmZmVjdEIVChNfdG9sZXJhdGlvbl9zZWNvbmRzIugECglKb2JTdGF0dXMSLQoFcGhhc2UYASABKA4yGS5ncmFmdC52MS5Kb2JTdGF0dXMuUGhhc2VIAIgBARIWCglzdXNwZW5kZWQYAiABKAhIAYgBARIgChNvYnNlcnZlZF9nZW5lcmF0aW9uGAMgASgFSAKIAQESJwoKY29uZGl0aW9ucxgEIAMoCzITLmdyYWZ0LnYxLkNvbmRpdGlvbhIkCghwcm9ncmVzcxgFIAEoCzISLmdyYWZ0LnYxLlByb2dyZXNzEigKCmV2YWx1YXRpb24YBiABKAsyFC5ncmFmdC52MS5FdmFsdWF0aW9uEiIKB2ZhaWx1cmUYByABKAsyES5ncmFmdC52MS5GYWlsdXJlEicKBnJlc3VsdBgIIAEoCzIXLmdyYWZ0LnYxLlJlc3VsdFN1bW1hcnkSLgoKc3RhcnRfdGltZRgJIAEoCzIaLmdvb2dsZS5wcm90b2J1Zi5UaW1lc3RhbXASMwoPY29tcGxldGlvbl90aW1lGAogASgLMhouZ29vZ2xlLnByb3RvYnVmLlRpbWVzdGFtcCKWAQoFUGhhc2USCwoHUEVORElORxAAEgwKCFNDQU5OSU5HEAESDAoIUExBTk5JTkcQAhIOCgpFWFRSQUNUSU5HEAMSDAoIVFJBSU5JTkcQBBIOCgpFVkFMVUFUSU5HEAUSDQoJRVhQT1JUSU5HEAYSDAoIQ09NUExFVEUQBxIKCgZGQUlMRUQQCBINCglDQU5DRUxMRUQQCUIICgZfcGhhc2VCDAoKX3N1c3BlbmRlZEIWChRfb2JzZXJ2ZWRfZ2VuZXJhdGlvbiL9AQoJQ29uZGl0aW9uEhEKBHR5cGUYASABKAlIAIgBARITCgZzdGF0dXMYAiABKAlIAYgBARITCgZyZWFzb24YAyABKAlIAogBARIUCgdtZXNzYWdlGAQgASgJSAOIAQESIAoTb2JzZXJ2ZWRfZ2VuZXJhdGlvbhgFIAEoBUgEiAEBEjgKFGxhc3RfdHJhbnNpdGlvbl90aW1lGAYgASgLMhouZ29vZ2xlLnByb3RvYnVmLlRpbWVzdGFtcEIHCgVfdHlwZUIJCgdfc3RhdHVzQgkKB19yZWFzb25CCgoIX21lc3NhZ2VCFgoUX29ic2VydmVkX2dlbmVyYXRpb24ilgMKCFByb2dyZXNzEhUKCHBpY3R1cmVzGAEgASgFSACIAQESFgoJZXh0cmFjdGVkGAIgASgFSAGIAQESEwoGY2FjaGVkGAMgASgFSAKIAQESFQoIcmVqZWN0ZWQYBCABKAVIA4gBARIeChFpbWFnZXNfcGVyX3NlY29uZBgFIAEoAUgEiAEBEhEKBHN0ZXAYBiABKAVIBYgBARISCgVzdGVwcxgHIAEoBUgGiAEBEiIKFW1pbGxpc2Vjb25kc19wZXJfc3RlcBgIIAEoAUgHiAEBEhkKDHNlY29uZHNfbGVmdBgJIAEoAUgIiAEBEhUKCHRyYWluZXJzGAogASgFSAmIAQFCCwoJX3BpY3R1cmVzQgwKCl9leHRyYWN0ZWRCCQoHX2NhY2hlZEILCglfcmVqZWN0ZWRCFAoSX2ltYWdlc19wZXJfc2Vjb25kQgcKBV9zdGVwQggKBl9zdGVwc0IYChZfbWlsbGlzZWNvbmRzX3Blcl9zdGVwQg8KDV9zZWNvbmRzX2xlZnRCCwoJX3RyYWluZXJzIr4CCgpFdmFsdWF0aW9uEhEKBHN0ZXAYASABKAVIAIgBARISCgVlcG9jaBgCIAEoAUgBiAEBEhcKCnRyYWluX2xvc3MYAyABKAFIAogBARIbCg50cmFpbl9hY2N1cmFjeRgEIAEoAUgDiAEBEhwKD3ZhbGlkYXRpb25fbG9zcxgFIAEoAUgEiAEBEiAKE3ZhbGlkYXRpb25fYWNjdXJhY3kYBiABKAFIBYgBARIdChB2YWxpZGF0aW9uX2NvdW50GAcgASgFSAaIAQFCBwoFX3N0ZXBCCAoGX2Vwb2NoQg0KC190cmFpbl9sb3NzQhEKD190cmFpbl9hY2N1cmFjeUISChBfdmFsaWRhdGlvbl9sb3NzQhYKFF92YWxpZGF0aW9uX2FjY3VyYWN5QhMKEV92YWxpZGF0aW9uX2NvdW50IkcKB0ZhaWx1cmUSEQoEY29kZRgBIAEoCUgAiAEBEhQKB21lc3NhZ2UYAiABKAlIAYgBAUIHCgVfY29kZUIKCghfbWVzc2FnZSK5AQoNUmVzdWx0U3VtbWFyeRIVCghsb2NhdGlvbhgBIAEoCUgAiAEBEhsKDndlaWdodHNfc2hhMjU2GAIgASgJSAGIAQESGgoNdGVzdF9hY2N1cmFjeRgDIAEoAUgCiAEBEhcKCnRlc3RfY291bnQYBCABKAVIA4gBAUILCglfbG9jYXRpb25CEQoPX3dlaWdodHNfc2hhMjU2QhAKDl90ZXN0X2FjY3VyYWN5Qg0KC190ZXN0X2NvdW50YgZwcm90bzM", [file_google_protobuf_timestamp]);
+  fileDesc("ChJncmFmdC92MS9qb2IucHJvdG8SCGdyYWZ0LnYxIr4BCghHcmFmdEpvYhIYCgthcGlfdmVyc2lvbhgBIAEoCUgAiAEBEhEKBGtpbmQYAiABKAlIAYgBARImCghtZXRhZGF0YRgDIAEoCzIULmdyYWZ0LnYxLk9iamVjdE1ldGESHwoEc3BlYxgEIAEoCzIRLmdyYWZ0LnYxLkpvYlNwZWMSIwoGc3RhdHVzGAUgASgLMhMuZ3JhZnQudjEuSm9iU3RhdHVzQg4KDF9hcGlfdmVyc2lvbkIHCgVfa2luZCLNAwoKT2JqZWN0TWV0YRIRCgRuYW1lGAEgASgJSACIAQESFgoJbmFtZXNwYWNlGAIgASgJSAGIAQESEAoDdWlkGAMgASgJSAKIAQESMAoGbGFiZWxzGAQgAygLMiAuZ3JhZnQudjEuT2JqZWN0TWV0YS5MYWJlbHNFbnRyeRI6Cgthbm5vdGF0aW9ucxgFIAMoCzIlLmdyYWZ0LnYxLk9iamVjdE1ldGEuQW5ub3RhdGlvbnNFbnRyeRIXCgpnZW5lcmF0aW9uGAYgASgFSAOIAQESHQoQcmVzb3VyY2VfdmVyc2lvbhgHIAEoCUgEiAEBEjYKEmNyZWF0aW9uX3RpbWVzdGFtcBgIIAEoCzIaLmdvb2dsZS5wcm90b2J1Zi5UaW1lc3RhbXAaLQoLTGFiZWxzRW50cnkSCwoDa2V5GAEgASgJEg0KBXZhbHVlGAIgASgJOgI4ARoyChBBbm5vdGF0aW9uc0VudHJ5EgsKA2tleRgBIAEoCRINCgV2YWx1ZRgCIAEoCToCOAFCBwoFX25hbWVCDAoKX25hbWVzcGFjZUIGCgRfdWlkQg0KC19nZW5lcmF0aW9uQhMKEV9yZXNvdXJjZV92ZXJzaW9uItsHCgdKb2JTcGVjEiYKB2RhdGFzZXQYASABKAsyFS5ncmFmdC52MS5EYXRhc2V0U3BlYxIoCghiYWNrYm9uZRgCIAEoCzIWLmdyYWZ0LnYxLkJhY2tib25lU3BlYxIyCg1wcmVwcm9jZXNzaW5nGAMgASgLMhsuZ3JhZnQudjEuUHJlcHJvY2Vzc2luZ1NwZWMSEAoDY3V0GAQgASgJSACIAQESIgoFdmlld3MYBSABKAsyEy5ncmFmdC52MS5WaWV3c1NwZWMSIAoEaGVhZBgGIAEoCzISLmdyYWZ0LnYxLkhlYWRTcGVjEjUKD2luaXRpYWxfd2VpZ2h0cxgHIAEoCzIcLmdyYWZ0LnYxLkluaXRpYWxXZWlnaHRzU3BlYxIoCgh0cmFpbmluZxgIIAEoCzIWLmdyYWZ0LnYxLlRyYWluaW5nU3BlYxIdChBtaW5pbXVtX2FjY3VyYWN5GAkgASgBSAGIAQESKQoKZXh0cmFjdG9ycxgKIAEoCzIVLmdyYWZ0LnYxLldvcmtlcnNTcGVjEicKCHRyYWluZXJzGAsgASgLMhUuZ3JhZnQudjEuV29ya2Vyc1NwZWMSQAoQbnVtZXJpY3NfcHJvZmlsZRgMIAEoDjIhLmdyYWZ0LnYxLkpvYlNwZWMuTnVtZXJpY3NQcm9maWxlSAKIAQESGQoMY2FjaGVfZG9tYWluGA0gASgJSAOIAQESFAoHc3VzcGVuZBgOIAEoCEgEiAEBEiQKF2FjdGl2ZV9kZWFkbGluZV9zZWNvbmRzGA8gASgFSAWIAQESJwoadHRsX3NlY29uZHNfYWZ0ZXJfZmluaXNoZWQYECABKAVIBogBARIaCg1iYWNrb2ZmX2xpbWl0GBEgASgFSAeIAQESPgoPZGVsZXRpb25fcG9saWN5GBIgASgOMiAuZ3JhZnQudjEuSm9iU3BlYy5EZWxldGlvblBvbGljeUgIiAEBIiYKD051bWVyaWNzUHJvZmlsZRIKCgZQSU5ORUQQABIHCgNBTlkQASIoCg5EZWxldGlvblBvbGljeRIKCgZSRVRBSU4QABIKCgZERUxFVEUQAUIGCgRfY3V0QhMKEV9taW5pbXVtX2FjY3VyYWN5QhMKEV9udW1lcmljc19wcm9maWxlQg8KDV9jYWNoZV9kb21haW5CCgoIX3N1c3BlbmRCGgoYX2FjdGl2ZV9kZWFkbGluZV9zZWNvbmRzQh0KG190dGxfc2Vjb25kc19hZnRlcl9maW5pc2hlZEIQCg5fYmFja29mZl9saW1pdEISChBfZGVsZXRpb25fcG9saWN5IsUBCgtEYXRhc2V0U3BlYxITCgZzb3VyY2UYASABKAlIAIgBARIiCgVzcGxpdBgCIAEoCzITLmdyYWZ0LnYxLlNwbGl0U3BlYxIhChRtYXhfcmVqZWN0ZWRfcGVyY2VudBgDIAEoAUgBiAEBEh8KEmNyZWRlbnRpYWxzX3NlY3JldBgEIAEoCUgCiAEBQgkKB19zb3VyY2VCFwoVX21heF9yZWplY3RlZF9wZXJjZW50QhUKE19jcmVkZW50aWFsc19zZWNyZXQiuQEKCVNwbGl0U3BlYxIaCg10cmFpbl9wZXJjZW50GAEgASgBSACIAQESHwoSdmFsaWRhdGlvbl9wZXJjZW50GAIgASgBSAGIAQESGQoMdGVzdF9wZXJjZW50GAMgASgBSAKIAQESEQoEc2VlZBgEIAEoBUgDiAEBQhAKDl90cmFpbl9wZXJjZW50QhUKE192YWxpZGF0aW9uX3BlcmNlbnRCDwoNX3Rlc3RfcGVyY2VudEIHCgVfc2VlZCJyCgxCYWNrYm9uZVNwZWMSEQoEbmFtZRgBIAEoCUgAiAEBEhMKBmRpZ2VzdBgCIAEoCUgBiAEBEhcKCmxhc3RfbGF5ZXIYAyABKAlIAogBAUIHCgVfbmFtZUIJCgdfZGlnZXN0Qg0KC19sYXN0X2xheWVyIpsDChFQcmVwcm9jZXNzaW5nU3BlYxIRCgRzaXplGAEgASgFSACIAQESNwoGcmVzaXplGAIgASgOMiIuZ3JhZnQudjEuUHJlcHJvY2Vzc2luZ1NwZWMuUmVzaXplSAGIAQESFgoJcmVzaXplX3RvGAMgASgFSAKIAQESMwoEY3JvcBgEIAEoDjIgLmdyYWZ0LnYxLlByZXByb2Nlc3NpbmdTcGVjLkNyb3BIA4gBARI7CghjaGFubmVscxgFIAEoDjIkLmdyYWZ0LnYxLlByZXByb2Nlc3NpbmdTcGVjLkNoYW5uZWxzSASIAQESDAoEbWVhbhgGIAMoARIRCglkZXZpYXRpb24YByADKAEiJQoGUmVzaXplEgsKB1NUUkVUQ0gQABIOCgpTSE9SVF9TSURFEAEiEgoEQ3JvcBIKCgZDRU5URVIQACIcCghDaGFubmVscxIHCgNSR0IQABIHCgNCR1IQAUIHCgVfc2l6ZUIJCgdfcmVzaXplQgwKCl9yZXNpemVfdG9CBwoFX2Nyb3BCCwoJX2NoYW5uZWxzIr0BCglWaWV3c1NwZWMSEgoFY291bnQYASABKAVIAIgBARI8ChNyYW5kb21fcmVzaXplZF9jcm9wGAIgASgLMh8uZ3JhZnQudjEuUmFuZG9tUmVzaXplZENyb3BTcGVjEhwKD2hvcml6b250YWxfZmxpcBgDIAEoCEgBiAEBEiIKBWNvbG9yGAQgASgLMhMuZ3JhZnQudjEuQ29sb3JTcGVjQggKBl9jb3VudEISChBfaG9yaXpvbnRhbF9mbGlwIrMBChVSYW5kb21SZXNpemVkQ3JvcFNwZWMSFgoJbWluX3NjYWxlGAEgASgBSACIAQESFgoJbWF4X3NjYWxlGAIgASgBSAGIAQESFwoKbWluX2FzcGVjdBgDIAEoAUgCiAEBEhcKCm1heF9hc3BlY3QYBCABKAFIA4gBAUIMCgpfbWluX3NjYWxlQgwKCl9tYXhfc2NhbGVCDQoLX21pbl9hc3BlY3RCDQoLX21heF9hc3BlY3QifwoJQ29sb3JTcGVjEhcKCmJyaWdodG5lc3MYASABKAFIAIgBARIVCghjb250cmFzdBgCIAEoAUgBiAEBEhcKCnNhdHVyYXRpb24YAyABKAFIAogBAUINCgtfYnJpZ2h0bmVzc0ILCglfY29udHJhc3RCDQoLX3NhdHVyYXRpb24imwEKCEhlYWRTcGVjEicKBmxheWVycxgBIAMoCzIXLmdyYWZ0LnYxLkhlYWRMYXllclNwZWMSLgoLaW5pdGlhbGl6ZXIYAiABKAsyGS5ncmFmdC52MS5Jbml0aWFsaXplclNwZWMSHwoSaW5pdGlhbF9mcm9tX2NsYXNzGAMgASgJSACIAQFCFQoTX2luaXRpYWxfZnJvbV9jbGFzcyJnCg1IZWFkTGF5ZXJTcGVjEiQKBWRlbnNlGAEgASgLMhMuZ3JhZnQudjEuRGVuc2VTcGVjSAASKAoHZHJvcG91dBgCIAEoCzIVLmdyYWZ0LnYxLkRyb3BvdXRTcGVjSABCBgoEa2luZCKTAQoJRGVuc2VTcGVjEhIKBXVuaXRzGAEgASgFSACIAQESNwoKYWN0aXZhdGlvbhgCIAEoDjIeLmdyYWZ0LnYxLkRlbnNlU3BlYy5BY3RpdmF0aW9uSAGIAQEiIAoKQWN0aXZhdGlvbhIICgROT05FEAASCAoEUkVMVRABQggKBl91bml0c0INCgtfYWN0aXZhdGlvbiIpCgtEcm9wb3V0U3BlYxIRCgRyYXRlGAEgASgBSACIAQFCBwoFX3JhdGUisQEKD0luaXRpYWxpemVyU3BlYxI1Cg5nbG9yb3RfdW5pZm9ybRgBIAEoCzIbLmdyYWZ0LnYxLkdsb3JvdFVuaWZvcm1TcGVjSAASOQoQdHJ1bmNhdGVkX25vcm1hbBgCIAEoCzIdLmdyYWZ0LnYxLlRydW5jYXRlZE5vcm1hbFNwZWNIABIkCgV6ZXJvcxgDIAEoCzITLmdyYWZ0LnYxLlplcm9zU3BlY0gAQgYKBGtpbmQiEwoRR2xvcm90VW5pZm9ybVNwZWMiNQoTVHJ1bmNhdGVkTm9ybWFsU3BlYxITCgZzdGRkZXYYASABKAFIAIgBAUIJCgdfc3RkZGV2IgsKCVplcm9zU3BlYyKRAQoSSW5pdGlhbFdlaWdodHNTcGVjEhgKC2Zyb21fcmVzdWx0GAEgASgJSACIAQESJAoGcHJlZml4GAIgASgLMhQuZ3JhZnQudjEuUHJlZml4U3BlYxIrCgZyYW5kb20YAyABKAsyGy5ncmFmdC52MS5SYW5kb21XZWlnaHRzU3BlY0IOCgxfZnJvbV9yZXN1bHQiEwoRUmFuZG9tV2VpZ2h0c1NwZWMiRAoKUHJlZml4U3BlYxISCgVzdHJpcBgBIAEoCUgAiAEBEhAKA2FkZBgCIAEoCUgBiAEBQggKBl9zdHJpcEIGCgRfYWRkIoYICgxUcmFpbmluZ1NwZWMSEAoGZXBvY2hzGAEgASgBSAASDwoFc3RlcHMYAiABKAVIABIXCgpiYXRjaF9zaXplGAMgASgFSAKIAQESEwoGZ3JhaW5zGAQgASgFSAOIAQESKgoJb3B0aW1pemVyGAUgASgLMhcuZ3JhZnQudjEuT3B0aW1pemVyU3BlYxIoCghzY2hlZHVsZRgGIAEoCzIWLmdyYWZ0LnYxLlNjaGVkdWxlU3BlYxJHChlsZWFybmluZ19yYXRlX211bHRpcGxpZXJzGAcgAygLMiQuZ3JhZnQudjEuTGVhcm5pbmdSYXRlTXVsdGlwbGllclNwZWMSGQoMd2VpZ2h0X2RlY2F5GAggASgBSASIAQESGwoTd2VpZ2h0X2RlY2F5X2V4ZW1wdBgJIAMoCRIuCgRsb3NzGAogASgOMhsuZ3JhZnQudjEuVHJhaW5pbmdTcGVjLkxvc3NIBYgBARIcCg9sYWJlbF9zbW9vdGhpbmcYCyABKAFIBogBARIxCg1jbGFzc193ZWlnaHRzGAwgASgLMhouZ3JhZnQudjEuQ2xhc3NXZWlnaHRzU3BlYxI2CghzYW1wbGluZxgNIAEoDjIfLmdyYWZ0LnYxLlRyYWluaW5nU3BlYy5TYW1wbGluZ0gHiAEBEjkKCmJhdGNoX25vcm0YDiABKA4yIC5ncmFmdC52MS5UcmFpbmluZ1NwZWMuQmF0Y2hOb3JtSAiIAQESHgoUZXZhbHVhdGVfZXZlcnlfc3RlcHMYDyABKAVIARIfChVldmFsdWF0ZV9ldmVyeV9lcG9jaHMYECABKAFIARIzCg5lYXJseV9zdG9wcGluZxgRIAEoCzIbLmdyYWZ0LnYxLkVhcmx5U3RvcHBpbmdTcGVjEhEKBHNlZWQYEiABKAVICYgBARIgChNiYXRjaF9ub3JtX21vbWVudHVtGBMgASgBSAqIAQEiPAoETG9zcxIZChVTT0ZUTUFYX0NST1NTX0VOVFJPUFkQABIZChVTSUdNT0lEX0NST1NTX0VOVFJPUFkQASIsCghTYW1wbGluZxIMCghTSFVGRkxFRBAAEhIKDkNMQVNTX0JBTEFOQ0VEEAEiIgoJQmF0Y2hOb3JtEgoKBkZST1pFThAAEgkKBUJBVENIEAFCCAoGbGVuZ3RoQhAKDmV2YWx1YXRlX2V2ZXJ5Qg0KC19iYXRjaF9zaXplQgkKB19ncmFpbnNCDwoNX3dlaWdodF9kZWNheUIHCgVfbG9zc0ISChBfbGFiZWxfc21vb3RoaW5nQgsKCV9zYW1wbGluZ0INCgtfYmF0Y2hfbm9ybUIHCgVfc2VlZEIWChRfYmF0Y2hfbm9ybV9tb21lbnR1bSKtAQoNT3B0aW1pemVyU3BlYxIgCgNzZ2QYASABKAsyES5ncmFmdC52MS5TZ2RTcGVjSAASKAoHcm1zcHJvcBgCIAEoCzIVLmdyYWZ0LnYxLlJtc3Byb3BTcGVjSAASIgoEYWRhbRgDIAEoCzISLmdyYWZ0LnYxLkFkYW1TcGVjSAASJAoFYWRhbXcYBCABKAsyEy5ncmFmdC52MS5BZGFtd1NwZWNIAEIGCgRraW5kIn8KB1NnZFNwZWMSGgoNbGVhcm5pbmdfcmF0ZRgBIAEoAUgAiAEBEhUKCG1vbWVudHVtGAIgASgBSAGIAQESFQoIbmVzdGVyb3YYAyABKAhIAogBAUIQCg5fbGVhcm5pbmdfcmF0ZUILCglfbW9tZW50dW1CCwoJX25lc3Rlcm92Ip8BCgtSbXNwcm9wU3BlYxIaCg1sZWFybmluZ19yYXRlGAEgASgBSACIAQESEgoFZGVjYXkYAiABKAFIAYgBARIVCghtb21lbnR1bRgDIAEoAUgCiAEBEhQKB2Vwc2lsb24YBCABKAFIA4gBAUIQCg5fbGVhcm5pbmdfcmF0ZUIICgZfZGVjYXlCCwoJX21vbWVudHVtQgoKCF9lcHNpbG9uIpYBCghBZGFtU3BlYxIaCg1sZWFybmluZ19yYXRlGAEgASgBSACIAQESEgoFYmV0YTEYAiABKAFIAYgBARISCgViZXRhMhgDIAEoAUgCiAEBEhQKB2Vwc2lsb24YBCABKAFIA4gBAUIQCg5fbGVhcm5pbmdfcmF0ZUIICgZfYmV0YTFCCAoGX2JldGEyQgoKCF9lcHNpbG9uIpcBCglBZGFtd1NwZWMSGgoNbGVhcm5pbmdfcmF0ZRgBIAEoAUgAiAEBEhIKBWJldGExGAIgASgBSAGIAQESEgoFYmV0YTIYAyABKAFIAogBARIUCgdlcHNpbG9uGAQgASgBSAOIAQFCEAoOX2xlYXJuaW5nX3JhdGVCCAoGX2JldGExQggKBl9iZXRhMkIKCghfZXBzaWxvbiKMAgoMU2NoZWR1bGVTcGVjEhkKDHdhcm11cF9zdGVwcxgBIAEoBUgBiAEBEjIKCGNvbnN0YW50GAIgASgLMh4uZ3JhZnQudjEuQ29uc3RhbnRTY2hlZHVsZVNwZWNIABIuCgZjb3NpbmUYAyABKAsyHC5ncmFmdC52MS5Db3NpbmVTY2hlZHVsZVNwZWNIABIqCgRzdGVwGAQgASgLMhouZ3JhZnQudjEuU3RlcFNjaGVkdWxlU3BlY0gAEjgKC2V4cG9uZW50aWFsGAUgASgLMiEuZ3JhZnQudjEuRXhwb25lbnRpYWxTY2hlZHVsZVNwZWNIAEIGCgRraW5kQg8KDV93YXJtdXBfc3RlcHMiFgoUQ29uc3RhbnRTY2hlZHVsZVNwZWMiRAoSQ29zaW5lU2NoZWR1bGVTcGVjEhsKDmZpbmFsX2ZyYWN0aW9uGAEgASgBSACIAQFCEQoPX2ZpbmFsX2ZyYWN0aW9uIlwKEFN0ZXBTY2hlZHVsZVNwZWMSGAoLZXZlcnlfc3RlcHMYASABKAVIAIgBARITCgZmYWN0b3IYAiABKAFIAYgBAUIOCgxfZXZlcnlfc3RlcHNCCQoHX2ZhY3RvciJfChdFeHBvbmVudGlhbFNjaGVkdWxlU3BlYxIYCgtkZWNheV9zdGVwcxgBIAEoBUgAiAEBEhEKBHJhdGUYAiABKAFIAYgBAUIOCgxfZGVjYXlfc3RlcHNCBwoFX3JhdGUiXAoaTGVhcm5pbmdSYXRlTXVsdGlwbGllclNwZWMSEwoGbGF5ZXJzGAEgASgJSACIAQESEwoGZmFjdG9yGAIgASgBSAGIAQFCCQoHX2xheWVyc0IJCgdfZmFjdG9yIoQBChBDbGFzc1dlaWdodHNTcGVjEjYKCGJhbGFuY2VkGAEgASgLMiIuZ3JhZnQudjEuQmFsYW5jZWRDbGFzc1dlaWdodHNTcGVjSAASMAoFZ2l2ZW4YAiABKAsyHy5ncmFmdC52MS5HaXZlbkNsYXNzV2VpZ2h0c1NwZWNIAEIGCgRraW5kIhoKGEJhbGFuY2VkQ2xhc3NXZWlnaHRzU3BlYyKGAQoVR2l2ZW5DbGFzc1dlaWdodHNTcGVjEj0KB3dlaWdodHMYASADKAsyLC5ncmFmdC52MS5HaXZlbkNsYXNzV2VpZ2h0c1NwZWMuV2VpZ2h0c0VudHJ5Gi4KDFdlaWdodHNFbnRyeRILCgNrZXkYASABKAkSDQoFdmFsdWUYAiABKAE6AjgBIn0KEUVhcmx5U3RvcHBpbmdTcGVjEiEKFHBhdGllbmNlX2V2YWx1YXRpb25zGAEgASgFSACIAQESGgoNbWluaW11bV9kZWx0YRgCIAEoAUgBiAEBQhcKFV9wYXRpZW5jZV9ldmFsdWF0aW9uc0IQCg5fbWluaW11bV9kZWx0YSKBAQoLV29ya2Vyc1NwZWMSEAoDbWluGAEgASgFSACIAQESEAoDbWF4GAIgASgFSAGIAQESHgoDcG9kGAMgASgLMhEuZ3JhZnQudjEuUG9kU3BlYxITCgZlbmdpbmUYBCABKAlIAogBAUIGCgRfbWluQgYKBF9tYXhCCQoHX2VuZ2luZSKSBAoHUG9kU3BlYxIqCglyZXNvdXJjZXMYASABKAsyFy5ncmFmdC52MS5SZXNvdXJjZXNTcGVjEjoKDW5vZGVfc2VsZWN0b3IYAiADKAsyIy5ncmFmdC52MS5Qb2RTcGVjLk5vZGVTZWxlY3RvckVudHJ5Ei0KC3RvbGVyYXRpb25zGAMgAygLMhguZ3JhZnQudjEuVG9sZXJhdGlvblNwZWMSLQoGbGFiZWxzGAQgAygLMh0uZ3JhZnQudjEuUG9kU3BlYy5MYWJlbHNFbnRyeRI3Cgthbm5vdGF0aW9ucxgFIAMoCzIiLmdyYWZ0LnYxLlBvZFNwZWMuQW5ub3RhdGlvbnNFbnRyeRIgChNwcmlvcml0eV9jbGFzc19uYW1lGAYgASgJSACIAQESHwoScnVudGltZV9jbGFzc19uYW1lGAcgASgJSAGIAQEaMwoRTm9kZVNlbGVjdG9yRW50cnkSCwoDa2V5GAEgASgJEg0KBXZhbHVlGAIgASgJOgI4ARotCgtMYWJlbHNFbnRyeRILCgNrZXkYASABKAkSDQoFdmFsdWUYAiABKAk6AjgBGjIKEEFubm90YXRpb25zRW50cnkSCwoDa2V5GAEgASgJEg0KBXZhbHVlGAIgASgJOgI4AUIWChRfcHJpb3JpdHlfY2xhc3NfbmFtZUIVChNfcnVudGltZV9jbGFzc19uYW1lIt0BCg1SZXNvdXJjZXNTcGVjEjcKCHJlcXVlc3RzGAEgAygLMiUuZ3JhZnQudjEuUmVzb3VyY2VzU3BlYy5SZXF1ZXN0c0VudHJ5EjMKBmxpbWl0cxgCIAMoCzIjLmdyYWZ0LnYxLlJlc291cmNlc1NwZWMuTGltaXRzRW50cnkaLwoNUmVxdWVzdHNFbnRyeRILCgNrZXkYASABKAkSDQoFdmFsdWUYAiABKAk6AjgBGi0KC0xpbWl0c0VudHJ5EgsKA2tleRgBIAEoCRINCgV2YWx1ZRgCIAEoCToCOAEixAEKDlRvbGVyYXRpb25TcGVjEhAKA2tleRgBIAEoCUgAiAEBEhUKCG9wZXJhdG9yGAIgASgJSAGIAQESEgoFdmFsdWUYAyABKAlIAogBARITCgZlZmZlY3QYBCABKAlIA4gBARIfChJ0b2xlcmF0aW9uX3NlY29uZHMYBSABKAVIBIgBAUIGCgRfa2V5QgsKCV9vcGVyYXRvckIICgZfdmFsdWVCCQoHX2VmZmVjdEIVChNfdG9sZXJhdGlvbl9zZWNvbmRzIugECglKb2JTdGF0dXMSLQoFcGhhc2UYASABKA4yGS5ncmFmdC52MS5Kb2JTdGF0dXMuUGhhc2VIAIgBARIWCglzdXNwZW5kZWQYAiABKAhIAYgBARIgChNvYnNlcnZlZF9nZW5lcmF0aW9uGAMgASgFSAKIAQESJwoKY29uZGl0aW9ucxgEIAMoCzITLmdyYWZ0LnYxLkNvbmRpdGlvbhIkCghwcm9ncmVzcxgFIAEoCzISLmdyYWZ0LnYxLlByb2dyZXNzEigKCmV2YWx1YXRpb24YBiABKAsyFC5ncmFmdC52MS5FdmFsdWF0aW9uEiIKB2ZhaWx1cmUYByABKAsyES5ncmFmdC52MS5GYWlsdXJlEicKBnJlc3VsdBgIIAEoCzIXLmdyYWZ0LnYxLlJlc3VsdFN1bW1hcnkSLgoKc3RhcnRfdGltZRgJIAEoCzIaLmdvb2dsZS5wcm90b2J1Zi5UaW1lc3RhbXASMwoPY29tcGxldGlvbl90aW1lGAogASgLMhouZ29vZ2xlLnByb3RvYnVmLlRpbWVzdGFtcCKWAQoFUGhhc2USCwoHUEVORElORxAAEgwKCFNDQU5OSU5HEAESDAoIUExBTk5JTkcQAhIOCgpFWFRSQUNUSU5HEAMSDAoIVFJBSU5JTkcQBBIOCgpFVkFMVUFUSU5HEAUSDQoJRVhQT1JUSU5HEAYSDAoIQ09NUExFVEUQBxIKCgZGQUlMRUQQCBINCglDQU5DRUxMRUQQCUIICgZfcGhhc2VCDAoKX3N1c3BlbmRlZEIWChRfb2JzZXJ2ZWRfZ2VuZXJhdGlvbiL9AQoJQ29uZGl0aW9uEhEKBHR5cGUYASABKAlIAIgBARITCgZzdGF0dXMYAiABKAlIAYgBARITCgZyZWFzb24YAyABKAlIAogBARIUCgdtZXNzYWdlGAQgASgJSAOIAQESIAoTb2JzZXJ2ZWRfZ2VuZXJhdGlvbhgFIAEoBUgEiAEBEjgKFGxhc3RfdHJhbnNpdGlvbl90aW1lGAYgASgLMhouZ29vZ2xlLnByb3RvYnVmLlRpbWVzdGFtcEIHCgVfdHlwZUIJCgdfc3RhdHVzQgkKB19yZWFzb25CCgoIX21lc3NhZ2VCFgoUX29ic2VydmVkX2dlbmVyYXRpb24ilgMKCFByb2dyZXNzEhUKCHBpY3R1cmVzGAEgASgFSACIAQESFgoJZXh0cmFjdGVkGAIgASgFSAGIAQESEwoGY2FjaGVkGAMgASgFSAKIAQESFQoIcmVqZWN0ZWQYBCABKAVIA4gBARIeChFpbWFnZXNfcGVyX3NlY29uZBgFIAEoAUgEiAEBEhEKBHN0ZXAYBiABKAVIBYgBARISCgVzdGVwcxgHIAEoBUgGiAEBEiIKFW1pbGxpc2Vjb25kc19wZXJfc3RlcBgIIAEoAUgHiAEBEhkKDHNlY29uZHNfbGVmdBgJIAEoAUgIiAEBEhUKCHRyYWluZXJzGAogASgFSAmIAQFCCwoJX3BpY3R1cmVzQgwKCl9leHRyYWN0ZWRCCQoHX2NhY2hlZEILCglfcmVqZWN0ZWRCFAoSX2ltYWdlc19wZXJfc2Vjb25kQgcKBV9zdGVwQggKBl9zdGVwc0IYChZfbWlsbGlzZWNvbmRzX3Blcl9zdGVwQg8KDV9zZWNvbmRzX2xlZnRCCwoJX3RyYWluZXJzIr4CCgpFdmFsdWF0aW9uEhEKBHN0ZXAYASABKAVIAIgBARISCgVlcG9jaBgCIAEoAUgBiAEBEhcKCnRyYWluX2xvc3MYAyABKAFIAogBARIbCg50cmFpbl9hY2N1cmFjeRgEIAEoAUgDiAEBEhwKD3ZhbGlkYXRpb25fbG9zcxgFIAEoAUgEiAEBEiAKE3ZhbGlkYXRpb25fYWNjdXJhY3kYBiABKAFIBYgBARIdChB2YWxpZGF0aW9uX2NvdW50GAcgASgFSAaIAQFCBwoFX3N0ZXBCCAoGX2Vwb2NoQg0KC190cmFpbl9sb3NzQhEKD190cmFpbl9hY2N1cmFjeUISChBfdmFsaWRhdGlvbl9sb3NzQhYKFF92YWxpZGF0aW9uX2FjY3VyYWN5QhMKEV92YWxpZGF0aW9uX2NvdW50IkcKB0ZhaWx1cmUSEQoEY29kZRgBIAEoCUgAiAEBEhQKB21lc3NhZ2UYAiABKAlIAYgBAUIHCgVfY29kZUIKCghfbWVzc2FnZSK5AQoNUmVzdWx0U3VtbWFyeRIVCghsb2NhdGlvbhgBIAEoCUgAiAEBEhsKDndlaWdodHNfc2hhMjU2GAIgASgJSAGIAQESGgoNdGVzdF9hY2N1cmFjeRgDIAEoAUgCiAEBEhcKCnRlc3RfY291bnQYBCABKAVIA4gBAUILCglfbG9jYXRpb25CEQoPX3dlaWdodHNfc2hhMjU2QhAKDl90ZXN0X2FjY3VyYWN5Qg0KC190ZXN0X2NvdW50YgZwcm90bzM", [file_google_protobuf_timestamp]);
 
 /**
  * One job as a resource: what is wanted (spec) and how far it is (status). The same text is a YAML file, a Kubernetes object and, as JSON mapping, a gRPC message.
@@ -267,7 +267,8 @@ export type JobSpec = Message<"graft.v1.JobSpec"> & {
   preprocessing?: PreprocessingSpec;
 
   /**
-   * Name of the layer whose output is the feature. Default: the last layer of the backbone. The layers after it are trained with the head.
+   * Name of the layer whose output is the feature, or "input": then the pictures themselves are the features and the whole backbone is trained. Default: the last layer of the backbone.
+   * The layers after it, the tail, are trained with the head.
    *
    * @generated from field: optional string cut = 4;
    */
@@ -288,7 +289,7 @@ export type JobSpec = Message<"graft.v1.JobSpec"> & {
   head?: HeadSpec;
 
   /**
-   * Warm start of everything that is trained.
+   * What the training starts from. Default: the tail from the backbone's weights, the head from head.initializer.
    *
    * @generated from field: graft.v1.InitialWeightsSpec initial_weights = 7;
    */
@@ -400,7 +401,8 @@ export type JobSpecJson = {
   preprocessing?: PreprocessingSpecJson;
 
   /**
-   * Name of the layer whose output is the feature. Default: the last layer of the backbone. The layers after it are trained with the head.
+   * Name of the layer whose output is the feature, or "input": then the pictures themselves are the features and the whole backbone is trained. Default: the last layer of the backbone.
+   * The layers after it, the tail, are trained with the head.
    *
    * @generated from field: optional string cut = 4;
    */
@@ -421,7 +423,7 @@ export type JobSpecJson = {
   head?: HeadSpecJson;
 
   /**
-   * Warm start of everything that is trained.
+   * What the training starts from. Default: the tail from the backbone's weights, the head from head.initializer.
    *
    * @generated from field: graft.v1.InitialWeightsSpec initial_weights = 7;
    */
@@ -753,6 +755,13 @@ export type BackboneSpec = Message<"graft.v1.BackboneSpec"> & {
    * @generated from field: optional string digest = 2;
    */
   digest?: string;
+
+  /**
+   * Name of the last layer that is used; layers after it, such as a classifier for other classes, are left out. Default: the last layer of the network.
+   *
+   * @generated from field: optional string last_layer = 3;
+   */
+  lastLayer?: string;
 };
 
 /**
@@ -774,6 +783,13 @@ export type BackboneSpecJson = {
    * @generated from field: optional string digest = 2;
    */
   digest?: string;
+
+  /**
+   * Name of the last layer that is used; layers after it, such as a classifier for other classes, are left out. Default: the last layer of the network.
+   *
+   * @generated from field: optional string last_layer = 3;
+   */
+  lastLayer?: string;
 };
 
 /**
@@ -1235,7 +1251,8 @@ export type HeadSpec = Message<"graft.v1.HeadSpec"> & {
   initializer?: InitializerSpec;
 
   /**
-   * Name of a class of the backbone's own head whose row the new output layer starts from.
+   * Name of a class of the backbone's own classifier that is also a class of the dataset: its output starts from the old class's weights; with two classes the other one starts from
+   * their negative.
    *
    * @generated from field: optional string initial_from_class = 3;
    */
@@ -1263,7 +1280,8 @@ export type HeadSpecJson = {
   initializer?: InitializerSpecJson;
 
   /**
-   * Name of a class of the backbone's own head whose row the new output layer starts from.
+   * Name of a class of the backbone's own classifier that is also a class of the dataset: its output starts from the old class's weights; with two classes the other one starts from
+   * their negative.
    *
    * @generated from field: optional string initial_from_class = 3;
    */
@@ -1608,13 +1626,13 @@ export const ZerosSpecSchema: GenMessage<ZerosSpec, {jsonType: ZerosSpecJson}> =
   messageDesc(file_graft_v1_job, 17);
 
 /**
- * Warm start of everything that is trained from a finished result.
+ * What the training starts from.
  *
  * @generated from message graft.v1.InitialWeightsSpec
  */
 export type InitialWeightsSpec = Message<"graft.v1.InitialWeightsSpec"> & {
   /**
-   * A result folder or job id.
+   * A folder with a result of graft, or a .safetensors file: everything that is trained starts from its tensors.
    *
    * @generated from field: optional string from_result = 1;
    */
@@ -1626,16 +1644,23 @@ export type InitialWeightsSpec = Message<"graft.v1.InitialWeightsSpec"> & {
    * @generated from field: graft.v1.PrefixSpec prefix = 2;
    */
   prefix?: PrefixSpec;
+
+  /**
+   * The tail starts from head.initializer too, as if the backbone had never been trained.
+   *
+   * @generated from field: graft.v1.RandomWeightsSpec random = 3;
+   */
+  random?: RandomWeightsSpec;
 };
 
 /**
- * Warm start of everything that is trained from a finished result.
+ * What the training starts from.
  *
  * @generated from message graft.v1.InitialWeightsSpec
  */
 export type InitialWeightsSpecJson = {
   /**
-   * A result folder or job id.
+   * A folder with a result of graft, or a .safetensors file: everything that is trained starts from its tensors.
    *
    * @generated from field: optional string from_result = 1;
    */
@@ -1647,6 +1672,13 @@ export type InitialWeightsSpecJson = {
    * @generated from field: graft.v1.PrefixSpec prefix = 2;
    */
   prefix?: PrefixSpecJson;
+
+  /**
+   * The tail starts from head.initializer too, as if the backbone had never been trained.
+   *
+   * @generated from field: graft.v1.RandomWeightsSpec random = 3;
+   */
+  random?: RandomWeightsSpecJson;
 };
 
 /**
@@ -1655,6 +1687,29 @@ export type InitialWeightsSpecJson = {
  */
 export const InitialWeightsSpecSchema: GenMessage<InitialWeightsSpec, {jsonType: InitialWeightsSpecJson}> = /*@__PURE__*/
   messageDesc(file_graft_v1_job, 18);
+
+/**
+ * Nothing to say: all weights are drawn.
+ *
+ * @generated from message graft.v1.RandomWeightsSpec
+ */
+export type RandomWeightsSpec = Message<"graft.v1.RandomWeightsSpec"> & {
+};
+
+/**
+ * Nothing to say: all weights are drawn.
+ *
+ * @generated from message graft.v1.RandomWeightsSpec
+ */
+export type RandomWeightsSpecJson = {
+};
+
+/**
+ * Describes the message graft.v1.RandomWeightsSpec.
+ * Use `create(RandomWeightsSpecSchema)` to create a new message.
+ */
+export const RandomWeightsSpecSchema: GenMessage<RandomWeightsSpec, {jsonType: RandomWeightsSpecJson}> = /*@__PURE__*/
+  messageDesc(file_graft_v1_job, 19);
 
 /**
  * Renaming of tensors by their prefix.
@@ -1703,7 +1758,7 @@ export type PrefixSpecJson = {
  * Use `create(PrefixSpecSchema)` to create a new message.
  */
 export const PrefixSpecSchema: GenMessage<PrefixSpec, {jsonType: PrefixSpecJson}> = /*@__PURE__*/
-  messageDesc(file_graft_v1_job, 19);
+  messageDesc(file_graft_v1_job, 20);
 
 /**
  * The recipe.
@@ -1854,6 +1909,13 @@ export type TrainingSpec = Message<"graft.v1.TrainingSpec"> & {
    * @generated from field: optional int32 seed = 18;
    */
   seed?: number;
+
+  /**
+   * What a moving statistic keeps of itself at each step with batchNorm BATCH, in [0, 1). Default 0.99.
+   *
+   * @generated from field: optional double batch_norm_momentum = 19;
+   */
+  batchNormMomentum?: number;
 };
 
 /**
@@ -1987,6 +2049,13 @@ export type TrainingSpecJson = {
    * @generated from field: optional int32 seed = 18;
    */
   seed?: number;
+
+  /**
+   * What a moving statistic keeps of itself at each step with batchNorm BATCH, in [0, 1). Default 0.99.
+   *
+   * @generated from field: optional double batch_norm_momentum = 19;
+   */
+  batchNormMomentum?: number | "NaN" | "Infinity" | "-Infinity";
 };
 
 /**
@@ -1994,7 +2063,7 @@ export type TrainingSpecJson = {
  * Use `create(TrainingSpecSchema)` to create a new message.
  */
 export const TrainingSpecSchema: GenMessage<TrainingSpec, {jsonType: TrainingSpecJson}> = /*@__PURE__*/
-  messageDesc(file_graft_v1_job, 20);
+  messageDesc(file_graft_v1_job, 21);
 
 /**
  * What is minimised.
@@ -2028,7 +2097,7 @@ export type TrainingSpec_LossJson = "SOFTMAX_CROSS_ENTROPY" | "SIGMOID_CROSS_ENT
  * Describes the enum graft.v1.TrainingSpec.Loss.
  */
 export const TrainingSpec_LossSchema: GenEnum<TrainingSpec_Loss, TrainingSpec_LossJson> = /*@__PURE__*/
-  enumDesc(file_graft_v1_job, 20, 0);
+  enumDesc(file_graft_v1_job, 21, 0);
 
 /**
  * Order of rows.
@@ -2062,7 +2131,7 @@ export type TrainingSpec_SamplingJson = "SHUFFLED" | "CLASS_BALANCED";
  * Describes the enum graft.v1.TrainingSpec.Sampling.
  */
 export const TrainingSpec_SamplingSchema: GenEnum<TrainingSpec_Sampling, TrainingSpec_SamplingJson> = /*@__PURE__*/
-  enumDesc(file_graft_v1_job, 20, 1);
+  enumDesc(file_graft_v1_job, 21, 1);
 
 /**
  * What batch norm layers of the tail do in training.
@@ -2096,7 +2165,7 @@ export type TrainingSpec_BatchNormJson = "FROZEN" | "BATCH";
  * Describes the enum graft.v1.TrainingSpec.BatchNorm.
  */
 export const TrainingSpec_BatchNormSchema: GenEnum<TrainingSpec_BatchNorm, TrainingSpec_BatchNormJson> = /*@__PURE__*/
-  enumDesc(file_graft_v1_job, 20, 2);
+  enumDesc(file_graft_v1_job, 21, 2);
 
 /**
  * The update rule.
@@ -2184,7 +2253,7 @@ export type OptimizerSpecJson = {
  * Use `create(OptimizerSpecSchema)` to create a new message.
  */
 export const OptimizerSpecSchema: GenMessage<OptimizerSpec, {jsonType: OptimizerSpecJson}> = /*@__PURE__*/
-  messageDesc(file_graft_v1_job, 21);
+  messageDesc(file_graft_v1_job, 22);
 
 /**
  * Gradient descent.
@@ -2247,7 +2316,7 @@ export type SgdSpecJson = {
  * Use `create(SgdSpecSchema)` to create a new message.
  */
 export const SgdSpecSchema: GenMessage<SgdSpec, {jsonType: SgdSpecJson}> = /*@__PURE__*/
-  messageDesc(file_graft_v1_job, 22);
+  messageDesc(file_graft_v1_job, 23);
 
 /**
  * RMSprop.
@@ -2324,7 +2393,7 @@ export type RmspropSpecJson = {
  * Use `create(RmspropSpecSchema)` to create a new message.
  */
 export const RmspropSpecSchema: GenMessage<RmspropSpec, {jsonType: RmspropSpecJson}> = /*@__PURE__*/
-  messageDesc(file_graft_v1_job, 23);
+  messageDesc(file_graft_v1_job, 24);
 
 /**
  * Adam.
@@ -2401,7 +2470,7 @@ export type AdamSpecJson = {
  * Use `create(AdamSpecSchema)` to create a new message.
  */
 export const AdamSpecSchema: GenMessage<AdamSpec, {jsonType: AdamSpecJson}> = /*@__PURE__*/
-  messageDesc(file_graft_v1_job, 24);
+  messageDesc(file_graft_v1_job, 25);
 
 /**
  * Adam with decoupled weight decay.
@@ -2478,7 +2547,7 @@ export type AdamwSpecJson = {
  * Use `create(AdamwSpecSchema)` to create a new message.
  */
 export const AdamwSpecSchema: GenMessage<AdamwSpec, {jsonType: AdamwSpecJson}> = /*@__PURE__*/
-  messageDesc(file_graft_v1_job, 25);
+  messageDesc(file_graft_v1_job, 26);
 
 /**
  * Course of the learning rate.
@@ -2580,7 +2649,7 @@ export type ScheduleSpecJson = {
  * Use `create(ScheduleSpecSchema)` to create a new message.
  */
 export const ScheduleSpecSchema: GenMessage<ScheduleSpec, {jsonType: ScheduleSpecJson}> = /*@__PURE__*/
-  messageDesc(file_graft_v1_job, 26);
+  messageDesc(file_graft_v1_job, 27);
 
 /**
  * No change.
@@ -2603,7 +2672,7 @@ export type ConstantScheduleSpecJson = {
  * Use `create(ConstantScheduleSpecSchema)` to create a new message.
  */
 export const ConstantScheduleSpecSchema: GenMessage<ConstantScheduleSpec, {jsonType: ConstantScheduleSpecJson}> = /*@__PURE__*/
-  messageDesc(file_graft_v1_job, 27);
+  messageDesc(file_graft_v1_job, 28);
 
 /**
  * Half a cosine from the learning rate to a fraction of it at the last step.
@@ -2638,7 +2707,7 @@ export type CosineScheduleSpecJson = {
  * Use `create(CosineScheduleSpecSchema)` to create a new message.
  */
 export const CosineScheduleSpecSchema: GenMessage<CosineScheduleSpec, {jsonType: CosineScheduleSpecJson}> = /*@__PURE__*/
-  messageDesc(file_graft_v1_job, 28);
+  messageDesc(file_graft_v1_job, 29);
 
 /**
  * Times factor after every every_steps steps.
@@ -2687,7 +2756,7 @@ export type StepScheduleSpecJson = {
  * Use `create(StepScheduleSpecSchema)` to create a new message.
  */
 export const StepScheduleSpecSchema: GenMessage<StepScheduleSpec, {jsonType: StepScheduleSpecJson}> = /*@__PURE__*/
-  messageDesc(file_graft_v1_job, 29);
+  messageDesc(file_graft_v1_job, 30);
 
 /**
  * Times rate every decay_steps steps, smoothly.
@@ -2736,7 +2805,7 @@ export type ExponentialScheduleSpecJson = {
  * Use `create(ExponentialScheduleSpecSchema)` to create a new message.
  */
 export const ExponentialScheduleSpecSchema: GenMessage<ExponentialScheduleSpec, {jsonType: ExponentialScheduleSpecJson}> = /*@__PURE__*/
-  messageDesc(file_graft_v1_job, 30);
+  messageDesc(file_graft_v1_job, 31);
 
 /**
  * Another learning rate for some layers.
@@ -2785,7 +2854,7 @@ export type LearningRateMultiplierSpecJson = {
  * Use `create(LearningRateMultiplierSpecSchema)` to create a new message.
  */
 export const LearningRateMultiplierSpecSchema: GenMessage<LearningRateMultiplierSpec, {jsonType: LearningRateMultiplierSpecJson}> = /*@__PURE__*/
-  messageDesc(file_graft_v1_job, 31);
+  messageDesc(file_graft_v1_job, 32);
 
 /**
  * Weights of classes in the loss.
@@ -2843,7 +2912,7 @@ export type ClassWeightsSpecJson = {
  * Use `create(ClassWeightsSpecSchema)` to create a new message.
  */
 export const ClassWeightsSpecSchema: GenMessage<ClassWeightsSpec, {jsonType: ClassWeightsSpecJson}> = /*@__PURE__*/
-  messageDesc(file_graft_v1_job, 32);
+  messageDesc(file_graft_v1_job, 33);
 
 /**
  * Rows / (classes x rows of the class).
@@ -2866,7 +2935,7 @@ export type BalancedClassWeightsSpecJson = {
  * Use `create(BalancedClassWeightsSpecSchema)` to create a new message.
  */
 export const BalancedClassWeightsSpecSchema: GenMessage<BalancedClassWeightsSpec, {jsonType: BalancedClassWeightsSpecJson}> = /*@__PURE__*/
-  messageDesc(file_graft_v1_job, 33);
+  messageDesc(file_graft_v1_job, 34);
 
 /**
  * By name of the class; a class that is not named has weight 1.
@@ -2901,7 +2970,7 @@ export type GivenClassWeightsSpecJson = {
  * Use `create(GivenClassWeightsSpecSchema)` to create a new message.
  */
 export const GivenClassWeightsSpecSchema: GenMessage<GivenClassWeightsSpec, {jsonType: GivenClassWeightsSpecJson}> = /*@__PURE__*/
-  messageDesc(file_graft_v1_job, 34);
+  messageDesc(file_graft_v1_job, 35);
 
 /**
  * Training ends when the validation loss has not fallen for a while; the best weights are exported.
@@ -2950,7 +3019,7 @@ export type EarlyStoppingSpecJson = {
  * Use `create(EarlyStoppingSpecSchema)` to create a new message.
  */
 export const EarlyStoppingSpecSchema: GenMessage<EarlyStoppingSpec, {jsonType: EarlyStoppingSpecJson}> = /*@__PURE__*/
-  messageDesc(file_graft_v1_job, 35);
+  messageDesc(file_graft_v1_job, 36);
 
 /**
  * How many workers of one role, and on which pods.
@@ -2978,6 +3047,13 @@ export type WorkersSpec = Message<"graft.v1.WorkersSpec"> & {
    * @generated from field: graft.v1.PodSpec pod = 3;
    */
   pod?: PodSpec;
+
+  /**
+   * What computes: "onnx" or "tensorflow". Default: onnx, and for trainers tensorflow where onnx cannot train a layer.
+   *
+   * @generated from field: optional string engine = 4;
+   */
+  engine?: string;
 };
 
 /**
@@ -3006,6 +3082,13 @@ export type WorkersSpecJson = {
    * @generated from field: graft.v1.PodSpec pod = 3;
    */
   pod?: PodSpecJson;
+
+  /**
+   * What computes: "onnx" or "tensorflow". Default: onnx, and for trainers tensorflow where onnx cannot train a layer.
+   *
+   * @generated from field: optional string engine = 4;
+   */
+  engine?: string;
 };
 
 /**
@@ -3013,7 +3096,7 @@ export type WorkersSpecJson = {
  * Use `create(WorkersSpecSchema)` to create a new message.
  */
 export const WorkersSpecSchema: GenMessage<WorkersSpec, {jsonType: WorkersSpecJson}> = /*@__PURE__*/
-  messageDesc(file_graft_v1_job, 36);
+  messageDesc(file_graft_v1_job, 37);
 
 /**
  * What may be said about pods: this and nothing else.
@@ -3132,7 +3215,7 @@ export type PodSpecJson = {
  * Use `create(PodSpecSchema)` to create a new message.
  */
 export const PodSpecSchema: GenMessage<PodSpec, {jsonType: PodSpecJson}> = /*@__PURE__*/
-  messageDesc(file_graft_v1_job, 37);
+  messageDesc(file_graft_v1_job, 38);
 
 /**
  * As in Kubernetes: quantities by resource name ("cpu": "4", "nvidia.com/gpu": "1").
@@ -3181,7 +3264,7 @@ export type ResourcesSpecJson = {
  * Use `create(ResourcesSpecSchema)` to create a new message.
  */
 export const ResourcesSpecSchema: GenMessage<ResourcesSpec, {jsonType: ResourcesSpecJson}> = /*@__PURE__*/
-  messageDesc(file_graft_v1_job, 38);
+  messageDesc(file_graft_v1_job, 39);
 
 /**
  * As in Kubernetes.
@@ -3272,7 +3355,7 @@ export type TolerationSpecJson = {
  * Use `create(TolerationSpecSchema)` to create a new message.
  */
 export const TolerationSpecSchema: GenMessage<TolerationSpec, {jsonType: TolerationSpecJson}> = /*@__PURE__*/
-  messageDesc(file_graft_v1_job, 39);
+  messageDesc(file_graft_v1_job, 40);
 
 /**
  * How far a job is. A projection of objects in the store; it can be rebuilt.
@@ -3433,7 +3516,7 @@ export type JobStatusJson = {
  * Use `create(JobStatusSchema)` to create a new message.
  */
 export const JobStatusSchema: GenMessage<JobStatus, {jsonType: JobStatusJson}> = /*@__PURE__*/
-  messageDesc(file_graft_v1_job, 40);
+  messageDesc(file_graft_v1_job, 41);
 
 /**
  * Phases in the order of a job's life; docs/protocols/job-states.md has the moves.
@@ -3523,7 +3606,7 @@ export type JobStatus_PhaseJson = "PENDING" | "SCANNING" | "PLANNING" | "EXTRACT
  * Describes the enum graft.v1.JobStatus.Phase.
  */
 export const JobStatus_PhaseSchema: GenEnum<JobStatus_Phase, JobStatus_PhaseJson> = /*@__PURE__*/
-  enumDesc(file_graft_v1_job, 40, 0);
+  enumDesc(file_graft_v1_job, 41, 0);
 
 /**
  * As in Kubernetes.
@@ -3628,7 +3711,7 @@ export type ConditionJson = {
  * Use `create(ConditionSchema)` to create a new message.
  */
 export const ConditionSchema: GenMessage<Condition, {jsonType: ConditionJson}> = /*@__PURE__*/
-  messageDesc(file_graft_v1_job, 41);
+  messageDesc(file_graft_v1_job, 42);
 
 /**
  * Rates and counts of the phases so far.
@@ -3789,7 +3872,7 @@ export type ProgressJson = {
  * Use `create(ProgressSchema)` to create a new message.
  */
 export const ProgressSchema: GenMessage<Progress, {jsonType: ProgressJson}> = /*@__PURE__*/
-  messageDesc(file_graft_v1_job, 42);
+  messageDesc(file_graft_v1_job, 43);
 
 /**
  * One evaluation in training.
@@ -3908,7 +3991,7 @@ export type EvaluationJson = {
  * Use `create(EvaluationSchema)` to create a new message.
  */
 export const EvaluationSchema: GenMessage<Evaluation, {jsonType: EvaluationJson}> = /*@__PURE__*/
-  messageDesc(file_graft_v1_job, 43);
+  messageDesc(file_graft_v1_job, 44);
 
 /**
  * Why a job failed.
@@ -3957,7 +4040,7 @@ export type FailureJson = {
  * Use `create(FailureSchema)` to create a new message.
  */
 export const FailureSchema: GenMessage<Failure, {jsonType: FailureJson}> = /*@__PURE__*/
-  messageDesc(file_graft_v1_job, 44);
+  messageDesc(file_graft_v1_job, 45);
 
 /**
  * What came out.
@@ -4034,5 +4117,5 @@ export type ResultSummaryJson = {
  * Use `create(ResultSummarySchema)` to create a new message.
  */
 export const ResultSummarySchema: GenMessage<ResultSummary, {jsonType: ResultSummaryJson}> = /*@__PURE__*/
-  messageDesc(file_graft_v1_job, 45);
+  messageDesc(file_graft_v1_job, 46);
 
