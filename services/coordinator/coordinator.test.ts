@@ -9,7 +9,7 @@ import { resolveJob } from "../../domain/job/resolve.js";
 import { INPUT } from "../../domain/network/network.js";
 import type { BackboneStore } from "../../platform/backbone-store/backbone-store.js";
 import type { OpenedDataset } from "../../platform/dataset-source/dataset-source.js";
-import type { FeatureStore } from "../../platform/feature-store/feature-store.js";
+import type { JobFeatures } from "../../platform/feature-store/job-features.js";
 import { JobObjects } from "../../platform/job-store/job-store.js";
 import { objectJobStore } from "../../platform/job-store/object-store.js";
 import { memoryObjectStore } from "../../platform/object-store/memory.js";
@@ -61,8 +61,9 @@ async function setup({ trainers = 2 } = {}) {
     jobs,
     backbones: { find: async () => ({ digest: "d", backbone }) } as unknown as BackboneStore,
     openDataset: async () => dataset,
-    openFeatures: async () => ({ append: async () => undefined, problems: [] }) as unknown as FeatureStore,
+    openFeatures: async () => ({ append: async () => undefined, problems: [] }) as unknown as JobFeatures,
     profiles: () => Promise.reject(new Error("the plan stands")),
+    readWeights: () => Promise.reject(new Error("the plan stands")),
     clock,
     trainers,
     memoryBytes: 2 ** 30,

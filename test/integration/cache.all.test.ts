@@ -269,8 +269,8 @@ describe("a worker that fails", () => {
       let compiled = 0;
       return {
         ...local,
-        engine: async () => {
-          const engine = await local.engine();
+        engine: async (name) => {
+          const engine = await local.engine(name);
           return Object.assign(Object.create(engine) as typeof engine, {
             compileGradient: async (...inputs: Parameters<typeof engine.compileGradient>) => {
               const gradient = await engine.compileGradient(...inputs);

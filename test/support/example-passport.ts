@@ -41,7 +41,13 @@ export const examplePassport: Passport = {
     duplicateCount: 1,
     conflictCount: 0,
   },
-  backbone: { name: "mobilenet_v2_1.0_224", digest: "22".repeat(32), origin: "https://example.org/weights", licence: "Apache-2.0" },
+  backbone: {
+    name: "mobilenet_v2_1.0_224",
+    digest: "22".repeat(32),
+    lastLayer: "global_average_pool",
+    origin: "https://example.org/weights",
+    licence: "Apache-2.0",
+  },
   cut: "global_average_pool",
   features: {
     formatVersion: 1,
@@ -60,6 +66,7 @@ export const examplePassport: Passport = {
     profile: { ...profile, decoder: "sharp 0.35.5" },
   },
   featureSpecDigest: "33".repeat(32),
+  initialWeights: { kind: "backbone" },
   training: { profile, profilePinned: true, grains: 8, batchSize: 96, steps: 313, exportedStep: 313, parameters: 6405 },
   versions: { graft: "0.1.0", engine: "onnxruntime-node 1.30.0" },
   weightsSha256: "44".repeat(32),
