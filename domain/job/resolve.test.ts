@@ -24,10 +24,12 @@ describe("resolveJob", () => {
   test("fills in the whole default recipe", () => {
     assert.deepEqual(resolveJob({ dataset }), {
       dataset: { source: "flowers", split: { trainPercent: 80, validationPercent: 10, testPercent: 10, seed: 1 }, maxRejectedPercent: 1 },
-      backbone: { name: "mobilenet_v2_1.0_224", digest: undefined },
+      backbone: { name: "mobilenet_v2_1.0_224", digest: undefined, lastLayer: undefined },
       preprocessing: {},
       cut: undefined,
-      head: { layers: [], initializer: { kind: "glorotUniform" } },
+      views: { count: 1, augmentation: undefined },
+      head: { layers: [], initializer: { kind: "glorotUniform" }, initialFromClass: undefined },
+      initialWeights: { kind: "backbone" },
       training: {
         length: { epochs: 100 },
         batchSize: 96,
@@ -41,6 +43,7 @@ describe("resolveJob", () => {
         classWeights: { kind: "none" },
         sampling: "SHUFFLED",
         batchNorm: "FROZEN",
+        batchNormMomentum: 0.99,
         evaluateEvery: { times: 20 },
         earlyStopping: undefined,
         seed: 42,
@@ -48,6 +51,7 @@ describe("resolveJob", () => {
       minimumAccuracy: 0,
       extractors: { min: 0, max: 1 },
       trainers: { min: 1, max: 1 },
+      engines: { extraction: undefined, training: undefined },
       numericsProfile: "PINNED",
     });
   });
@@ -105,6 +109,7 @@ describe("resolveJob", () => {
         { kind: "dense", units: 4, activation: "RELU" },
       ],
       initializer: { kind: "truncatedNormal", stddev: 0.001 },
+      initialFromClass: undefined,
     });
     assert.deepEqual(job.training.length, { steps: 500 });
     assert.deepEqual(job.training.optimizer, { kind: "sgd", learningRate: 0.01, momentum: 0.5, nesterov: true });
@@ -265,9 +270,6 @@ describe("resolveJob", () => {
     [{ dataset, views: { horizontalFlip: true } }, "views.horizontalFlip"],
     [{ dataset, views: { randomResizedCrop: {} } }, "views.randomResizedCrop"],
     [{ dataset, views: { color: {} } }, "views.color"],
-    [{ dataset, head: { initialFromClass: "daisy" } }, "head.initialFromClass"],
-    [{ dataset, initialWeights: { fromResult: "x" } }, "initialWeights"],
-    [{ dataset, training: { batchNorm: "BATCH" } }, "training.batchNorm"],
     [{ dataset, numericsProfile: "ANY" }, "numericsProfile"],
     [{ dataset, cacheDomain: "x" }, "cacheDomain"],
     [{ dataset, extractors: { pod: {} } }, "extractors.pod"],
@@ -281,6 +283,23 @@ describe("resolveJob", () => {
     const problems = problemsOf(spec);
     assert.equal(problems.length, 1, problems.join("\n"));
     expect(problems[0]).toContain(`${path}: not supported in this version; `);
+  });
+
+  test("what training starts from: one thing, with prefixes only where names come from a file", () => {
+    const from = (spec: Partial<JobSpec>) => problemsOf({ dataset, ...spec });
+    assert.deepEqual(resolveJob({ dataset, initialWeights: { random: {} } }).initialWeights, { kind: "random" });
+    assert.deepEqual(resolveJob({ dataset, initialWeights: { fromResult: "out", prefix: { strip: "net." } } }).initialWeights, {
+      kind: "result",
+      from: "out",
+      strip: "net.",
+      add: "",
+    });
+    expect(from({ initialWeights: { fromResult: "out", random: {} } })).toEqual([
+      "initialWeights: fromResult and random exclude each other; keep one of them",
+    ]);
+    expect(from({ initialWeights: { prefix: { add: "x" } } })).toEqual(["initialWeights.prefix: needs fromResult beside it"]);
+    expect(from({ initialWeights: { fromResult: "out" }, head: { initialFromClass: "daisy" } })[0]).toMatch(/^head.initialFromClass: excludes/u);
+    expect(from({ trainers: { engine: "keras" } })).toEqual(['trainers.engine: must be one of onnx, tensorflow, found "keras"']);
   });
 
   test("what is not supported may be said where it asks for nothing", () => {

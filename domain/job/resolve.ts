@@ -30,8 +30,7 @@ export function resolveJob(spec: JobSpec, subject = "job"): ResolvedJob {
     head: {
       layers: (spec.head?.layers ?? []).map((layer, index) => resolveHeadLayer(layer, `head.layers[${index}]`, check)),
       initializer: resolveInitializer(spec.head?.initializer ?? {}, check),
-      initialFromClass:
-        spec.head?.initialFromClass === undefined ? undefined : check.text("head.initialFromClass", spec.head.initialFromClass, ""),
+      initialFromClass: spec.head?.initialFromClass || undefined,
     },
     initialWeights: resolveInitialWeights(spec, check),
     training,
@@ -142,7 +141,7 @@ function resolveInitialWeights({ initialWeights: given = {}, head }: JobSpec, ch
   const path = "initialWeights";
   check.atMostOne(path, { fromResult: given.fromResult, random: given.random });
   if (given.prefix !== undefined && given.fromResult === undefined) check.report(`${path}.prefix`, "needs fromResult beside it");
-  if (given.fromResult !== undefined && head?.initialFromClass !== undefined)
+  if (given.fromResult !== undefined && head?.initialFromClass)
     check.report("head.initialFromClass", `excludes ${path}.fromResult, which gives the output layer too; keep one of them`);
   if (given.random !== undefined) return { kind: "random" };
   if (given.fromResult === undefined) return { kind: "backbone" };

@@ -9,7 +9,7 @@ import { resolveJob } from "../../domain/job/resolve.js";
 import { INPUT } from "../../domain/network/network.js";
 import type { BackboneStore } from "../../platform/backbone-store/backbone-store.js";
 import type { OpenedDataset } from "../../platform/dataset-source/dataset-source.js";
-import type { JobFeatures } from "../../platform/feature-store/job-features.js";
+import type { JobFeatures } from "../../platform/job-features/job-features.js";
 import { JobObjects } from "../../platform/job-store/job-store.js";
 import { objectJobStore } from "../../platform/job-store/object-store.js";
 import { memoryObjectStore } from "../../platform/object-store/memory.js";

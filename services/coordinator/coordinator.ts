@@ -21,7 +21,7 @@ import { decodeTrainedWeights } from "../../formats/passport/trained-weights.js"
 import type { BackboneStore } from "../../platform/backbone-store/backbone-store.js";
 import type { Clock } from "../../platform/clock/clock.js";
 import type { OpenedDataset } from "../../platform/dataset-source/dataset-source.js";
-import type { JobFeatures } from "../../platform/feature-store/job-features.js";
+import type { JobFeatures } from "../../platform/job-features/job-features.js";
 import { JobObjects, type JobStore } from "../../platform/job-store/job-store.js";
 import type { ObjectStore } from "../../platform/object-store/object-store.js";
 import type { Generation, StepReport, TaskClaim, TaskProgress, WorkService } from "../../platform/work-service/work-service.js";

@@ -3,7 +3,7 @@ import { imageIdBytes } from "../../domain/features/image-ids.js";
 import type { NumericsProfile } from "../../domain/features/numerics-profile.js";
 import type { ListingRecord, PlanRecord, TaskCommit } from "../../domain/job/records.js";
 import type { Clock } from "../../platform/clock/clock.js";
-import type { JobFeatures } from "../../platform/feature-store/job-features.js";
+import type { JobFeatures } from "../../platform/job-features/job-features.js";
 import { taskCommit } from "../../formats/job-records/job-records.js";
 import { JobObjects } from "../../platform/job-store/job-store.js";
 import { memoryObjectStore } from "../../platform/object-store/memory.js";

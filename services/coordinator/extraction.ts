@@ -8,7 +8,7 @@ import { limits } from "../../domain/limits.js";
 import { repairRecord, taskCommit } from "../../formats/job-records/job-records.js";
 import type { ListingRow } from "../../formats/listing/listing.js";
 import type { Clock } from "../../platform/clock/clock.js";
-import type { JobFeatures } from "../../platform/feature-store/job-features.js";
+import type { JobFeatures } from "../../platform/job-features/job-features.js";
 import type { JobObjects } from "../../platform/job-store/job-store.js";
 import type { TaskClaim, TaskProgress } from "../../platform/work-service/work-service.js";
 import { LeaseTable } from "./leases.js";

@@ -8,7 +8,7 @@ import type { Shape } from "../../domain/network/network.js";
 import type { ListingRow } from "../../formats/listing/listing.js";
 import type { DatasetSource } from "../../platform/dataset-source/dataset-source.js";
 import type { Forward } from "../../platform/engine/engine.js";
-import type { JobFeatures } from "../../platform/feature-store/job-features.js";
+import type { JobFeatures } from "../../platform/job-features/job-features.js";
 import type { ImageDecoder } from "../../platform/image-decoder/image-decoder.js";
 import type { TaskProgress } from "../../platform/work-service/work-service.js";
 import { FeatureCollectors } from "./feature-collector.js";

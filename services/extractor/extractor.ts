@@ -8,7 +8,7 @@ import { jobRecord, listingRecord, planRecord } from "../../formats/job-records/
 import type { BackboneStore } from "../../platform/backbone-store/backbone-store.js";
 import type { OpenedDataset } from "../../platform/dataset-source/dataset-source.js";
 import type { Engine, Forward } from "../../platform/engine/engine.js";
-import type { JobFeatures } from "../../platform/feature-store/job-features.js";
+import type { JobFeatures } from "../../platform/job-features/job-features.js";
 import type { IdentityStore } from "../../platform/identity-store/identity-store.js";
 import type { ImageDecoder } from "../../platform/image-decoder/image-decoder.js";
 import { JobObjects } from "../../platform/job-store/job-store.js";

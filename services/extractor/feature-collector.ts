@@ -6,7 +6,7 @@ import type { CommittedShard } from "../../domain/job/records.js";
 import { limits } from "../../domain/limits.js";
 import { elementCount, type Shape } from "../../domain/network/network.js";
 import type { FeatureArray } from "../../domain/training/grains.js";
-import type { JobFeatures } from "../../platform/feature-store/job-features.js";
+import type { JobFeatures } from "../../platform/job-features/job-features.js";
 
 interface PendingRow {
   readonly imageId: ImageId;

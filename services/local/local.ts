@@ -17,7 +17,7 @@ import { openFilesystemDataset } from "../../platform/dataset-source/filesystem.
 import { retryingDataset } from "../../platform/dataset-source/retrying.js";
 import type { Engine } from "../../platform/engine/engine.js";
 import { defaultEngine, openEngine } from "../../platform/engine/engines.js";
-import { JobFeatures } from "../../platform/feature-store/job-features.js";
+import { JobFeatures } from "../../platform/job-features/job-features.js";
 import type { GradientBus } from "../../platform/gradient-bus/gradient-bus.js";
 import { memoryGradientBus } from "../../platform/gradient-bus/memory.js";
 import { IdentityStore } from "../../platform/identity-store/identity-store.js";

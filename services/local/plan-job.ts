@@ -10,7 +10,7 @@ import { limits } from "../../domain/limits.js";
 import { findBackbone } from "../../platform/backbone-store/bundled.js";
 import type { OpenedDataset } from "../../platform/dataset-source/dataset-source.js";
 import { FeatureStore } from "../../platform/feature-store/feature-store.js";
-import { JobFeatures } from "../../platform/feature-store/job-features.js";
+import { JobFeatures } from "../../platform/job-features/job-features.js";
 import { networkInputs, pinPlan } from "../coordinator/plan-job.js";
 import { scanJob } from "../coordinator/scan-job.js";
 import { RecalledIdentities } from "../extractor/identities.js";

@@ -21,7 +21,7 @@ import { encodeTfjs } from "../../formats/tfjs/encode.js";
 import type { StoredBackbone } from "../../platform/backbone-store/backbone-store.js";
 import type { Clock } from "../../platform/clock/clock.js";
 import type { Engine } from "../../platform/engine/engine.js";
-import type { JobFeatures } from "../../platform/feature-store/job-features.js";
+import type { JobFeatures } from "../../platform/job-features/job-features.js";
 import type { JobObjects } from "../../platform/job-store/job-store.js";
 import type { Evaluator, SplitSums } from "./evaluator.js";
 import { misclassifiedPictures, samplePictures } from "./report-pictures.js";

@@ -1,6 +1,6 @@
 import { imageIdAt } from "../../domain/features/image-ids.js";
 import type { MisclassifiedPicture, Picture } from "../../formats/report/report-input.js";
-import type { JobFeatures } from "../../platform/feature-store/job-features.js";
+import type { JobFeatures } from "../../platform/job-features/job-features.js";
 import type { Classified } from "./export-result.js";
 import type { TrainingSet } from "./training-set.js";
 

@@ -12,7 +12,7 @@ import { decodeGivenWeights } from "../../formats/passport/given-weights.js";
 import type { BackboneStore } from "../../platform/backbone-store/backbone-store.js";
 import type { Clock } from "../../platform/clock/clock.js";
 import type { Engine } from "../../platform/engine/engine.js";
-import type { JobFeatures } from "../../platform/feature-store/job-features.js";
+import type { JobFeatures } from "../../platform/job-features/job-features.js";
 import type { GradientBus } from "../../platform/gradient-bus/gradient-bus.js";
 import { JobObjects } from "../../platform/job-store/job-store.js";
 import type { ObjectStore } from "../../platform/object-store/object-store.js";

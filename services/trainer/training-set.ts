@@ -5,7 +5,7 @@ import type { SamplesRecord } from "../../domain/job/records.js";
 import { elementCount } from "../../domain/network/network.js";
 import { splitNames, type SplitName } from "../../domain/dataset/listing.js";
 import type { FeatureArray } from "../../domain/training/grains.js";
-import type { JobFeatures } from "../../platform/feature-store/job-features.js";
+import type { JobFeatures } from "../../platform/job-features/job-features.js";
 import type { JobObjects } from "../../platform/job-store/job-store.js";
 
 /** Rows of one split in the order of their image ids. */

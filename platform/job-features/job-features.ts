@@ -2,7 +2,7 @@ import type { FeatureSpec, ImageId } from "../../domain/features/feature-spec.js
 import type { CommittedShard } from "../../domain/job/records.js";
 import type { Shape } from "../../domain/network/network.js";
 import type { ObjectStore } from "../object-store/object-store.js";
-import { FeatureStore, type RowsRead, type ShardRows } from "./feature-store.js";
+import { FeatureStore, type RowsRead, type ShardRows } from "../feature-store/feature-store.js";
 
 /** The features that a job works with: those of the plain pictures, which jobs with and without views share, and those of their other views, which depend on the augmentation too. */
 export class JobFeatures {
