@@ -18,8 +18,8 @@ export interface JobProfiles {
 
 /** The part of the plan that shapes the result: a pure function of spec, backbone and profiles. @throws CodedError CUT_ILLEGAL, NETWORK_INVALID, ENGINE_UNSUPPORTED */
 export function pinPlan(job: ResolvedJob, { backbone, digest }: StoredBackbone, profiles: JobProfiles): PlanRecord {
-  const { preprocessing, prefix, cut } = cutBackbone(job, backbone);
-  checkTrainable(profiles.training.engine, backbone.network, cut);
+  const { preprocessing, prefix, cut, network } = cutBackbone(job, backbone);
+  checkTrainable(profiles.training.engine, network, cut);
   const featureShape = layerShapes(prefix).get(prefix.output)!;
   const featureSpec: FeatureSpec = {
     formatVersion: 1,
