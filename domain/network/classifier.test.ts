@@ -137,8 +137,8 @@ test("what has no such row is refused and the remedy named", () => {
   refused("SPEC_INVALID", /does not say how its 3 outputs are called; add the backbone with --labels/, () =>
     classifierRow(threeClasses(), "a"),
   );
-  refused("SPEC_INVALID", /class "daisi": backbone small has no such class among its 3; did you mean "daisy", "dais"/, () =>
-    classifierRow(threeClasses(["crane", "dais", "daisy"]), "daisi"),
+  refused("SPEC_INVALID", /class "daysy": backbone small has no such class among its 3; did you mean "daisy", "dais", "crane"\?/, () =>
+    classifierRow(threeClasses(["crane", "dais", "daisy"]), "daysy"),
   );
   refused("SPEC_INVALID", /has 2 classes of that name \(lines of its labels: 1 "crane", 3 "Crane"\)/, () =>
     classifierRow(threeClasses(["crane", "daisy", "Crane"]), "crane"),

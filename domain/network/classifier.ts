@@ -113,7 +113,10 @@ export function classifierRow(backbone: Pick<Backbone, "name" | "network" | "wei
       `${what} has no classifier of its own, it ends in "${network.output}"; add the backbone with its top and with --labels, which keeps it`,
     );
   if (labels === undefined)
-    throw new CodedError("SPEC_INVALID", `${what} does not say how its ${classifier.classes} outputs are called; add the backbone with --labels`);
+    throw new CodedError(
+      "SPEC_INVALID",
+      `${what} does not say how its ${classifier.classes} outputs are called; add the backbone with --labels`,
+    );
   checkLabels(network, labels);
 
   const index = indexOfClass(labels, className, what);
@@ -136,7 +139,9 @@ function indexOfClass(labels: readonly string[], className: string, what: string
   const [index, ...others] = found;
   if (index === undefined) {
     const nearest = nearestLabels(labels, wanted);
-    throw new CodedError("SPEC_INVALID", `${what} has no such class among its ${labels.length}; did you mean ${quoted(nearest)}?`, { nearest });
+    throw new CodedError("SPEC_INVALID", `${what} has no such class among its ${labels.length}; did you mean ${quoted(nearest)}?`, {
+      nearest,
+    });
   }
   if (others.length > 0) {
     const lines = found.map((each) => `${each + 1} ${JSON.stringify(labels[each])}`).join(", ");

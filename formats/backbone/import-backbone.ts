@@ -21,6 +21,8 @@ import { decodeWeightFiles, type WeightFiles } from "./weight-files.js";
 export interface ImportRequest {
   /** The backbone's name from now on; often that of the folder or file, out of which the topology is read. */
   readonly name: string;
+  /** What the file, or its folder, was called; it may say how pictures are prepared. */
+  readonly sourceName?: string | undefined;
   /** All files given, by name: one file, or the files of a folder. */
   readonly files: ReadonlyMap<string, Uint8Array>;
   /** `mobilenet_v2_0.35_224` and the like, where the files do not say it. */
@@ -142,8 +144,8 @@ function ofOwnTopology(files: WeightFiles, own: Network, request: ImportRequest)
 
 /** The preprocessing that goes with the topology that a name speaks of; the request's own where it is whole. */
 function usualPreprocessing(request: ImportRequest, files: WeightFiles, size: number): Preprocessing {
-  const named = hints(request, files)
-    .map(({ name }) => parseTopologyName(name))
+  const named = [...hints(request, files).map(({ name }) => name), request.sourceName ?? ""]
+    .map(parseTopologyName)
     .find((parsed) => parsed !== undefined);
   const given = { resize: "STRETCH" as const, resizeTo: size, ...request.preprocessing, size };
   if (named) return { ...buildTopology(named.topology, { ...named.options, size }).preprocessing, ...request.preprocessing };
@@ -185,7 +187,9 @@ function ofCatalogue(files: WeightFiles, request: ImportRequest): Found {
 function checkPrefix({ prefix }: ImportRequest, { tensors }: WeightFiles, { network, match }: Found): void {
   const { strip = "", add = "" } = prefix ?? {};
   if ((strip === "" && add === "") || match.named > 0) return;
-  const changes = [strip && `without ${JSON.stringify(strip)}`, add && `with ${JSON.stringify(add)} in front`].filter((text) => text !== "");
+  const changes = [strip && `without ${JSON.stringify(strip)}`, add && `with ${JSON.stringify(add)} in front`].filter(
+    (text) => text !== "",
+  );
   const [expected] = weightSpecs(network);
   throw new CodedError(
     "USAGE_INVALID",

@@ -141,7 +141,7 @@ export class BackboneStore {
       const digest = (field: string): string => {
         const value = root[field];
         if (isSha256Hex(value)) return value;
-        const found = String(JSON.stringify(value)).slice(0, 80);
+        const found = typeof value === "string" ? JSON.stringify(value.slice(0, 80)) : typeof value;
         throw new CodedError("OBJECT_CORRUPT", `${key}: ${field} must have 64 hex digits, found ${found}`);
       };
       return { digest: digest("digest"), labels: root["labels"] === undefined ? undefined : digest("labels") };
