@@ -13,7 +13,7 @@ export interface CutBackbone extends CutNetwork {
 
 /** The backbone at the job's input size, divided at the job's cut; by default at its last layer. @throws CodedError SPEC_INVALID, CUT_ILLEGAL, NETWORK_INVALID */
 export function cutBackbone(job: Pick<ResolvedJob, "preprocessing" | "cut">, { network, preprocessing: own }: Backbone): CutBackbone {
-  const preprocessing = settledPreprocessing({ ...own, ...job.preprocessing });
+  const preprocessing = settledPreprocessing(own, job.preprocessing);
   const sized = preprocessing.size === own.size ? network : resizeNetwork(network, preprocessing.size);
   const cut = job.cut ?? sized.output;
   return { ...cutAt(sized, cut), preprocessing, cut };

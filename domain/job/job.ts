@@ -1,4 +1,5 @@
 import type { SplitSpec } from "../dataset/split.js";
+import type { Augmentation } from "../features/views.js";
 import type { Preprocessing } from "../network/preprocessing.js";
 import type { LossSpec } from "../training/loss.js";
 
@@ -14,6 +15,8 @@ export interface ResolvedJob {
   /** Overrides of the backbone's preprocessing. */
   readonly preprocessing: Partial<Preprocessing>;
   readonly cut: string | undefined;
+  /** `augmentation` is there where `count` is above 1. */
+  readonly views: { readonly count: number; readonly augmentation: Augmentation | undefined };
   readonly head: { readonly layers: readonly HeadLayer[]; readonly initializer: Initializer };
   readonly training: Recipe;
   readonly minimumAccuracy: number;

@@ -60,7 +60,7 @@ export async function importBackbone(request: ImportRequest): Promise<Backbone> 
   const files = { ...decoded, tensors: renameTensors(decoded.tensors, request.prefix ?? {}) };
   const found = files.network ? ofOwnTopology(files, files.network, request) : ofCatalogue(files, request);
   const finished = finish(found.network, found.match.weights, request.keepClassifier ?? false);
-  const preprocessing = settledPreprocessing({ ...found.preprocessing, ...request.preprocessing });
+  const preprocessing = settledPreprocessing(found.preprocessing, request.preprocessing);
   checkPicture(finished.network, preprocessing);
   const how = `${files.format}; ${found.how}; ${found.nameMap.name} names${finished.note}`;
   return {
@@ -102,7 +102,7 @@ function usualPreprocessing(request: ImportRequest, files: WeightFiles, size: nu
     .map(({ name }) => parseTopologyName(name))
     .find((parsed) => parsed !== undefined);
   const given = { resize: "STRETCH" as const, resizeTo: size, ...request.preprocessing, size };
-  if (named) return { ...buildTopology(named.topology, { ...named.options, size }).preprocessing, ...request.preprocessing };
+  if (named) return buildTopology(named.topology, { ...named.options, size }).preprocessing;
   const { channels, mean, deviation } = given;
   if (channels && mean && deviation) return { ...given, channels, mean, deviation };
   throw new CodedError(

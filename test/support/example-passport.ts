@@ -9,6 +9,7 @@ export const examplePassport: Passport = {
     dataset: { split: { trainPercent: 80, validationPercent: 10, testPercent: 10, seed: 1 }, maxRejectedPercent: 1 },
     preprocessing: {},
     cut: undefined,
+    views: { count: 1, augmentation: undefined },
     head: { layers: [], initializer: { kind: "glorotUniform" } },
     training: {
       length: { epochs: 30 },
