@@ -190,7 +190,8 @@ function topologies(): { readonly topology: string; readonly names: readonly str
 }
 
 function preprocessingText({ size, resize, resizeTo, channels, mean, deviation }: Preprocessing): string {
-  const how = resize === "STRETCH" ? "stretched" : `short side to ${resizeTo}, centre cut out`;
+  const fit = resize === "STRETCH" ? `stretched to ${resizeTo} x ${resizeTo}` : `short side to ${resizeTo}`;
+  const how = resize === "STRETCH" && resizeTo === size ? "stretched" : `${fit}, centre cut out`;
   const short = (values: readonly number[]): string =>
     values.every((value) => value === values[0]) ? String(values[0]) : `[${values.join(", ")}]`;
   return `${size} x ${size} ${channels}, ${how}, (pixel - ${short(mean)}) / ${short(deviation)}`;

@@ -18,6 +18,8 @@ export interface FeatureSpec {
   readonly preprocessing: Preprocessing;
   /** How views above 0 differ from the picture as it is; absent in the spec of view 0, so that the features of plain pictures are shared by jobs with and without views. */
   readonly augmentation?: Augmentation;
+  /** `VIEWS_REVISION`, beside `augmentation`. */
+  readonly viewsRevision?: number;
   readonly dtype: "float32" | "uint8";
   readonly profile: NumericsProfile;
 }

@@ -29,7 +29,7 @@ export function cutBackbone(
   job: Pick<ResolvedJob, "preprocessing" | "cut"> & { readonly backbone: Pick<ResolvedJob["backbone"], "lastLayer"> },
   { network: whole, preprocessing: own }: Pick<Backbone, "network" | "preprocessing">,
 ): CutBackbone {
-  const preprocessing = settledPreprocessing({ ...own, ...job.preprocessing });
+  const preprocessing = settledPreprocessing(own, job.preprocessing);
   const { lastLayer } = job.backbone;
   const used = lastLayer === undefined ? withoutOwnClassifier(whole, job.cut) : withoutClassifier(whole, lastLayer);
   const network = preprocessing.size === own.size ? used : resizeNetwork(used, preprocessing.size);

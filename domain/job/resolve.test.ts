@@ -179,6 +179,12 @@ describe("resolveJob", () => {
     );
   });
 
+  test("stretching may go on to a crop, as it may with SHORT_SIDE", () => {
+    const preprocessing = { size: 224, resize: "STRETCH", resizeTo: 256, crop: "CENTER" } as const;
+    assert.deepEqual(resolveJob({ dataset, preprocessing }).preprocessing, { size: 224, resize: "STRETCH", resizeTo: 256 });
+    assert.deepEqual(resolveJob({ dataset, preprocessing: { resize: "STRETCH" } }).preprocessing, { resize: "STRETCH" });
+  });
+
   const training = (given: NonNullable<JobSpec["training"]>): JobSpec => ({ dataset, training: given });
   test.each<[JobSpec, string]>([
     [{ dataset: { source: "" } }, "dataset.source: must not be empty"],
@@ -191,8 +197,12 @@ describe("resolveJob", () => {
       "dataset.split.validationPercent: must be between 0 and 100",
     ],
     [{ dataset, preprocessing: { resize: "SHORT_SIDE" } }, "preprocessing.resizeTo: is required"],
-    [{ dataset, preprocessing: { resizeTo: 256 } }, "preprocessing.resizeTo: needs resize: SHORT_SIDE"],
-    [{ dataset, preprocessing: { crop: "CENTER" } }, "preprocessing.crop: needs resize: SHORT_SIDE"],
+    [{ dataset, preprocessing: { resizeTo: 256 } }, "preprocessing.resizeTo: needs resize beside it"],
+    [{ dataset, preprocessing: { crop: "CENTER" } }, "preprocessing.crop: needs resize beside it"],
+    [
+      { dataset, preprocessing: { size: 224, resize: "STRETCH", resizeTo: 200 } },
+      "preprocessing.resizeTo: must be at least size (224), found 200",
+    ],
     [
       { dataset, preprocessing: { size: 224, resize: "SHORT_SIDE", resizeTo: 200 } },
       "preprocessing.resizeTo: must be at least size (224), found 200",
@@ -266,10 +276,6 @@ describe("resolveJob", () => {
   test.each<[JobSpec, string]>([
     [{ dataset: { source: "s3://bucket/" } }, "dataset.source"],
     [{ dataset: { ...dataset, credentialsSecret: "x" } }, "dataset.credentialsSecret"],
-    [{ dataset, views: { count: 4 } }, "views"],
-    [{ dataset, views: { horizontalFlip: true } }, "views.horizontalFlip"],
-    [{ dataset, views: { randomResizedCrop: {} } }, "views.randomResizedCrop"],
-    [{ dataset, views: { color: {} } }, "views.color"],
     [{ dataset, numericsProfile: "ANY" }, "numericsProfile"],
     [{ dataset, cacheDomain: "x" }, "cacheDomain"],
     [{ dataset, extractors: { pod: {} } }, "extractors.pod"],
@@ -305,7 +311,6 @@ describe("resolveJob", () => {
   test("what is not supported may be said where it asks for nothing", () => {
     const spec: JobSpec = {
       dataset,
-      views: { count: 1, horizontalFlip: false },
       head: { initialFromClass: "" },
       initialWeights: {},
       numericsProfile: "PINNED",

@@ -5,6 +5,7 @@ import { engineNames, type EngineName } from "../training/trainable-layers.js";
 import type { HeadLayer, InitialWeights, Initializer, ResolvedJob, Workers } from "./job.js";
 import { specInvalid } from "./problems.js";
 import { resolveRecipe } from "./resolve-recipe.js";
+import { resolveViews } from "./resolve-views.js";
 import type { DatasetSpec, HeadSpec, InitializerSpec, JobSpec, PreprocessingSpec, WorkersSpec } from "./spec.js";
 import { unsupportedFields } from "./unsupported.js";
 
@@ -26,7 +27,7 @@ export function resolveJob(spec: JobSpec, subject = "job"): ResolvedJob {
     },
     preprocessing: resolvePreprocessing(spec.preprocessing ?? {}, check),
     cut: spec.cut === undefined ? undefined : check.text("cut", spec.cut, ""),
-    views: { count: 1, augmentation: undefined },
+    views: resolveViews(spec.views ?? {}, check),
     head: {
       layers: (spec.head?.layers ?? []).map((layer, index) => resolveHeadLayer(layer, `head.layers[${index}]`, check)),
       initializer: resolveInitializer(spec.head?.initializer ?? {}, check),
@@ -93,7 +94,8 @@ function resolvePreprocessing(given: PreprocessingSpec, check: FieldCheck): Part
   const resizeTo = check.optional(`${path}.resizeTo`, given.resizeTo, integer(1, 8192));
   if (given.resize === "SHORT_SIDE" && resizeTo === undefined) check.report(`${path}.resizeTo`, "is required with resize: SHORT_SIDE");
   for (const name of ["resizeTo", "crop"] as const) {
-    if (given[name] !== undefined && given.resize !== "SHORT_SIDE") check.report(`${path}.${name}`, "needs resize: SHORT_SIDE beside it");
+    if (given[name] !== undefined && given.resize === undefined)
+      check.report(`${path}.${name}`, "needs resize beside it: STRETCH or SHORT_SIDE");
   }
   if (size !== undefined && resizeTo !== undefined && resizeTo < size) {
     check.report(`${path}.resizeTo`, `must be at least size (${size}), found ${resizeTo}`);

@@ -60,7 +60,12 @@ export interface ViewsSpec {
     readonly minAspect?: number;
     readonly maxAspect?: number;
   };
+  readonly randomCrop?: { readonly marginPercent?: number; readonly scalePercent?: number };
   readonly horizontalFlip?: boolean;
+  readonly verticalFlip?: boolean;
+  readonly rotation?: { readonly maxDegrees?: number };
+  readonly shift?: { readonly maxWidth?: number; readonly maxHeight?: number };
+  readonly zoom?: { readonly min?: number; readonly max?: number };
   readonly color?: { readonly brightness?: number; readonly contrast?: number; readonly saturation?: number };
 }
 

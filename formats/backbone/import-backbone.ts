@@ -65,7 +65,7 @@ export async function importBackbone(request: ImportRequest): Promise<Backbone> 
   const found = files.network ? ofOwnTopology(files, files.network, request) : ofCatalogue(renamed, request);
   const keepClassifier = request.keepClassifier === true || request.labels !== undefined;
   const finished = finish(found.network, found.match.weights, keepClassifier);
-  const preprocessing = settledPreprocessing({ ...found.preprocessing, ...request.preprocessing });
+  const preprocessing = settledPreprocessing(found.preprocessing, request.preprocessing);
   checkPicture(finished.network, preprocessing);
   const how = `${files.format}; ${found.how}; ${found.nameMap.name} names${finished.note}`;
   return {
@@ -99,7 +99,7 @@ function checkFilesRead({ filesRead, format, mainFile, network, backbone }: Weig
 function changedBackbone(backbone: Backbone, request: ImportRequest): Backbone {
   if (request.topology !== undefined)
     throw new CodedError("USAGE_INVALID", `the files are a backbone of graft, which has its topology; leave ${request.topology} out`);
-  const preprocessing = settledPreprocessing({ ...backbone.preprocessing, ...request.preprocessing });
+  const preprocessing = settledPreprocessing(backbone.preprocessing, request.preprocessing);
   const network = resizeNetwork(backbone.network, preprocessing.size);
   return {
     ...backbone,

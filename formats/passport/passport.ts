@@ -56,7 +56,16 @@ export type PassportSpec = Omit<ResolvedJob, "dataset" | "extractors" | "trainer
 };
 
 /** What of a resolved spec shapes the result. */
-export function passportSpec({ dataset, preprocessing, cut, views, head, training, minimumAccuracy, numericsProfile }: ResolvedJob): PassportSpec {
+export function passportSpec({
+  dataset,
+  preprocessing,
+  cut,
+  views,
+  head,
+  training,
+  minimumAccuracy,
+  numericsProfile,
+}: ResolvedJob): PassportSpec {
   return {
     dataset: { split: dataset.split, maxRejectedPercent: dataset.maxRejectedPercent },
     preprocessing,

@@ -1,4 +1,5 @@
 import { featureSpecDigest, type FeatureSpec } from "../../domain/features/feature-spec.js";
+import { VIEWS_REVISION } from "../../domain/features/views.js";
 import type { NumericsProfile } from "../../domain/features/numerics-profile.js";
 import { type CutBackbone, cutBackbone } from "../../domain/job/cut-backbone.js";
 import { expectedCounts } from "../../domain/job/expected-counts.js";
@@ -33,7 +34,7 @@ export function pinPlan(job: ResolvedJob, { backbone, digest }: StoredBackbone, 
     featureSpec,
     featureSpecDigest: featureSpecDigest(featureSpec),
     featureShape,
-    viewSpec: augmentation === undefined ? null : { ...featureSpec, augmentation },
+    viewSpec: augmentation === undefined ? null : { ...featureSpec, augmentation, viewsRevision: VIEWS_REVISION },
     views: count,
     trainingProfile: profiles.training,
     initialWeights: null,

@@ -33,11 +33,11 @@ function setup(contents: readonly string[], outcomesBefore?: Outcomes) {
     viewsOf: () => 1,
     identities: { recall: async () => undefined, remember: async () => undefined },
     decoder: {
-      decode: async (bytes: Uint8Array) => {
+      decodeViews: async (bytes: Uint8Array, _geometry: unknown, { views }: { readonly views: readonly number[] }) => {
         seen.decoded.push(text(bytes));
         return text(bytes).startsWith("x")
           ? { kind: "rejected", reason: "no picture" }
-          : { kind: "decoded", pixels: Uint8Array.of(bytes[0]!, 0, 0) };
+          : { kind: "decoded", pictures: views.map((view) => Uint8Array.of(bytes[0]!, view, 0)) };
       },
       thumbnail: async () => new Uint8Array(1),
     },

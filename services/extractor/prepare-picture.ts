@@ -82,12 +82,11 @@ async function decodeViews(
   views: readonly number[],
   { decoder, preprocessing, augmentation }: ExtractionContext,
 ): Promise<DecodedPicture | RejectedImage> {
-  const decoded: DecodedView[] = [];
-  for (const view of views) {
-    const picture = await decoder.decode(bytes, preprocessing, augmentation && view > 0 ? { augmentation, imageId, view } : undefined);
-    if (picture.kind === "rejected") return picture;
-    const { pixels } = picture;
-    decoded.push({ view, pixels, thumbnail: view === 0 ? await decoder.thumbnail(pixels, preprocessing.size) : undefined });
-  }
-  return { kind: "decoded", imageId, views: decoded };
+  const decoded = await decoder.decodeViews(bytes, preprocessing, { imageId, augmentation, views });
+  if (decoded.kind === "rejected") return decoded;
+  const withThumbnails = decoded.pictures.map(async (pixels, index): Promise<DecodedView> => {
+    const view = views[index]!;
+    return { view, pixels, thumbnail: view === 0 ? await decoder.thumbnail(pixels, preprocessing.size) : undefined };
+  });
+  return { kind: "decoded", imageId, views: await Promise.all(withThumbnails) };
 }

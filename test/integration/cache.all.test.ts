@@ -247,7 +247,12 @@ describe("a worker that fails", () => {
           if (++ready === 40) failNow();
           return decoder.thumbnail(...inputs);
         };
-        return { version: decoder.version, decode: (...inputs) => decoder.decode(...inputs), thumbnail };
+        return {
+          version: decoder.version,
+          decode: (...inputs) => decoder.decode(...inputs),
+          decodeViews: (...inputs) => decoder.decodeViews(...inputs),
+          thumbnail,
+        };
       },
     });
     await expect(run(jobOn(pictures, job, { extractors: 3 }), unreadable)).rejects.toMatchObject({
