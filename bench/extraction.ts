@@ -2,6 +2,7 @@ import { rmSync, writeFileSync } from "node:fs";
 import { availableParallelism } from "node:os";
 import { join } from "node:path";
 import { cutBackbone } from "../domain/job/cut-backbone.js";
+import { resolveJob } from "../domain/job/resolve.js";
 import { defaults } from "../domain/job/defaults.js";
 import { limits } from "../domain/limits.js";
 import { foldBatchNorm } from "../domain/network/fold-batch-norm.js";
@@ -92,7 +93,7 @@ async function extract(pictures: string, temporary: string): Promise<PeerFigures
 /** The network that a default job runs on every picture, as graft's engine compiles it. */
 async function encodeFrozenNetwork(): Promise<Uint8Array> {
   const { backbone } = await readBundledBackbone(defaults.backbone);
-  const { prefix, preprocessing } = cutBackbone({ cut: undefined, preprocessing: {} }, backbone);
+  const { prefix, preprocessing } = cutBackbone(resolveJob({ dataset: { source: "bench" } }), backbone);
   const { network, weights } = foldBatchNorm(prefix, backbone.weights);
   return encodeOnnx(network, weights, { batch: limits.forwardBatch, inputName: "input", outputName: "output", preprocessing });
 }

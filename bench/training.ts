@@ -9,9 +9,10 @@ import { systemClock } from "../platform/clock/system.js";
 import type { Engine } from "../platform/engine/engine.js";
 import { openEngine } from "../platform/engine/engines.js";
 import { Evaluator } from "../services/trainer/evaluator.js";
-import { OwnGrains } from "../services/trainer/own-grains.js";
+import { OwnGrains, trainableOf } from "../services/trainer/own-grains.js";
 import { train } from "../services/trainer/train-loop.js";
 import { TrainingState } from "../services/trainer/training-state.js";
+import { featureCut } from "../test/support/feature-cut.js";
 import { type Figure, type Measure, median } from "./figure.js";
 
 const FEATURES = 1280;
@@ -64,7 +65,7 @@ function planOf(optimizer: OptimizerSpec): TrainingPlan {
   });
   const none = Array<number>(CLASSES).fill(0);
   const classes = none.map((_, index) => `class ${index}`);
-  return planTraining(job, undefined, [FEATURES], {
+  return planTraining(job, featureCut([FEATURES]), {
     classes,
     counts: { train: none.map(() => ROWS_PER_CLASS), validation: none, test: none },
   });
@@ -74,7 +75,7 @@ async function millisecondsOfSteps(plan: TrainingPlan, engine: Engine): Promise<
   const rows = randomRows(plan);
   const state = initialState(plan);
   const grains = await openGrains(plan, rows, engine, state);
-  const evaluation = await engine.compileEvaluation(plan.trainable, plan.recipe.loss, 256);
+  const evaluation = await engine.compileEvaluation(trainableOf(plan), plan.evaluationRows);
   const none = { features: new Float32Array(0), labels: new Int32Array(0), uris: [], imageIds: new Uint8Array(0), rows: 0 };
   const evaluator = new Evaluator(plan, none, evaluation, systemClock, { rank: 0, trainers: 1 });
   const times: number[] = [];
@@ -102,7 +103,7 @@ async function millisecondsPerGradient(plan: TrainingPlan, engine: Engine): Prom
   const times: number[] = [];
   for (let step = 0; step < STEPS; step++) {
     const start = performance.now();
-    await grains.sums(step, state.parameters);
+    await grains.sums(step, state.parameters, state.statistics);
     if (step >= WARM_UP_STEPS) times.push(performance.now() - start);
   }
   await grains.release();
@@ -130,7 +131,7 @@ function randomRows(plan: TrainingPlan): TrainingRows {
   let seed = 1;
   const random = (): number => (seed = (Math.imul(seed, 1664525) + 1013904223) >>> 0) / 2 ** 32;
   return {
-    features: Float32Array.from({ length: plan.trainRows * FEATURES }, random),
+    views: [Float32Array.from({ length: plan.trainRows * FEATURES }, random)],
     featureLength: FEATURES,
     labels: Int32Array.from({ length: plan.trainRows }, (_, row) => row % CLASSES),
     classWeights: plan.classWeights,

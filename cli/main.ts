@@ -103,19 +103,34 @@ storeFlag(backbone.command("list").description("The networks that jobs can name,
   .addHelpText("after", "\nExamples:\n  graft backbone list\n  graft backbone list --json")
   .action(run(async (flags: BackboneFlags) => (await import("./commands/backbone.js")).listBackbones(flags)));
 storeFlag(
-  backbone.command("add").argument("<file or folder or url>", "TensorFlow.js model.json, Keras .h5 or .safetensors, or a result of graft"),
+  backbone
+    .command("add")
+    .argument(
+      "<file or folder or url...>",
+      "TensorFlow.js model.json, Keras .h5, ONNX, safetensors (several files may make one network), or a result of graft",
+    ),
 )
   .description("Imports weights after checking every tensor.")
   .option("--name <name>", "the name that jobs will use (default: from the file)")
   .option("--topology <name>", "known topology, such as mobilenet_v2_1.0_224 (default: found by the tensors)")
   .option("--sha256 <hex>", "refuse the file unless it has this SHA-256")
   .option("--preprocessing <json>", 'overrides, such as \'{"size":150,"mean":[0,0,0],"deviation":[255,255,255]}\'')
+  .option("--strip-prefix <text>", "take this off the front of the tensors' names, such as module.")
+  .option("--add-prefix <text>", "put this in front of the tensors' names")
+  .option("--keep-classifier", "keep the network's own top, which jobs leave out, so that a head can start from one of its classes")
+  .option("--labels <file>", "what the outputs of its own top mean, one a line in their order; keeps the top")
   .option("--json", "as JSON")
   .addHelpText(
     "after",
-    "\nExamples:\n  graft backbone add mobilenet_v2.h5 --name my_mobilenet\n  graft backbone add ./tfjs/model.json --preprocessing '{\"size\":150}'\n  graft backbone add ./flowers-model --name flowers_v1",
+    `
+Examples:
+  graft backbone add mobilenet_v2.h5 --name my_mobilenet
+  graft backbone add ./tfjs/model.json --preprocessing '{"size":150}'
+  graft backbone add backbone.safetensors top.safetensors --labels imagenet.txt --name mobilenet_v2_top
+  graft backbone add resnet18.safetensors --topology resnet18_v1 --strip-prefix module.
+  graft backbone add ./flowers-model --name flowers_v1`,
   )
-  .action(run(async (source: string, flags: AddFlags) => (await import("./commands/backbone.js")).addBackbone(source, flags)));
+  .action(run(async (sources: string[], flags: AddFlags) => (await import("./commands/backbone.js")).addBackbone(sources, flags)));
 storeFlag(backbone.command("show").argument("<name>"))
   .description("Layers, shapes, legal cuts, parameters and multiply-adds.")
   .option("--json", "as JSON")

@@ -47,8 +47,10 @@ export const limits = {
   stepReportMs: 200,
   /** More parameters than this are trained in one grain: the gradient of several would not fit in memory. */
   parametersForGrains: 8_000_000,
-  /** Rows of one evaluation grain. */
+  /** Rows of one evaluation grain … */
   evaluationRows: 256,
+  /** … fewer where their activations would need more than this. */
+  evaluationActivationBytes: 1024 * 1024 * 1024,
   /** Features of one job that are held in memory: what one typed array can hold. */
   residentFeatureBytes: 16 * 1024 * 1024 * 1024,
   /** A job file; the largest sensible one (a thousand class weights) has 50 kB. */

@@ -1,13 +1,18 @@
+import { readFile } from "node:fs/promises";
 import { CodedError } from "../../domain/errors.js";
+import { cutBackbone } from "../../domain/job/cut-backbone.js";
 import { byteSize, count, printable } from "../../domain/job/figures.js";
 import { catalogEntries, topologyName } from "../../domain/network/catalog/catalog.js";
+import { classifierOf, type Classifier } from "../../domain/network/classifier.js";
 import { layerShapes, parameterCount } from "../../domain/network/shapes.js";
 import type { Preprocessing } from "../../domain/network/preprocessing.js";
 import { importBackbone } from "../../formats/backbone/import-backbone.js";
+import { labelsOfFile } from "../../formats/passport/labels.js";
 import { findBackbone, listBundledBackbones, readBundledBackbone } from "../../platform/backbone-store/bundled.js";
 import { openLocal } from "../../services/local/local.js";
 import { storeFolder } from "../config.js";
 import { statusLine } from "../status-line.js";
+import { systemError } from "../system-error.js";
 import { aligned } from "../table.js";
 import { describeNetwork } from "./network-table.js";
 import { readWeightSource } from "./weight-source.js";
@@ -22,7 +27,14 @@ export interface AddFlags extends BackboneFlags {
   readonly topology?: string;
   readonly sha256?: string;
   readonly preprocessing?: string;
+  readonly stripPrefix?: string;
+  readonly addPrefix?: string;
+  readonly labels?: string;
+  readonly keepClassifier?: boolean;
 }
+
+/** Labels that are printed of all. */
+const LABELS_SHOWN = 3;
 
 /** `graft backbone list`: what jobs can name, from the store and with graft, and which topologies can be added. */
 export async function listBackbones(flags: BackboneFlags): Promise<void> {
@@ -53,18 +65,30 @@ export async function listBackbones(flags: BackboneFlags): Promise<void> {
 }
 
 /** `graft backbone add`: imports weights after checking every tensor. */
-export async function addBackbone(source: string, flags: AddFlags): Promise<void> {
+export async function addBackbone(sources: readonly string[], flags: AddFlags): Promise<void> {
   const preprocessing = flags.preprocessing === undefined ? undefined : preprocessingOf(flags.preprocessing);
+  const labels = flags.labels === undefined ? undefined : await readLabels(flags.labels);
   const { backbones } = await openLocal(storeFolder(flags));
   const status = statusLine();
-  const weights = await readWeightSource(source, flags.sha256, status.show).finally(status.clear);
+  const weights = await readWeightSource(sources, flags.sha256, status.show).finally(status.clear);
   const name = flags.name ?? weights.name;
-  const backbone = await importBackbone({ ...weights, name, topology: flags.topology, preprocessing });
+  const backbone = await importBackbone({
+    ...weights,
+    name,
+    sourceName: weights.name,
+    topology: flags.topology,
+    preprocessing,
+    prefix: { strip: flags.stripPrefix, add: flags.addPrefix },
+    keepClassifier: flags.keepClassifier,
+    labels,
+  });
   const before = (await backbones.list()).find((known) => known.name === name)?.digest;
   const { digest, outcome } = await backbones.add(backbone);
 
   const { network, origin, licence } = backbone;
-  const feature = layerShapes(network).get(network.output) ?? [];
+  const { prefix, cut } = cutBackbone({ backbone: { lastLayer: undefined }, preprocessing: {}, cut: undefined }, backbone);
+  const feature = layerShapes(prefix).get(cut) ?? [];
+  const classifier = classifierOf(network);
   const parameters = parameterCount(network).total;
   if (flags.json === true)
     return print(
@@ -72,10 +96,12 @@ export async function addBackbone(source: string, flags: AddFlags): Promise<void
         name,
         digest,
         outcome,
-        cut: network.output,
+        cut,
         featureShape: feature,
         parameters,
         preprocessing: backbone.preprocessing,
+        classifier: classifier ?? null,
+        labels: backbone.labels?.length ?? 0,
         origin,
         licence,
       }),
@@ -85,9 +111,10 @@ export async function addBackbone(source: string, flags: AddFlags): Promise<void
   );
   print(
     aligned([
-      ["  feature", `[${feature.join(", ")}] at ${printable(network.output)}`],
+      ["  feature", `[${feature.join(", ")}] at ${printable(cut)}`],
       ["  parameters", count(parameters)],
       ["  pictures", preprocessingText(backbone.preprocessing)],
+      ...(classifier ? [["  classifier", classifierText(classifier, backbone.labels)]] : []),
       ["  origin", printable(origin)],
       ["  licence", printable(licence)],
     ]),
@@ -101,7 +128,8 @@ export async function addBackbone(source: string, flags: AddFlags): Promise<void
 export async function showBackbone(name: string, flags: BackboneFlags): Promise<void> {
   const { backbones } = await openLocal(storeFolder(flags));
   const { backbone, digest } = await findBackbone(backbones, name, undefined);
-  const { network, preprocessing, origin, licence } = backbone;
+  const { network, preprocessing, origin, licence, labels } = backbone;
+  const classifier = classifierOf(network);
   const { layers, parameters, multiplyAdds } = describeNetwork(network);
   if (flags.json === true)
     return print(
@@ -113,6 +141,8 @@ export async function showBackbone(name: string, flags: BackboneFlags): Promise<
         preprocessing,
         inputShape: network.inputShape,
         output: network.output,
+        classifier: classifier ?? null,
+        labels: labels ?? [],
         parameters,
         multiplyAdds,
         layers,
@@ -125,6 +155,7 @@ export async function showBackbone(name: string, flags: BackboneFlags): Promise<
       ["origin", printable(origin)],
       ["licence", printable(licence)],
       ["pictures", preprocessingText(preprocessing)],
+      ...(classifier ? [["classifier", classifierText(classifier, labels)]] : []),
       ["parameters", `${count(parameters)} (${byteSize(4 * parameters)})`],
       ["multiply-adds", `${count(multiplyAdds)} a picture`],
     ]),
@@ -159,10 +190,27 @@ function topologies(): { readonly topology: string; readonly names: readonly str
 }
 
 function preprocessingText({ size, resize, resizeTo, channels, mean, deviation }: Preprocessing): string {
-  const how = resize === "STRETCH" ? "stretched" : `short side to ${resizeTo}, centre cut out`;
+  const fit = resize === "STRETCH" ? `stretched to ${resizeTo} x ${resizeTo}` : `short side to ${resizeTo}`;
+  const how = resize === "STRETCH" && resizeTo === size ? "stretched" : `${fit}, centre cut out`;
   const short = (values: readonly number[]): string =>
     values.every((value) => value === values[0]) ? String(values[0]) : `[${values.join(", ")}]`;
   return `${size} x ${size} ${channels}, ${how}, (pixel - ${short(mean)}) / ${short(deviation)}`;
+}
+
+/** The layer, what a job's features are by default, and its labels. */
+function classifierText({ layer, input, classes }: Classifier, labels: readonly string[] | undefined): string {
+  const outputs = `${printable(layer)} on ${printable(input)}, ${count(classes)} outputs`;
+  if (labels === undefined) return `${outputs} without labels (--labels FILE)`;
+  const shown = labels.slice(0, LABELS_SHOWN).map(printable).join("; ");
+  return `${outputs}, ${count(labels.length)} labels: ${shown}${labels.length > LABELS_SHOWN ? "; …" : ""}`;
+}
+
+async function readLabels(file: string): Promise<string[]> {
+  const bytes = await readFile(file).catch((cause: unknown) => {
+    const found = systemError(cause) === "ENOENT" ? "nothing there" : systemError(cause);
+    throw new CodedError("USAGE_INVALID", `--labels ${file}: expected a text file with one label a line, found ${found}`, {}, cause);
+  });
+  return labelsOfFile(bytes, `--labels ${file}`);
 }
 
 /** Fields of `--preprocessing`, each checked; all of them are optional. */

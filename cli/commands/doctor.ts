@@ -1,5 +1,6 @@
 import { CodedError } from "../../domain/errors.js";
-import { engineNames, listEngines } from "../../platform/engine/engines.js";
+import { engineNames } from "../../domain/training/trainable-layers.js";
+import { listEngines } from "../../platform/engine/engines.js";
 import { storeFolder } from "../config.js";
 import { aligned } from "../table.js";
 import { checkBackbones, checkEngine, checkMachine, checkNode, checkPictures, checkStore, type Finding } from "./checks.js";

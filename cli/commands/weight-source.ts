@@ -1,95 +1,125 @@
 import { createHash } from "node:crypto";
-import { readdir, readFile, stat } from "node:fs/promises";
+import { open, readdir, readFile, stat } from "node:fs/promises";
 import { basename, dirname, extname, join, resolve } from "node:path";
 import { CodedError } from "../../domain/errors.js";
 import { systemError } from "../system-error.js";
-import { byteSize, printable } from "../../domain/job/figures.js";
-import { companionFiles } from "../../formats/backbone/weight-files.js";
+import { canBeWeights, companionFiles } from "../../formats/backbone/weight-files.js";
 import { decodePassport } from "../../formats/passport/passport.js";
+import { download, fileNameOf, locationOf, tooLarge, weightsBudget, type WeightsBudget } from "./weight-download.js";
 
 /** The files of one import, and what is known of them besides their bytes. */
 export interface WeightSource {
   readonly files: ReadonlyMap<string, Uint8Array>;
+  /** True where every file was named by itself, so that each must be of use. */
+  readonly everyFile: boolean;
   /** What the backbone is called where the user gives no name. */
   readonly name: string;
   readonly origin: string;
   readonly licence?: string;
 }
 
-/** All weights of one import; the largest published image networks have 1.2 GB. */
-const WEIGHTS_BYTES_MAX = 2_000_000_000;
-
-/** Files of a folder that can belong to weights. */
-const weightExtensions = [".json", ".bin", ".h5", ".hdf5", ".safetensors"];
+/** Bytes that tell what a file is. */
+const HEAD_BYTES = 64;
+/** Labels of a stored backbone, which lie beside its other files. */
+const LABELS_FILE = "labels.txt";
 
 /**
- * Reads a file, a folder, a result of graft or a URL, with the files that belong to it.
+ * Reads a file, a folder, a result of graft or a URL, with the files that belong to it; or several files or URLs that make one network together.
  * @param sha256 What the given file must have; checked before anything of it is looked at.
  * @throws CodedError USAGE_INVALID, FILE_FORMAT_INVALID, WEIGHTS_INVALID (another SHA-256)
  */
 export async function readWeightSource(
-  source: string,
+  sources: readonly string[],
   sha256: string | undefined,
   progress: (text: string) => void,
 ): Promise<WeightSource> {
   if (sha256 !== undefined && !/^[0-9a-f]{64}$/i.test(sha256))
     throw new CodedError("USAGE_INVALID", `--sha256: expected 64 hex digits, found ${JSON.stringify(sha256.slice(0, 80))}`);
-  if (/^https?:\/\//i.test(source)) {
-    if (URL.canParse(source)) return fromUrl(new URL(source), sha256, progress);
-    throw new CodedError("USAGE_INVALID", `${source}: expected a URL such as https://host/model.json; check the address`);
+  const [source = "", ...more] = sources;
+  if (more.length > 0) {
+    if (sha256 !== undefined)
+      throw new CodedError("USAGE_INVALID", `--sha256 is of one file, ${sources.length} were given; give one, or leave --sha256 out`);
+    return fromSeveral(sources, progress);
   }
-  const found = await stat(source).catch((cause: unknown) => {
-    throw new CodedError(
-      "USAGE_INVALID",
-      `${source}: expected a weights file, a folder of them or a URL, found ${systemError(cause) === "ENOENT" ? "nothing there" : systemError(cause)}`,
-      {},
-      cause,
-    );
-  });
-  if (!found.isDirectory()) return fromFile(source, sha256);
+  if (isUrl(source)) return fromUrl(source, weightsBudget(), sha256, progress);
+  if (!(await isFolder(source))) return fromFile(source, weightsBudget(), sha256);
   if (sha256 !== undefined) throw new CodedError("USAGE_INVALID", `--sha256 is of one file, ${source} is a folder; name the file in it`);
   return fromFolder(source);
 }
 
-async function fromFile(file: string, sha256: string | undefined): Promise<WeightSource> {
-  const budget = { left: WEIGHTS_BYTES_MAX };
+async function fromSeveral(sources: readonly string[], progress: (text: string) => void): Promise<WeightSource> {
+  const budget = weightsBudget();
+  const files = new Map<string, Uint8Array>();
+  // The shards of a LayersModel come with it, and may have been named as well.
+  const seen = new Set<string>();
+  for (const source of sources) {
+    if (!isUrl(source) && (await isFolder(source)))
+      throw new CodedError("USAGE_INVALID", `${source} is a folder; expected one folder alone, or several files`);
+    const { files: read } = isUrl(source) ? await fromUrl(source, budget, undefined, progress) : await fromFile(source, budget, undefined);
+    for (const [name, bytes] of read) {
+      const place = isUrl(source) ? new URL(name, source).href : resolve(dirname(source), name);
+      // Files of one name, out of several folders, go by their whole paths.
+      if (!seen.has(place)) files.set(files.has(name) ? place : name, bytes);
+      seen.add(place);
+    }
+  }
+  const [first = ""] = sources;
+  const folder = isUrl(first) ? dirname(urlOf(first).pathname) : dirname(resolve(first));
+  return { files, everyFile: true, name: nameFrom(basename(folder)), origin: [...files.keys()].join(", ") };
+}
+
+async function fromFile(file: string, budget: WeightsBudget, sha256: string | undefined): Promise<WeightSource> {
   const main = await readWithin(file, budget);
   checkSha256(main, file, sha256);
   const files = new Map([[basename(file), main]]);
   for (const name of companions(main, file)) files.set(name, await readWithin(join(dirname(file), name), budget));
   const stem = basename(file, extname(file));
-  return { files, name: nameFrom(stem === "model" ? basename(dirname(resolve(file))) : stem), origin: basename(file) };
+  const name = nameFrom(stem === "model" ? basename(dirname(resolve(file))) : stem);
+  return { files, everyFile: true, name, origin: basename(file) };
 }
 
 async function fromFolder(folder: string): Promise<WeightSource> {
-  const names = await readdir(folder).catch((cause: unknown) => {
+  const entries = await readdir(folder, { withFileTypes: true }).catch((cause: unknown) => {
     throw new CodedError("USAGE_INVALID", `${folder}: cannot be read (${systemError(cause)}); check its permissions`, {}, cause);
   });
-  const budget = { left: WEIGHTS_BYTES_MAX };
+  const names = entries.filter((entry) => !entry.isDirectory()).map((entry) => entry.name);
+  const budget = weightsBudget();
   const name = nameFrom(basename(resolve(folder)));
   if (names.includes("passport.json")) {
     const { backbone, weightsSha256 } = decodePassport(await readWithin(join(folder, "passport.json"), budget));
-    const { files } = await fromFile(join(folder, "tfjs", "model.json"), undefined);
+    const { files } = await fromFile(join(folder, "tfjs", "model.json"), budget, undefined);
     return {
       files,
+      everyFile: true,
       name,
       origin: `trained with graft from ${backbone.name}, weights ${weightsSha256.slice(0, 12)}`,
       licence: backbone.licence,
     };
   }
   const files = new Map<string, Uint8Array>();
-  for (const file of names.filter((each) => weightExtensions.includes(extname(each).toLowerCase()) || /shard\d+of\d+$/.test(each)).sort())
-    files.set(file, await readWithin(join(folder, file), budget));
-  if (files.size === 0)
+  for (const file of names.sort()) {
+    const path = join(folder, file);
+    if (file === LABELS_FILE || canBeWeights(await headOf(path))) files.set(file, await readWithin(path, budget));
+  }
+  for (const [file, bytes] of [...files]) {
+    for (const companion of companions(bytes, join(folder, file)))
+      if (!files.has(companion)) files.set(companion, await readWithin(join(folder, companion), budget));
+  }
+  if ([...files.keys()].every((file) => file === LABELS_FILE))
     throw new CodedError(
       "FILE_FORMAT_INVALID",
-      `${folder}: expected weights (model.json with its shards, .h5, .safetensors) or a result of graft train, found none of them`,
+      `${folder}: expected weights (a TensorFlow.js LayersModel, Keras .h5, ONNX, safetensors) or a result of graft train, found none of them`,
     );
-  return { files, name, origin: basename(resolve(folder)) };
+  return { files, everyFile: false, name, origin: basename(resolve(folder)) };
 }
 
-async function fromUrl(url: URL, sha256: string | undefined, progress: (text: string) => void): Promise<WeightSource> {
-  const budget = { left: WEIGHTS_BYTES_MAX };
+async function fromUrl(
+  source: string,
+  budget: WeightsBudget,
+  sha256: string | undefined,
+  progress: (text: string) => void,
+): Promise<WeightSource> {
+  const url = urlOf(source);
   const main = await download(url, budget, progress);
   const where = locationOf(url);
   checkSha256(main, where, sha256);
@@ -101,7 +131,28 @@ async function fromUrl(url: URL, sha256: string | undefined, progress: (text: st
     files.set(name, await download(companion, budget, progress));
   }
   const stem = basename(file, extname(file));
-  return { files, name: nameFrom(stem === "model" ? basename(dirname(url.pathname)) : stem), origin: where };
+  return { files, everyFile: true, name: nameFrom(stem === "model" ? basename(dirname(url.pathname)) : stem), origin: where };
+}
+
+function isUrl(source: string): boolean {
+  return /^https?:\/\//i.test(source);
+}
+
+function urlOf(source: string): URL {
+  if (URL.canParse(source)) return new URL(source);
+  throw new CodedError("USAGE_INVALID", `${source}: expected a URL such as https://host/model.json; check the address`);
+}
+
+async function isFolder(source: string): Promise<boolean> {
+  const found = await stat(source).catch((cause: unknown) => {
+    throw new CodedError(
+      "USAGE_INVALID",
+      `${source}: expected a weights file, a folder of them or a URL, found ${systemError(cause) === "ENOENT" ? "nothing there" : systemError(cause)}`,
+      {},
+      cause,
+    );
+  });
+  return found.isDirectory();
 }
 
 /** Files named by an untrusted model: only such as lie beside it. */
@@ -126,7 +177,23 @@ function checkSha256(bytes: Uint8Array, where: string, expected: string | undefi
     );
 }
 
-async function readWithin(file: string, budget: { left: number }): Promise<Uint8Array> {
+/** The first bytes of a file; none of what is no file, such as a folder or a pipe. */
+async function headOf(file: string): Promise<Uint8Array> {
+  try {
+    if (!(await stat(file)).isFile()) return new Uint8Array();
+    const handle = await open(file);
+    try {
+      const { buffer, bytesRead } = await handle.read(new Uint8Array(HEAD_BYTES), 0, HEAD_BYTES, 0);
+      return buffer.subarray(0, bytesRead);
+    } finally {
+      await handle.close();
+    }
+  } catch (error) {
+    throw unreadable(file, error);
+  }
+}
+
+async function readWithin(file: string, budget: WeightsBudget): Promise<Uint8Array> {
   try {
     const { size } = await stat(file);
     if (size > budget.left) throw tooLarge(file);
@@ -134,75 +201,16 @@ async function readWithin(file: string, budget: { left: number }): Promise<Uint8
     return await readFile(file);
   } catch (error) {
     if (error instanceof CodedError) throw error;
-    throw new CodedError(
-      "FILE_FORMAT_INVALID",
-      `${file}: expected a weights file, found ${systemError(error) === "ENOENT" ? "nothing there" : systemError(error)}`,
-      {},
-      error,
-    );
+    throw unreadable(file, error);
   }
 }
 
-async function download(url: URL, budget: { left: number }, progress: (text: string) => void): Promise<Uint8Array> {
-  const where = locationOf(url);
-  const response = await fetch(url).catch((cause: unknown) => {
-    const reason = cause instanceof Error && cause.cause instanceof Error ? cause.cause.message : String(cause);
-    throw new CodedError(
-      "USAGE_INVALID",
-      `${where}: cannot be reached (${reason}); check the address and the network, or download the file and give its path`,
-      {},
-      cause,
-    );
-  });
-  if (!response.ok || response.body === null) {
-    await response.body?.cancel();
-    throw new CodedError(
-      "USAGE_INVALID",
-      `${where}: expected a weights file, the server answered ${response.status} ${response.statusText}; check the address`,
-    );
-  }
-  const announced = Number(response.headers.get("content-length") ?? 0);
-  const chunks: Uint8Array[] = [];
-  let bytes = 0;
-  try {
-    for await (const chunk of response.body as AsyncIterable<Uint8Array>) {
-      bytes += chunk.length;
-      if (bytes > budget.left || announced > budget.left) throw tooLarge(where);
-      chunks.push(chunk);
-      progress(`${printable(where)}: ${byteSize(bytes)}${announced > 0 ? ` of ${byteSize(announced)}` : ""}`);
-    }
-  } catch (error) {
-    if (error instanceof CodedError) throw error;
-    throw new CodedError(
-      "USAGE_INVALID",
-      `${where}: the connection broke after ${byteSize(bytes)}; try again, or download the file and give its path`,
-      {},
-      error,
-    );
-  }
-  budget.left -= bytes;
-  return Buffer.concat(chunks);
-}
-
-/** For messages and origins: without user, password and query, which may be secret. */
-function locationOf({ origin, pathname }: URL): string {
-  return `${origin}${pathname}`;
-}
-
-/** The last part of a URL's path; as it stands where its percent signs encode no text. */
-function fileNameOf({ pathname }: URL): string {
-  const name = pathname.slice(pathname.lastIndexOf("/") + 1);
-  try {
-    return decodeURIComponent(name);
-  } catch {
-    return name;
-  }
-}
-
-function tooLarge(where: string): CodedError {
+function unreadable(file: string, cause: unknown): CodedError {
   return new CodedError(
     "FILE_FORMAT_INVALID",
-    `${where}: expected weights of at most ${byteSize(WEIGHTS_BYTES_MAX)} in all, found more; is this the right file?`,
+    `${file}: expected a weights file, found ${systemError(cause) === "ENOENT" ? "nothing there" : systemError(cause)}`,
+    {},
+    cause,
   );
 }
 

@@ -1,6 +1,7 @@
 import { canonicalJson } from "../canonical-json.js";
 import type { Shape } from "../network/network.js";
 import type { Preprocessing } from "../network/preprocessing.js";
+import type { Augmentation } from "./views.js";
 import type { NumericsProfile } from "./numerics-profile.js";
 import { sha256Hex } from "./sha256.js";
 
@@ -10,11 +11,16 @@ export type ImageId = string;
 /** All that a feature's bits depend on besides the picture. Its digest names the folder of the features. */
 export interface FeatureSpec {
   readonly formatVersion: 1;
-  readonly backboneDigest: string;
+  /** Null where the picture itself is the feature: pixels depend on no backbone. */
+  readonly backboneDigest: string | null;
   readonly cut: string;
   readonly shape: Shape;
   readonly preprocessing: Preprocessing;
-  readonly dtype: "float32";
+  /** How views above 0 differ from the picture as it is; absent in the spec of view 0, so that the features of plain pictures are shared by jobs with and without views. */
+  readonly augmentation?: Augmentation;
+  /** `VIEWS_REVISION`, beside `augmentation`. */
+  readonly viewsRevision?: number;
+  readonly dtype: "float32" | "uint8";
   readonly profile: NumericsProfile;
 }
 

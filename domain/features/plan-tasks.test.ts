@@ -27,12 +27,13 @@ test("the tasks of a listing cover every picture, none is empty", () => {
 });
 
 test("a shard has at most 4,096 rows and 32 MiB, and always room for one", () => {
-  assert.equal(shardRowLimit([1]), 4_096);
-  assert.equal(shardRowLimit([1280]), 4_096);
-  assert.equal(shardRowLimit([2048]), 4_096);
-  assert.equal(shardRowLimit([2049]), 4_094);
-  assert.equal(shardRowLimit([7, 7, 160]), 1_069);
-  assert.equal(shardRowLimit([224, 224, 3]), 55);
-  assert.equal(shardRowLimit([4_096, 4_096]), 1);
-  assert.throws(() => shardRowLimit([7, 0]), /no elements/);
+  assert.equal(shardRowLimit([1], 4), 4_096);
+  assert.equal(shardRowLimit([1280], 4), 4_096);
+  assert.equal(shardRowLimit([2048], 4), 4_096);
+  assert.equal(shardRowLimit([2049], 4), 4_094);
+  assert.equal(shardRowLimit([7, 7, 160], 4), 1_069);
+  assert.equal(shardRowLimit([224, 224, 3], 4), 55);
+  assert.equal(shardRowLimit([224, 224, 3], 1), 222);
+  assert.equal(shardRowLimit([4_096, 4_096], 4), 1);
+  assert.throws(() => shardRowLimit([7, 0], 4), /no elements/);
 });

@@ -1,5 +1,6 @@
 import assert from "node:assert";
 import { limits } from "../limits.js";
+import type { FeatureSpec } from "./feature-spec.js";
 import { elementCount, type Shape } from "../network/network.js";
 
 /** A listing of `pictures` pictures cut into `tasks` tasks; every task but the last has `taskPictures` pictures. */
@@ -17,14 +18,14 @@ export function planTasks(pictures: number): TaskPlan {
   return { pictures, tasks: Math.ceil(pictures / taskPictures), taskPictures };
 }
 
-/** Bytes of one float32 feature of `shape`. */
-export function featureBytes(shape: Shape): number {
-  return elementCount(shape) * Float32Array.BYTES_PER_ELEMENT;
+/** Bytes of a value of a feature. */
+export function valueBytes(dtype: FeatureSpec["dtype"]): number {
+  return dtype === "uint8" ? 1 : Float32Array.BYTES_PER_ELEMENT;
 }
 
 /** Rows that one shard may have: min(shardRows, shardBytes / feature bytes), at least one. */
-export function shardRowLimit(shape: Shape): number {
-  const bytes = featureBytes(shape);
+export function shardRowLimit(shape: Shape, bytesPerValue: number): number {
+  const bytes = elementCount(shape) * bytesPerValue;
   assert(bytes > 0, `feature of shape [${shape.join(", ")}] has no elements`);
   return Math.max(1, Math.min(limits.shardRows, Math.floor(limits.shardBytes / bytes)));
 }

@@ -5,6 +5,8 @@ export const defaults = {
   split: { trainPercent: 80, validationPercent: 10, testPercent: 10, seed: 1 },
   maxRejectedPercent: 1,
   backbone: "mobilenet_v2_1.0_224",
+  views: 1,
+  randomResizedCrop: { minScale: 0.08, maxScale: 1, minAspect: 0.75, maxAspect: 1.3333 },
   /** With sgd, momentum, cosine and this decay the head comes close to the optimum of a regularised logistic regression on features of any scale. */
   epochs: 100,
   batchSize: 96,
@@ -25,6 +27,7 @@ export const defaults = {
   labelSmoothing: 0,
   sampling: "SHUFFLED",
   batchNorm: "FROZEN",
+  batchNormMomentum: 0.99,
   /** Evenly over the training, the last step included. */
   evaluations: 20,
   minimumDelta: 0,

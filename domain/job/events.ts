@@ -30,10 +30,10 @@ export interface EvaluationEvent {
   readonly kind: "evaluation";
   readonly step: number;
   readonly epoch: number;
-  /** Mean training loss since the last evaluation. */
-  readonly crossEntropy: number;
-  /** In [0, 1]. */
-  readonly trainAccuracy: number;
+  /** Mean training loss since the last evaluation; null before the first step. */
+  readonly crossEntropy: number | null;
+  /** In [0, 1]; null before the first step. */
+  readonly trainAccuracy: number | null;
   /** Both null where there are no validation pictures. */
   readonly validationLoss: number | null;
   readonly validationAccuracy: number | null;
@@ -90,8 +90,8 @@ export function renderEvent(event: JobEvent): string {
       return [
         `step ${event.step}`,
         `epoch ${decimals(event.epoch, 1)}`,
-        `cross entropy ${decimals(event.crossEntropy, 4)}`,
-        `train accuracy ${decimals(event.trainAccuracy * 100, 1)} %`,
+        ...(event.crossEntropy === null ? [] : [`cross entropy ${decimals(event.crossEntropy, 4)}`]),
+        ...(event.trainAccuracy === null ? [] : [`train accuracy ${decimals(event.trainAccuracy * 100, 1)} %`]),
         validation,
         `${decimals(event.seconds, 1)} s`,
       ].join(", ");

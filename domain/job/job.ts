@@ -1,4 +1,6 @@
 import type { SplitSpec } from "../dataset/split.js";
+import type { Augmentation } from "../features/views.js";
+import type { EngineName } from "../training/trainable-layers.js";
 import type { Preprocessing } from "../network/preprocessing.js";
 import type { LossSpec } from "../training/loss.js";
 
@@ -10,17 +12,33 @@ export interface ResolvedJob {
     readonly split: SplitSpec;
     readonly maxRejectedPercent: number;
   };
-  readonly backbone: { readonly name: string; readonly digest: string | undefined };
+  readonly backbone: { readonly name: string; readonly digest: string | undefined; readonly lastLayer: string | undefined };
   /** Overrides of the backbone's preprocessing. */
   readonly preprocessing: Partial<Preprocessing>;
   readonly cut: string | undefined;
-  readonly head: { readonly layers: readonly HeadLayer[]; readonly initializer: Initializer };
+  /** `augmentation` is there where `count` is above 1. */
+  readonly views: { readonly count: number; readonly augmentation: Augmentation | undefined };
+  readonly head: {
+    readonly layers: readonly HeadLayer[];
+    readonly initializer: Initializer;
+    /** A class of the backbone's own classifier and of the dataset. */
+    readonly initialFromClass: string | undefined;
+  };
+  readonly initialWeights: InitialWeights;
   readonly training: Recipe;
   readonly minimumAccuracy: number;
   readonly extractors: Workers;
   readonly trainers: Workers;
+  /** What computes; undefined: the default (`trainingEngine` in domain/training/trainable-layers.ts). */
+  readonly engines: { readonly extraction: EngineName | undefined; readonly training: EngineName | undefined };
   readonly numericsProfile: "PINNED" | "ANY";
 }
+
+/** What everything that is trained starts from: the backbone's weights (the head from its initialiser), no weights at all, or the tensors of a result, with prefixes of names changed. */
+export type InitialWeights =
+  | { readonly kind: "backbone" }
+  | { readonly kind: "random" }
+  | { readonly kind: "result"; readonly from: string; readonly strip: string; readonly add: string };
 
 export type HeadLayer =
   | { readonly kind: "dense"; readonly units: number; readonly activation: "NONE" | "RELU" }
@@ -46,6 +64,7 @@ export interface Recipe {
     | { readonly kind: "given"; readonly weights: Readonly<Record<string, number>> };
   readonly sampling: "SHUFFLED" | "CLASS_BALANCED";
   readonly batchNorm: "FROZEN" | "BATCH";
+  readonly batchNormMomentum: number;
   /** Every so many steps or epochs, or so many times over the whole training. */
   readonly evaluateEvery: { readonly steps: number } | { readonly epochs: number } | { readonly times: number };
   readonly earlyStopping: { readonly patienceEvaluations: number; readonly minimumDelta: number } | undefined;

@@ -1,13 +1,14 @@
-import { featureBytes, planTasks, shardRowLimit } from "../features/plan-tasks.js";
+import { planTasks, shardRowLimit, valueBytes } from "../features/plan-tasks.js";
 import { CodedError, type ErrorCode } from "../errors.js";
 import { limits } from "../limits.js";
-import type { Network, Shape } from "../network/network.js";
+import { elementCount, type Shape } from "../network/network.js";
 import { multiplyAddsPerImage } from "../network/shapes.js";
 import { classWeightsOf } from "../training/class-weights.js";
 import { lossProblem } from "../training/loss.js";
 import { slotNames } from "../training/optimizer-programs.js";
 import { trainingShape } from "../training/training-plan.js";
 import type { SplitCounts } from "./expected-counts.js";
+import type { CutBackbone } from "./cut-backbone.js";
 import { byteSize, count, decimals, printable } from "./figures.js";
 import type { ResolvedJob } from "./job.js";
 import { assumedExchange, assumedExtraction, assumedStep, chooseTrainers, extractorBytes, trainerBytes, type Speed } from "./plan-costs.js";
@@ -33,9 +34,9 @@ export interface PlanInputs {
   readonly toExtract?: number;
   readonly backbone: { readonly name: string; readonly digest: string; readonly cut: string };
   readonly frozen: { readonly parameters: number; readonly multiplyAdds: number; readonly size: number; readonly batch: number };
-  /** Layers of the backbone above the cut. */
-  readonly tail: Network | undefined;
-  readonly featureShape: Shape;
+  readonly network: CutBackbone;
+  /** What trains. */
+  readonly engine: string;
   /** Missing ones are assumed. images: of one machine. step: of one trainer. exchange: bytes a second. */
   readonly speeds?: { readonly imagesPerSecond?: Speed; readonly millisecondsPerStep?: Speed; readonly exchangeBytesPerSecond?: Speed };
   /** What one worker may use; missing: not checked. */
@@ -52,7 +53,14 @@ export interface Plan {
   readonly classes: readonly string[];
   readonly counts: SplitCounts;
   readonly countsExact: boolean;
-  readonly features: { readonly shape: Shape; readonly bytes: number; readonly shardRows: number };
+  /** `bytes`: of one feature. `views`: of every training picture. */
+  readonly features: {
+    readonly shape: Shape;
+    readonly dtype: "float32" | "uint8";
+    readonly bytes: number;
+    readonly views: number;
+    readonly shardRows: number;
+  };
   readonly extraction: {
     readonly cached: Figure;
     readonly toExtract: Figure;
@@ -101,20 +109,22 @@ const ROW_OVERHEAD_BYTES = 48;
  * is an obstacle of the plan.
  */
 export function planJob(inputs: PlanInputs): Plan {
-  const { job, counts, classes, exact, frozen, tail, featureShape, local } = inputs;
+  const { job, counts, classes, exact, frozen, network, local } = inputs;
   if (inputs.pictures === 0 || classes.length === 0) {
     throw new CodedError(
       "DATASET_INVALID",
       `dataset ${printable(job.dataset.source)}: no pictures found; expected one folder of pictures for each class`,
     );
   }
-  const bytes = featureBytes(featureShape);
+  const { featureShape, pixels } = network;
+  const bytesPerValue = valueBytes(pixels ? "uint8" : "float32");
+  const bytes = elementCount(featureShape) * bytesPerValue;
   const tasks = planTasks(inputs.pictures);
   const toExtract = inputs.toExtract ?? Math.max(0, inputs.pictures - inputs.cached);
   const extractors = Math.max(1, Math.min(job.extractors.max, Math.max(job.extractors.min, tasks.tasks)));
   const imagesPerSecond = inputs.speeds?.imagesPerSecond ?? assumedExtraction(frozen.multiplyAdds);
 
-  const training = trainingShape(job, tail, featureShape, { classes, counts });
+  const training = trainingShape(job, network, { classes, counts });
   // Names can be checked already; balanced weights need counted pictures.
   if (job.training.classWeights.kind === "given") classWeightsOf(job.training.classWeights, classes, counts.train);
   const { grains, batchSize, steps, evaluateEverySteps } = training;
@@ -130,7 +140,9 @@ export function planJob(inputs: PlanInputs): Plan {
     exchangeBytesPerSecond: exchange.value,
     local,
   });
-  const rows = total(counts.train) + total(counts.validation) + total(counts.test);
+  const rows = featureRows(counts, job.views.count);
+  // Views of an average picture: evaluation pictures have the plain one only.
+  const viewsEach = rows / Math.max(1, featureRows(counts, 1));
   // A forward pass is a third of a step's work; the test pictures are evaluated once, at the end.
   const evaluated = total(counts.validation) * Math.ceil(steps / evaluateEverySteps) + total(counts.test);
   const evaluationSeconds = ((evaluated / batchSize) * oneTrainer.value) / 3000;
@@ -142,17 +154,23 @@ export function planJob(inputs: PlanInputs): Plan {
     classes,
     counts,
     countsExact: exact,
-    features: { shape: featureShape, bytes, shardRows: shardRowLimit(featureShape) },
+    features: {
+      shape: featureShape,
+      dtype: pixels ? "uint8" : "float32",
+      bytes,
+      views: job.views.count,
+      shardRows: shardRowLimit(featureShape, bytesPerValue),
+    },
     extraction: {
       cached: { value: inputs.cached, exact },
       toExtract: { value: toExtract, exact },
       tasks: tasks.tasks,
       taskPictures: tasks.taskPictures,
-      bytesToWrite: toExtract * (bytes + ROW_OVERHEAD_BYTES + THUMBNAIL_BYTES),
+      bytesToWrite: toExtract * (viewsEach * (bytes + ROW_OVERHEAD_BYTES) + THUMBNAIL_BYTES),
       extractors,
       multiplyAddsPerImage: frozen.multiplyAdds,
       imagesPerSecond,
-      seconds: toExtract / imagesPerSecond.value / (local ? 1 : extractors),
+      seconds: (viewsEach * toExtract) / imagesPerSecond.value / (local ? 1 : extractors),
       memoryBytes: extractorBytes(frozen.parameters, frozen.size * frozen.size, frozen.batch),
     },
     training: {
@@ -193,7 +211,7 @@ function obstaclesOf(plan: Omit<Plan, "obstacles" | "notes">, { job, memoryBytes
   }
   const lossAgainst = lossProblem(job.training.loss, classes.length);
   if (lossAgainst !== undefined) add("SPEC_INVALID", lossAgainst);
-  const featureBytesTotal = plan.features.bytes * (total(counts.train) + total(counts.validation) + total(counts.test));
+  const featureBytesTotal = plan.features.bytes * featureRows(counts, job.views.count);
   const smaller = "choose a later cut, a smaller preprocessing.size or fewer pictures";
   if (featureBytesTotal > limits.residentFeatureBytes) {
     add(
@@ -237,6 +255,11 @@ function notesOf(plan: Omit<Plan, "obstacles" | "notes">, job: ResolvedJob): str
   if ("steps" in job.training.length && epochs > 0)
     notes.push(`${count(training.steps.value)} steps are ${plan.countsExact ? "" : "≈ "}${decimals(epochs, 1)} epochs`);
   return notes;
+}
+
+/** Features of all views of the training pictures, and of the plain view of the others. */
+function featureRows(counts: SplitCounts, views: number): number {
+  return views * total(counts.train) + total(counts.validation) + total(counts.test);
 }
 
 function list(names: readonly string[]): string {

@@ -46,7 +46,12 @@ export interface PlanRecord {
   readonly featureSpec: FeatureSpec;
   readonly featureSpecDigest: string;
   readonly featureShape: Shape;
+  /** What the features of views 1 to `views` - 1 depend on; null where pictures are used as they are. */
+  readonly viewSpec: FeatureSpec | null;
+  readonly views: number;
   readonly trainingProfile: NumericsProfile;
+  /** The tensors that training starts from, `initial-weights/<sha256>.safetensors` beside this record; null where the job names none. */
+  readonly initialWeights: { readonly sha256: string; readonly from: string } | null;
 }
 
 /** A shard and the rows in it, as the feature index records it. */

@@ -17,7 +17,10 @@ export function renderPlan(plan: Plan): string {
       "backbone",
       `${printable(plan.backbone.name)} (${plan.backbone.digest.slice(0, 12)}), cut ${printable(plan.backbone.cut)}, ${giga(extraction.multiplyAddsPerImage)} a picture`,
     ],
-    ["feature", `[${features.shape.join(", ")}] float32, ${byteSize(features.bytes)} a picture`],
+    [
+      "feature",
+      `[${features.shape.join(", ")}] ${features.dtype}, ${byteSize(features.bytes)} a picture${features.views > 1 ? `, ${count(features.views, "view")} of each training picture` : ""}`,
+    ],
     ["cached", `${figure(extraction.cached)} of ${count(plan.pictures)}`],
     [
       "to extract",

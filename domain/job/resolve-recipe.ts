@@ -46,6 +46,7 @@ export function resolveRecipe(given: TrainingSpec, check: FieldCheck): Recipe {
     classWeights: resolveClassWeights(given.classWeights, check),
     sampling: given.sampling ?? defaults.sampling,
     batchNorm: given.batchNorm ?? defaults.batchNorm,
+    batchNormMomentum: check.number(`${path}.batchNormMomentum`, given.batchNormMomentum, defaults.batchNormMomentum, shareBelowOne),
     evaluateEvery:
       evaluateSteps !== undefined
         ? { steps: evaluateSteps }

@@ -24,10 +24,12 @@ describe("resolveJob", () => {
   test("fills in the whole default recipe", () => {
     assert.deepEqual(resolveJob({ dataset }), {
       dataset: { source: "flowers", split: { trainPercent: 80, validationPercent: 10, testPercent: 10, seed: 1 }, maxRejectedPercent: 1 },
-      backbone: { name: "mobilenet_v2_1.0_224", digest: undefined },
+      backbone: { name: "mobilenet_v2_1.0_224", digest: undefined, lastLayer: undefined },
       preprocessing: {},
       cut: undefined,
-      head: { layers: [], initializer: { kind: "glorotUniform" } },
+      views: { count: 1, augmentation: undefined },
+      head: { layers: [], initializer: { kind: "glorotUniform" }, initialFromClass: undefined },
+      initialWeights: { kind: "backbone" },
       training: {
         length: { epochs: 100 },
         batchSize: 96,
@@ -41,6 +43,7 @@ describe("resolveJob", () => {
         classWeights: { kind: "none" },
         sampling: "SHUFFLED",
         batchNorm: "FROZEN",
+        batchNormMomentum: 0.99,
         evaluateEvery: { times: 20 },
         earlyStopping: undefined,
         seed: 42,
@@ -48,6 +51,7 @@ describe("resolveJob", () => {
       minimumAccuracy: 0,
       extractors: { min: 0, max: 1 },
       trainers: { min: 1, max: 1 },
+      engines: { extraction: undefined, training: undefined },
       numericsProfile: "PINNED",
     });
   });
@@ -105,6 +109,7 @@ describe("resolveJob", () => {
         { kind: "dense", units: 4, activation: "RELU" },
       ],
       initializer: { kind: "truncatedNormal", stddev: 0.001 },
+      initialFromClass: undefined,
     });
     assert.deepEqual(job.training.length, { steps: 500 });
     assert.deepEqual(job.training.optimizer, { kind: "sgd", learningRate: 0.01, momentum: 0.5, nesterov: true });
@@ -174,6 +179,12 @@ describe("resolveJob", () => {
     );
   });
 
+  test("stretching may go on to a crop, as it may with SHORT_SIDE", () => {
+    const preprocessing = { size: 224, resize: "STRETCH", resizeTo: 256, crop: "CENTER" } as const;
+    assert.deepEqual(resolveJob({ dataset, preprocessing }).preprocessing, { size: 224, resize: "STRETCH", resizeTo: 256 });
+    assert.deepEqual(resolveJob({ dataset, preprocessing: { resize: "STRETCH" } }).preprocessing, { resize: "STRETCH" });
+  });
+
   const training = (given: NonNullable<JobSpec["training"]>): JobSpec => ({ dataset, training: given });
   test.each<[JobSpec, string]>([
     [{ dataset: { source: "" } }, "dataset.source: must not be empty"],
@@ -186,8 +197,12 @@ describe("resolveJob", () => {
       "dataset.split.validationPercent: must be between 0 and 100",
     ],
     [{ dataset, preprocessing: { resize: "SHORT_SIDE" } }, "preprocessing.resizeTo: is required"],
-    [{ dataset, preprocessing: { resizeTo: 256 } }, "preprocessing.resizeTo: needs resize: SHORT_SIDE"],
-    [{ dataset, preprocessing: { crop: "CENTER" } }, "preprocessing.crop: needs resize: SHORT_SIDE"],
+    [{ dataset, preprocessing: { resizeTo: 256 } }, "preprocessing.resizeTo: needs resize beside it"],
+    [{ dataset, preprocessing: { crop: "CENTER" } }, "preprocessing.crop: needs resize beside it"],
+    [
+      { dataset, preprocessing: { size: 224, resize: "STRETCH", resizeTo: 200 } },
+      "preprocessing.resizeTo: must be at least size (224), found 200",
+    ],
     [
       { dataset, preprocessing: { size: 224, resize: "SHORT_SIDE", resizeTo: 200 } },
       "preprocessing.resizeTo: must be at least size (224), found 200",
@@ -261,13 +276,6 @@ describe("resolveJob", () => {
   test.each<[JobSpec, string]>([
     [{ dataset: { source: "s3://bucket/" } }, "dataset.source"],
     [{ dataset: { ...dataset, credentialsSecret: "x" } }, "dataset.credentialsSecret"],
-    [{ dataset, views: { count: 4 } }, "views"],
-    [{ dataset, views: { horizontalFlip: true } }, "views.horizontalFlip"],
-    [{ dataset, views: { randomResizedCrop: {} } }, "views.randomResizedCrop"],
-    [{ dataset, views: { color: {} } }, "views.color"],
-    [{ dataset, head: { initialFromClass: "daisy" } }, "head.initialFromClass"],
-    [{ dataset, initialWeights: { fromResult: "x" } }, "initialWeights"],
-    [{ dataset, training: { batchNorm: "BATCH" } }, "training.batchNorm"],
     [{ dataset, numericsProfile: "ANY" }, "numericsProfile"],
     [{ dataset, cacheDomain: "x" }, "cacheDomain"],
     [{ dataset, extractors: { pod: {} } }, "extractors.pod"],
@@ -283,10 +291,26 @@ describe("resolveJob", () => {
     expect(problems[0]).toContain(`${path}: not supported in this version; `);
   });
 
+  test("what training starts from: one thing, with prefixes only where names come from a file", () => {
+    const from = (spec: Partial<JobSpec>) => problemsOf({ dataset, ...spec });
+    assert.deepEqual(resolveJob({ dataset, initialWeights: { random: {} } }).initialWeights, { kind: "random" });
+    assert.deepEqual(resolveJob({ dataset, initialWeights: { fromResult: "out", prefix: { strip: "net." } } }).initialWeights, {
+      kind: "result",
+      from: "out",
+      strip: "net.",
+      add: "",
+    });
+    expect(from({ initialWeights: { fromResult: "out", random: {} } })).toEqual([
+      "initialWeights: fromResult and random exclude each other; keep one of them",
+    ]);
+    expect(from({ initialWeights: { prefix: { add: "x" } } })).toEqual(["initialWeights.prefix: needs fromResult beside it"]);
+    expect(from({ initialWeights: { fromResult: "out" }, head: { initialFromClass: "daisy" } })[0]).toMatch(/^head.initialFromClass: excludes/u);
+    expect(from({ trainers: { engine: "keras" } })).toEqual(['trainers.engine: must be one of onnx, tensorflow, found "keras"']);
+  });
+
   test("what is not supported may be said where it asks for nothing", () => {
     const spec: JobSpec = {
       dataset,
-      views: { count: 1, horizontalFlip: false },
       head: { initialFromClass: "" },
       initialWeights: {},
       numericsProfile: "PINNED",

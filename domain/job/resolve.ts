@@ -1,9 +1,11 @@
 import type { Preprocessing } from "../network/preprocessing.js";
 import { defaults } from "./defaults.js";
 import { FieldCheck, finite, fraction, integer, percent, positive, seedNumber, shareBelowOne } from "./field-check.js";
-import type { HeadLayer, Initializer, ResolvedJob, Workers } from "./job.js";
+import { engineNames, type EngineName } from "../training/trainable-layers.js";
+import type { HeadLayer, InitialWeights, Initializer, ResolvedJob, Workers } from "./job.js";
 import { specInvalid } from "./problems.js";
 import { resolveRecipe } from "./resolve-recipe.js";
+import { resolveViews } from "./resolve-views.js";
 import type { DatasetSpec, HeadSpec, InitializerSpec, JobSpec, PreprocessingSpec, WorkersSpec } from "./spec.js";
 import { unsupportedFields } from "./unsupported.js";
 
@@ -21,17 +23,25 @@ export function resolveJob(spec: JobSpec, subject = "job"): ResolvedJob {
     backbone: {
       name: check.text("backbone.name", spec.backbone?.name, defaults.backbone),
       digest: resolveDigest(spec.backbone?.digest, check),
+      lastLayer: spec.backbone?.lastLayer === undefined ? undefined : check.text("backbone.lastLayer", spec.backbone.lastLayer, ""),
     },
     preprocessing: resolvePreprocessing(spec.preprocessing ?? {}, check),
     cut: spec.cut === undefined ? undefined : check.text("cut", spec.cut, ""),
+    views: resolveViews(spec.views ?? {}, check),
     head: {
       layers: (spec.head?.layers ?? []).map((layer, index) => resolveHeadLayer(layer, `head.layers[${index}]`, check)),
       initializer: resolveInitializer(spec.head?.initializer ?? {}, check),
+      initialFromClass: spec.head?.initialFromClass || undefined,
     },
+    initialWeights: resolveInitialWeights(spec, check),
     training,
     minimumAccuracy: check.number("minimumAccuracy", spec.minimumAccuracy, defaults.minimumAccuracy, fraction),
     extractors: resolveWorkers("extractors", spec.extractors ?? {}, defaults.extractors, check),
     trainers: resolveWorkers("trainers", spec.trainers ?? {}, defaults.trainers, check),
+    engines: {
+      extraction: resolveEngine("extractors.engine", spec.extractors?.engine, check),
+      training: resolveEngine("trainers.engine", spec.trainers?.engine, check),
+    },
     numericsProfile: spec.numericsProfile ?? "PINNED",
   };
   if (job.trainers.min < 1) check.report("trainers.min", `must be at least 1, found ${job.trainers.min}`);
@@ -84,7 +94,8 @@ function resolvePreprocessing(given: PreprocessingSpec, check: FieldCheck): Part
   const resizeTo = check.optional(`${path}.resizeTo`, given.resizeTo, integer(1, 8192));
   if (given.resize === "SHORT_SIDE" && resizeTo === undefined) check.report(`${path}.resizeTo`, "is required with resize: SHORT_SIDE");
   for (const name of ["resizeTo", "crop"] as const) {
-    if (given[name] !== undefined && given.resize !== "SHORT_SIDE") check.report(`${path}.${name}`, "needs resize: SHORT_SIDE beside it");
+    if (given[name] !== undefined && given.resize === undefined)
+      check.report(`${path}.${name}`, "needs resize beside it: STRETCH or SHORT_SIDE");
   }
   if (size !== undefined && resizeTo !== undefined && resizeTo < size) {
     check.report(`${path}.resizeTo`, `must be at least size (${size}), found ${resizeTo}`);
@@ -126,6 +137,25 @@ function resolveInitializer(given: InitializerSpec, check: FieldCheck): Initiali
     return { kind: "truncatedNormal", stddev };
   }
   return { kind: "glorotUniform" };
+}
+
+function resolveInitialWeights({ initialWeights: given = {}, head }: JobSpec, check: FieldCheck): InitialWeights {
+  const path = "initialWeights";
+  check.atMostOne(path, { fromResult: given.fromResult, random: given.random });
+  if (given.prefix !== undefined && given.fromResult === undefined) check.report(`${path}.prefix`, "needs fromResult beside it");
+  if (given.fromResult !== undefined && head?.initialFromClass)
+    check.report("head.initialFromClass", `excludes ${path}.fromResult, which gives the output layer too; keep one of them`);
+  if (given.random !== undefined) return { kind: "random" };
+  if (given.fromResult === undefined) return { kind: "backbone" };
+  const { strip = "", add = "" } = given.prefix ?? {};
+  return { kind: "result", from: check.text(`${path}.fromResult`, given.fromResult, "?"), strip, add };
+}
+
+function resolveEngine(path: string, given: string | undefined, check: FieldCheck): EngineName | undefined {
+  const known = engineNames.find((name) => name === given);
+  if (given !== undefined && known === undefined)
+    check.report(path, `must be one of ${engineNames.join(", ")}, found ${JSON.stringify(given.slice(0, 80))}`);
+  return known;
 }
 
 /** More workers than this on one job are a slip of the finger. */

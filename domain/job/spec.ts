@@ -4,9 +4,10 @@
  */
 export interface JobSpec {
   readonly dataset?: DatasetSpec;
-  readonly backbone?: { readonly name?: string; readonly digest?: string };
+  /** `lastLayer`: the last layer that is used, where the network goes on to a classifier of its own. */
+  readonly backbone?: { readonly name?: string; readonly digest?: string; readonly lastLayer?: string };
   readonly preprocessing?: PreprocessingSpec;
-  /** Name of the layer whose output is the feature. Default: the last layer of the backbone. */
+  /** Name of the layer whose output is the feature, or `input`. Default: the last layer of the backbone. */
   readonly cut?: string;
   readonly views?: ViewsSpec;
   readonly head?: HeadSpec;
@@ -59,21 +60,27 @@ export interface ViewsSpec {
     readonly minAspect?: number;
     readonly maxAspect?: number;
   };
+  readonly randomCrop?: { readonly marginPercent?: number; readonly scalePercent?: number };
   readonly horizontalFlip?: boolean;
+  readonly verticalFlip?: boolean;
+  readonly rotation?: { readonly maxDegrees?: number };
+  readonly shift?: { readonly maxWidth?: number; readonly maxHeight?: number };
+  readonly zoom?: { readonly min?: number; readonly max?: number };
   readonly color?: { readonly brightness?: number; readonly contrast?: number; readonly saturation?: number };
 }
 
-/** Warm start from a finished result. */
+/** What the training starts from: a finished result, or random weights in the tail too. */
 export interface InitialWeightsSpec {
   readonly fromResult?: string;
   readonly prefix?: { readonly strip?: string; readonly add?: string };
+  readonly random?: Record<string, never>;
 }
 
 export interface HeadSpec {
   /** Hidden layers; the output layer is implied by the classes. */
   readonly layers?: readonly HeadLayerSpec[];
   readonly initializer?: InitializerSpec;
-  /** Name of a class of the backbone's own head whose row the new output layer starts from. */
+  /** Name of a class of the backbone's own classifier and of the dataset, whose output starts from the old weights. */
   readonly initialFromClass?: string;
 }
 
@@ -108,6 +115,7 @@ export interface TrainingSpec {
   };
   readonly sampling?: "SHUFFLED" | "CLASS_BALANCED";
   readonly batchNorm?: "FROZEN" | "BATCH";
+  readonly batchNormMomentum?: number;
   readonly evaluateEverySteps?: number;
   readonly evaluateEveryEpochs?: number;
   readonly earlyStopping?: { readonly patienceEvaluations?: number; readonly minimumDelta?: number };
@@ -137,6 +145,7 @@ export interface WorkersSpec {
   readonly min?: number;
   readonly max?: number;
   readonly pod?: PodSpec;
+  readonly engine?: string;
 }
 
 /** What may be said about pods on Kubernetes: this and nothing else. */

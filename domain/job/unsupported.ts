@@ -8,13 +8,6 @@ import type { JobSpec } from "./spec.js";
 const rows: readonly (readonly [path: string, asked: (spec: JobSpec) => unknown, advice?: string])[] = [
   ["dataset.source", (spec) => spec.dataset?.source?.startsWith("s3://"), "copy the pictures to a folder"],
   ["dataset.credentialsSecret", (spec) => spec.dataset?.credentialsSecret !== undefined],
-  ["views", (spec) => (spec.views?.count ?? 1) !== 1, "only views.count 1"],
-  ["views.randomResizedCrop", (spec) => spec.views?.randomResizedCrop],
-  ["views.horizontalFlip", (spec) => spec.views?.horizontalFlip],
-  ["views.color", (spec) => spec.views?.color],
-  ["head.initialFromClass", (spec) => spec.head?.initialFromClass],
-  ["initialWeights", (spec) => spec.initialWeights?.fromResult ?? spec.initialWeights?.prefix],
-  ["training.batchNorm", (spec) => spec.training?.batchNorm === "BATCH", "use FROZEN"],
   ["numericsProfile", (spec) => spec.numericsProfile === "ANY", "use PINNED"],
   ["cacheDomain", (spec) => spec.cacheDomain],
   ["extractors.pod", (spec) => spec.extractors?.pod],

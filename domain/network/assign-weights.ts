@@ -22,6 +22,8 @@ export interface WeightsMatch {
   readonly weights: Weights;
   /** One line for each tensor that does not fit; empty if all do. */
   readonly problems: readonly string[];
+  /** Tensors of the file whose names belong to some tensor of the network, whatever their shapes. */
+  readonly named: number;
 }
 
 /** As `assignWeights`, but tells what does not fit instead of throwing. */
@@ -71,7 +73,7 @@ export function matchWeights(network: Network, tensors: ReadonlyMap<string, Tens
   const weights = new Map(
     kept.map(({ name, shape, tensor, axes }) => [name, { shape, data: (axes ? permuteAxes(tensor, axes) : tensor).data }]),
   );
-  return { weights, problems };
+  return { weights, problems, named: found.size };
 }
 
 export function weightsInvalid(network: Network, nameMap: NameMap, problems: readonly string[]): CodedError {

@@ -14,9 +14,11 @@ export interface Backbone {
   /** Where the weights come from and how they were read, for people. */
   readonly origin: string;
   readonly licence: string;
+  /** What the outputs of the network's own classifier mean, in their order; two for a single output, which is the second's. Not part of the digest. */
+  readonly labels?: readonly string[];
 }
 
-/** SHA-256 over topology, weights and preprocessing, 64 hex digits. Names of backbone and network, origin and licence do not count: the same content is the same backbone. */
+/** SHA-256 over topology, weights and preprocessing, 64 hex digits. Names of backbone, network and classes, origin and licence do not count: the same content is the same backbone. */
 export function backboneDigest({ network, weights, preprocessing }: Pick<Backbone, "network" | "weights" | "preprocessing">): string {
   const { inputShape, layers, output } = network;
   const content = canonicalJson({

@@ -4,9 +4,9 @@ import { CodedError } from "../errors.js";
 export interface Preprocessing {
   /** Height and width of the network's input in pixels. */
   readonly size: number;
-  /** STRETCH: to size x size, aspect ignored. SHORT_SIDE: the short side to `resizeTo`, then the centre `size` x `size`. Bilinear, as in the original recipes. */
+  /** STRETCH: to resizeTo x resizeTo, aspect ignored. SHORT_SIDE: the short side to `resizeTo`. Then the centre `size` x `size`. Bilinear, as in the original recipes. */
   readonly resize: "STRETCH" | "SHORT_SIDE";
-  /** Only with SHORT_SIDE: length of the short side in pixels, at least `size`. */
+  /** In pixels, at least `size`. */
   readonly resizeTo: number;
   readonly channels: "RGB" | "BGR";
   /** Per channel in the order of `channels`: value = (pixel - mean) / deviation, with pixels from 0 to 255. */
@@ -15,16 +15,18 @@ export interface Preprocessing {
 }
 
 /**
- * Ready to be used: `resizeTo`, which means something for SHORT_SIDE only, is the size otherwise, so that equal preprocessing has equal digests.
+ * A backbone's preprocessing with what a job or a user says instead. Where that has another size but no `resizeTo`, as large a part of the picture stays in sight as before;
+ * with another kind of resizing all of what it keeps: `resizeTo` is the size.
  * @throws CodedError SPEC_INVALID where the resized picture would be smaller than what is cut out of it.
  */
-export function settledPreprocessing(preprocessing: Preprocessing): Preprocessing {
-  const { size, resize, resizeTo } = preprocessing;
-  if (resize === "STRETCH") return { ...preprocessing, resizeTo: size };
-  if (resizeTo >= size) return preprocessing;
+export function settledPreprocessing(own: Preprocessing, overrides: Partial<Preprocessing> = {}): Preprocessing {
+  const { size, resize } = { ...own, ...overrides };
+  const usualResizeTo = resize === own.resize ? Math.round((size * own.resizeTo) / own.size) : size;
+  const resizeTo = overrides.resizeTo ?? usualResizeTo;
+  if (resizeTo >= size) return { ...own, ...overrides, resizeTo };
   throw new CodedError(
     "SPEC_INVALID",
-    `preprocessing.resizeTo: must be at least the size (${size}), found ${resizeTo}; give a resizeTo that goes with the size, or resize: STRETCH`,
+    `preprocessing.resizeTo: must be at least the size (${size}), found ${resizeTo}; give a resizeTo that goes with the size, or none`,
   );
 }
 

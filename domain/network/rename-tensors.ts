@@ -18,7 +18,7 @@ export function renameTensors(tensors: ReadonlyMap<string, Tensor>, { strip = ""
   if (names.length > 0 && !names.some((name) => name.startsWith(strip))) {
     throw new CodedError(
       "USAGE_INVALID",
-      `prefix to strip ${JSON.stringify(strip)}: no tensor's name begins with it; the first names are ${names.slice(0, 3).join(", ")}`,
+      `prefix to strip ${JSON.stringify(strip)}: no tensor's name begins with it; the first names are ${names.slice(0, 3).join(", ")}; give the text that they really begin with, or strip nothing`,
       { strip },
     );
   }

@@ -97,6 +97,11 @@ export function multiplyAddsPerImage(network: Network): number {
   return count;
 }
 
+/** Values of all activations for one row, the input's included: what a backward pass has to keep. */
+export function activationElements(network: Network): number {
+  return [...layerShapes(network).values()].reduce((sum, shape) => sum + elementCount(shape), 0);
+}
+
 function weightsOf(layer: LayerKind, input: Shape): WeightSpec[] {
   const channels = input[input.length - 1] ?? 0;
   const specs: WeightSpec[] = [];

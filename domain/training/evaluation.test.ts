@@ -11,8 +11,8 @@ import {
 } from "./evaluation.js";
 
 test("grains cover every row once", () => {
-  expect([0, 1, 256, 257, 1_000].map(evaluationGrains)).toEqual([0, 1, 1, 2, 4]);
-  expect([0, 3].map((grain) => evaluationGrainRows(1_000, grain))).toEqual([
+  expect([0, 1, 256, 257, 1_000].map((rows) => evaluationGrains(rows, 256))).toEqual([0, 1, 1, 2, 4]);
+  expect([0, 3].map((grain) => evaluationGrainRows(1_000, 256, grain))).toEqual([
     { from: 0, to: 256 },
     { from: 768, to: 1_000 },
   ]);

@@ -1,20 +1,30 @@
 import assert from "node:assert";
 import { exactExp } from "../exact-math.js";
 import { limits } from "../limits.js";
+import type { Network } from "../network/network.js";
+import { activationElements } from "../network/shapes.js";
 import type { Range } from "./grains.js";
 import type { LossSpec } from "./loss.js";
 import { addRowsAlongTree } from "./tree.js";
 
 /**
- * Evaluation works on fixed grains of `limits.evaluationRows` rows (the last may be shorter), whatever the number of trainers. A grain yields three numbers, its leaf:
+ * Evaluation works on fixed grains of `grainRows` rows (the last may be shorter), whatever the number of trainers. A grain yields three numbers, its leaf:
  * loss sum, correct count, row count. Counts are whole numbers below 2^24 and so exact in float32.
  */
-export function evaluationGrains(rows: number): number {
-  return Math.ceil(rows / limits.evaluationRows);
+export function evaluationGrains(rows: number, grainRows: number): number {
+  return Math.ceil(rows / grainRows);
 }
 
-export function evaluationGrainRows(rows: number, grain: number): Range {
-  return { from: grain * limits.evaluationRows, to: Math.min(rows, (grain + 1) * limits.evaluationRows) };
+export function evaluationGrainRows(rows: number, grainRows: number, grain: number): Range {
+  return { from: grain * grainRows, to: Math.min(rows, (grain + 1) * grainRows) };
+}
+
+/** Rows of an evaluation grain of `trainable`: `limits.evaluationRows`, halved until all their activations fit in `limits.evaluationActivationBytes`; at least two. */
+export function evaluationRowsOf(trainable: Network): number {
+  const rowBytes = Float32Array.BYTES_PER_ELEMENT * activationElements(trainable);
+  let rows: number = limits.evaluationRows;
+  while (rows > 2 && rows * rowBytes > limits.evaluationActivationBytes) rows /= 2;
+  return rows;
 }
 
 /** What one evaluation grain adds to the leaves of an evaluation, in this order. */

@@ -29,7 +29,7 @@ test("trainers own neighbouring grains, none of them none", () => {
 
 const rows = 40;
 const data = {
-  features: Float32Array.from({ length: rows * 3 }, (_, i) => i),
+  views: [Float32Array.from({ length: rows * 3 }, (_, i) => i)],
   featureLength: 3,
   labels: Int32Array.from({ length: rows }, (_, row) => row % 2),
   classWeights: Float32Array.of(0.5, 2),
@@ -88,4 +88,23 @@ test("masks depend on the place in the batch, not on the number of grains; they 
   expect(new Set(values)).toEqual(new Set([0, Math.fround(1.25)]));
   const dropped = values.filter((value) => value === 0).length / values.length;
   expect(Math.abs(dropped - 0.2)).toBeLessThan(5 * Math.sqrt(0.16 / values.length));
+});
+
+test("epoch e uses view e mod the number of views, also where an epoch ends within a batch; pixels stay bytes", () => {
+  const views = [0, 1, 2].map((view) => Uint8Array.from({ length: 5 }, (_, row) => 10 * view + row));
+  const pixels = { views, featureLength: 1, labels: new Int32Array(5), classWeights: Float32Array.of(1) };
+  const input = new GrainInput({ batchSize: 4, grains: 1, callGrains: 1, seed: 1, dropout: [] }, pixels);
+  const seen = Array.from({ length: 5 }, (_, step) => {
+    input.fill(step, Uint32Array.of(0, 1, 2, 3), 0);
+    return [...input.features];
+  });
+  expect(input.features).toBeInstanceOf(Uint8Array);
+  // Places 0 to 4 are epoch 0, 5 to 9 epoch 1, 10 to 14 epoch 2, 15 to 19 epoch 3, which is view 0 again.
+  expect(seen).toEqual([
+    [0, 1, 2, 3],
+    [0, 11, 12, 13],
+    [10, 11, 22, 23],
+    [20, 21, 22, 3],
+    [0, 1, 2, 3],
+  ]);
 });

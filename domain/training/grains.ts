@@ -42,10 +42,13 @@ export function grainsOfTrainer(grains: number, trainers: number, trainer: numbe
   return evenRange(grains, trainers, trainer);
 }
 
+/** Values of features: float32 activations or uint8 pixels. */
+export type FeatureArray = Float32Array | Uint8Array;
+
 /** The training rows as they are held in memory. */
 export interface TrainingRows {
-  /** `[rows, featureLength]` */
-  readonly features: Float32Array;
+  /** `[rows, featureLength]` of each view; epoch e uses view e mod the number of views. */
+  readonly views: readonly FeatureArray[];
   readonly featureLength: number;
   /** `[rows]`: class numbers. */
   readonly labels: Int32Array;
@@ -77,8 +80,8 @@ export interface GrainCall {
  * Dropout masks depend on seed, layer, step and place in the batch only, so neither grains nor trainers show in them.
  */
 export class GrainInput {
-  /** `[callGrains, grainRows, featureLength]` */
-  readonly features: Float32Array;
+  /** `[callGrains, grainRows, featureLength]`, of the kind that the rows have. */
+  readonly features: FeatureArray;
   /** `[callGrains, grainRows]` */
   readonly labels: Int32Array;
   /** `[callGrains, grainRows]`: the class weight, 0 in padding. */
@@ -100,7 +103,8 @@ export class GrainInput {
     this.#rows = rows;
     this.#grainRows = grainRowsMax(call.batchSize, call.grains);
     const places = call.callGrains * this.#grainRows;
-    this.features = new Float32Array(places * rows.featureLength);
+    const values = places * rows.featureLength;
+    this.features = rows.views[0] instanceof Uint8Array ? new Uint8Array(values) : new Float32Array(values);
     this.labels = new Int32Array(places);
     this.rowWeights = new Float32Array(places);
     this.dropoutMasks = call.dropout.map(({ units }) => new Float32Array(places * units));
@@ -119,7 +123,7 @@ export class GrainInput {
       const start = grain * this.#grainRows;
       for (let place = from; place < to; place++) {
         const at = start + place - from;
-        this.#copyRow(batch[place] as number, at);
+        this.#copyRow(batch[place] as number, this.#viewOf(step, place), at);
         for (let layer = 0; layer < dropout.length; layer++) this.#drawMask(layer, step, place, at);
       }
       const paddedFrom = start + to - from;
@@ -130,8 +134,15 @@ export class GrainInput {
     }
   }
 
-  #copyRow(row: number, at: number): void {
-    const { features, featureLength, labels, classWeights } = this.#rows;
+  /** The view of the epoch that the place belongs to. Exact: step x batchSize may pass 2^32, but stays below 2^53. */
+  #viewOf(step: number, place: number): FeatureArray {
+    const { views, labels } = this.#rows;
+    const epoch = Math.floor((step * this.#call.batchSize + place) / labels.length);
+    return views[epoch % views.length] as FeatureArray;
+  }
+
+  #copyRow(row: number, features: FeatureArray, at: number): void {
+    const { featureLength, labels, classWeights } = this.#rows;
     const label = labels[row];
     assert(label !== undefined, `row ${row} of ${labels.length}`);
     const weight = classWeights[label];

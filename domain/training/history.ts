@@ -4,8 +4,8 @@ import type { TensorStatistics } from "./histogram.js";
 export interface HistoryPoint {
   readonly step: number;
   readonly epoch: number;
-  /** Over the training rows since the last evaluation. */
-  readonly train: { readonly loss: number; readonly accuracy: number };
+  /** Over the training rows since the last evaluation; null before the first step. */
+  readonly train: { readonly loss: number; readonly accuracy: number } | null;
   /** Null where there are no validation pictures. */
   readonly validation: { readonly loss: number; readonly accuracy: number; readonly count: number } | null;
   readonly learningRate: number;

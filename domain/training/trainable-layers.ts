@@ -1,31 +1,75 @@
 import { CodedError } from "../errors.js";
-import { cutAt, legalCuts } from "../network/cut.js";
-import type { Layer, Network } from "../network/network.js";
+import type { CutBackbone } from "../job/cut-backbone.js";
+import { legalCuts } from "../network/cut.js";
+import { INPUT, type Layer, type Network } from "../network/network.js";
 
-/** The kinds of layers that can be trained so far: one row of values in, one row out. */
-const trainableKinds = ["dense", "relu", "relu6", "sigmoid", "dropout", "flatten"] as const;
+export const engineNames = ["onnx", "tensorflow"] as const;
+export type EngineName = (typeof engineNames)[number];
 
-export type TrainableLayer = Extract<Layer, { readonly kind: (typeof trainableKinds)[number] }>;
+/** The kinds of layers that a chain of dense layers is made of: one row of values in, one row out. */
+const denseChainKinds = ["dense", "relu", "relu6", "sigmoid", "dropout", "flatten"] as const;
 
-export function isTrainable(layer: Layer): layer is TrainableLayer {
-  return (trainableKinds as readonly string[]).includes(layer.kind);
+export type DenseChainLayer = Extract<Layer, { readonly kind: (typeof denseChainKinds)[number] }>;
+
+export function isDenseChainLayer(layer: Layer): layer is DenseChainLayer {
+  return (denseChainKinds as readonly string[]).includes(layer.kind);
+}
+
+/** What an engine cannot train. */
+export interface TrainingObstacle {
+  readonly layer: string;
+  /** To be read after the layer's name. */
+  readonly reason: string;
 }
 
 /**
- * Finds out before any work is done whether everything above the cut can be trained.
- * @throws CodedError ENGINE_UNSUPPORTED naming the first layer that cannot, and the earliest cut above which all can.
+ * The first thing in the tail that an engine cannot train; undefined where it can train all of it. Heads are dense and no obstacle to any engine.
+ * onnx trains chains of dense layers on vectors or on maps that are flattened first; tensorflow trains every kind of layer, and takes pixels.
  */
-export function checkTrainable(engine: string, network: Network, cut: string): void {
-  const obstacle = firstObstacle(network, cut);
-  if (obstacle === undefined) return;
-  const earliest = legalCuts(network).find((each) => firstObstacle(network, each) === undefined) ?? network.output;
+const obstacleOf: Readonly<Record<EngineName, (tail: Network) => TrainingObstacle | undefined>> = {
+  onnx: (tail) => {
+    let previous = INPUT;
+    for (const layer of tail.layers) {
+      if (!isDenseChainLayer(layer)) return { layer: layer.name, reason: `(${layer.kind})` };
+      if (layer.inputs[0] !== previous) return { layer: layer.name, reason: `(${layer.kind}), which does not take the layer before it` };
+      previous = layer.name;
+    }
+    return undefined;
+  },
+  tensorflow: () => undefined,
+};
+
+/** Engines that can train `tail`, the preferred first. */
+export function enginesThatTrain(tail: Network | undefined): EngineName[] {
+  return engineNames.filter((engine) => tail === undefined || obstacleOf[engine](tail) === undefined);
+}
+
+/** The engine that trains `tail`: the wanted one, or the first that can. A pure function, so that a job means the same on every machine. */
+export function trainingEngine(wanted: EngineName | undefined, tail: Network | undefined): EngineName {
+  return wanted ?? enginesThatTrain(tail)[0] ?? "onnx";
+}
+
+/**
+ * Finds out before any work is done whether an engine can train everything above the cut.
+ * @throws CodedError ENGINE_UNSUPPORTED naming the first layer that it cannot train, an engine that can, and the earliest cut above which this one can.
+ */
+export function checkTrainable(engine: string, { tail, cut, network }: Pick<CutBackbone, "tail" | "cut" | "network">): void {
+  const check = engineNames.find((name) => name === engine);
+  const obstacle = tail === undefined || check === undefined ? undefined : obstacleOf[check](tail);
+  if (obstacle === undefined || tail === undefined || check === undefined) return;
+  const earliest = legalCuts(network).find((each) => obstacleOf[check](above(network, each)) === undefined) ?? network.output;
+  const others = enginesThatTrain(tail);
+  const remedy = others.length === 0 ? "" : `use engine ${others.join(" or ")} (trainers.engine, --engine), or `;
   throw new CodedError(
     "ENGINE_UNSUPPORTED",
-    `cut "${cut}": the layers of ${network.name} above it are trained, and engine ${engine} cannot train layer "${obstacle.name}" (${obstacle.kind}) yet; choose a cut at or after "${earliest}"`,
-    { layer: obstacle.name, cut, earliest },
+    `cut "${cut}": the layers of ${network.name} above it are trained, and engine ${engine} cannot train layer "${obstacle.layer}" ${obstacle.reason}; ${remedy}choose a cut at or after "${earliest}"`,
+    { layer: obstacle.layer, cut, earliest, engines: others },
   );
 }
 
-function firstObstacle(network: Network, cut: string): Layer | undefined {
-  return cutAt(network, cut).tail?.layers.find((layer) => !isTrainable(layer));
+/** The layers after a legal cut. */
+function above(network: Network, cut: string): Network {
+  const position = network.layers.findIndex(({ name }) => name === cut);
+  const layers = network.layers.slice(position + 1).map((layer) => ({ ...layer, inputs: layer.inputs.map((input) => (input === cut ? INPUT : input)) }));
+  return { ...network, layers };
 }

@@ -1,4 +1,5 @@
 import { expect, test } from "vitest";
+import { featureCut } from "../../test/support/feature-cut.js";
 import { resolveJob } from "../job/resolve.js";
 import type { TrainingSpec } from "../job/spec.js";
 import { planTraining, type TrainingPlan } from "./training-plan.js";
@@ -6,7 +7,7 @@ import { planTraining, type TrainingPlan } from "./training-plan.js";
 function plan(training: TrainingSpec, train: readonly number[] = [20, 30]): TrainingPlan {
   const job = resolveJob({ dataset: { source: "pictures" }, training });
   const none = train.map(() => 0);
-  return planTraining(job, undefined, [4], {
+  return planTraining(job, featureCut([4]), {
     classes: train.map((_, label) => `${label}`),
     counts: { train, validation: none, test: none },
   });

@@ -1,13 +1,16 @@
 import { CodedError } from "../errors.js";
+import type { CutBackbone } from "../job/cut-backbone.js";
 import type { ResolvedJob, Recipe } from "../job/job.js";
 import type { SamplesRecord } from "../job/records.js";
 import { appendNetwork, headNetwork } from "../network/compose.js";
-import { elementCount, type Network, type Shape } from "../network/network.js";
+import { elementCount, type Network } from "../network/network.js";
+import type { Preprocessing } from "../network/preprocessing.js";
 import { layerShapes } from "../network/shapes.js";
 import { classWeightsOf } from "./class-weights.js";
 import { type DropoutLayer, grainCount, grainRowsMax } from "./grains.js";
 import { lossProblem } from "./loss.js";
-import { parameterLayout, type ParameterLayout } from "./parameters.js";
+import { evaluationRowsOf } from "./evaluation.js";
+import { parameterLayout, statisticsLayout, type ParameterLayout } from "./parameters.js";
 import { stepsOf } from "./sample-order.js";
 
 /** What of a training follows from the spec, the feature shape and the number of pictures, which may be an estimate. */
@@ -17,6 +20,12 @@ export interface TrainingShape {
   /** Tail and head, from the feature to logits `[outputs]`. */
   readonly trainable: Network;
   readonly layout: ParameterLayout;
+  /** Moving statistics of batch norm, beside the parameters. */
+  readonly statisticsLayout: ParameterLayout;
+  /** Where features are pixels: how the trained network normalises them. */
+  readonly preprocessing: Preprocessing | undefined;
+  /** Views of every training picture; epoch e uses view e mod views. */
+  readonly views: number;
   /** Logits: one per class, or one for two classes with sigmoid. */
   readonly outputs: number;
   readonly featureLength: number;
@@ -30,6 +39,10 @@ export interface TrainingShape {
   /** Steps between histograms in the event files. */
   readonly histogramEverySteps: number;
   readonly checkpointEverySteps: number;
+  /** Rows of one evaluation grain. */
+  readonly evaluationRows: number;
+  /** Whether the weights that training starts from are worth an evaluation: those of a result or of an old class. */
+  readonly evaluatesStart: boolean;
 }
 
 /** Everything that shapes the training, a pure function of the spec, the samples and the feature shape. */
@@ -49,15 +62,14 @@ const CHECKPOINT_STEPS_MIN = 50;
  */
 export function planTraining(
   job: ResolvedJob,
-  tail: Network | undefined,
-  featureShape: Shape,
+  cut: CutBackbone,
   samples: Pick<SamplesRecord, "classes" | "counts">,
 ): TrainingPlan {
   const { classes, counts } = samples;
   const problem = lossProblem(job.training.loss, classes.length);
   if (problem !== undefined) throw new CodedError("SPEC_INVALID", problem);
   return {
-    ...trainingShape(job, tail, featureShape, samples),
+    ...trainingShape(job, cut, samples),
     classWeights: classWeightsOf(job.training.classWeights, classes, counts.train),
   };
 }
@@ -65,11 +77,11 @@ export function planTraining(
 /** The same without what needs counted pictures and fitting classes: for a plan that says what a job would cost. @throws CodedError NETWORK_INVALID */
 export function trainingShape(
   job: ResolvedJob,
-  tail: Network | undefined,
-  featureShape: Shape,
+  cut: CutBackbone,
   samples: Pick<SamplesRecord, "classes" | "counts">,
 ): TrainingShape {
   const recipe = job.training;
+  const { tail, featureShape, pixels, preprocessing } = cut;
   const { classes, counts } = samples;
   const outputs = recipe.loss.kind === "sigmoid" ? 1 : classes.length;
   const tailOutput = tail === undefined ? featureShape : (layerShapes(tail).get(tail.output) ?? featureShape);
@@ -85,6 +97,9 @@ export function trainingShape(
     classes,
     trainable,
     layout,
+    statisticsLayout: statisticsLayout(trainable),
+    preprocessing: pixels ? preprocessing : undefined,
+    views: job.views.count,
     outputs,
     featureLength: elementCount(featureShape),
     trainRows,
@@ -96,6 +111,8 @@ export function trainingShape(
     evaluateEverySteps,
     histogramEverySteps: evaluateEverySteps * Math.ceil(Math.ceil(steps / evaluateEverySteps) / HISTOGRAMS_MAX),
     checkpointEverySteps: Math.max(CHECKPOINT_STEPS_MIN, Math.ceil(steps / CHECKPOINTS_AIMED_AT)),
+    evaluationRows: evaluationRowsOf(trainable),
+    evaluatesStart: job.initialWeights.kind === "result" || job.head.initialFromClass !== undefined,
   };
 }
 

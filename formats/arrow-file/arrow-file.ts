@@ -75,6 +75,11 @@ export class ArrowFile {
     return Number.isNaN(value) ? this.corrupt(`metadata graft.${key} is not a whole number: ${JSON.stringify(text)}`) : value;
   }
 
+  /** How a column's type prints. */
+  typeOf(name: string): string {
+    return String(this.#table.getChild(name)?.type ?? this.corrupt(`column ${name} is missing`));
+  }
+
   /** The values of a column whose type prints as `type` (`FixedSizeBinary[32]`, `Utf8`, …), without nulls. */
   column(name: string, type: string): Data {
     const vector = this.#table.getChild(name);

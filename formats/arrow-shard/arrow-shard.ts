@@ -1,9 +1,10 @@
 import assert from "node:assert";
 import { crc32 } from "node:zlib";
-import { Field, FixedSizeBinary, FixedSizeList, Float32, makeData, Uint32 } from "apache-arrow";
+import { Field, FixedSizeBinary, FixedSizeList, Float32, makeData, Uint32, Uint8 } from "apache-arrow";
 import { IMAGE_ID_BYTES } from "../../domain/features/image-ids.js";
-import { featureBytes, shardRowLimit } from "../../domain/features/plan-tasks.js";
+import { shardRowLimit } from "../../domain/features/plan-tasks.js";
 import { elementCount, type Shape } from "../../domain/network/network.js";
+import type { FeatureArray } from "../../domain/training/grains.js";
 import { ArrowFile, encodeArrowFile } from "../arrow-file/arrow-file.js";
 
 /** docs/formats/feature-shard-v1.md describes the file; test/golden/shard-v1-3x4.arrow pins its bytes. */
@@ -17,8 +18,8 @@ export interface Shard {
   readonly view: number;
   /** `[rows, 32]` */
   readonly imageIds: Uint8Array;
-  /** `[rows, ...shape]` */
-  readonly features: Float32Array;
+  /** `[rows, ...shape]`: activations, or pixels. */
+  readonly features: FeatureArray;
 }
 
 /** An Arrow IPC file. Equal shards give equal bytes. */
@@ -26,13 +27,14 @@ export function encodeShard(shard: Shard): Uint8Array {
   const { featureSpecDigest, shape, view, imageIds, features } = shard;
   const rows = imageIds.length / IMAGE_ID_BYTES;
   const elements = elementCount(shape);
-  assert(
-    Number.isInteger(rows) && rows >= 1 && rows <= shardRowLimit(shape),
-    `a shard of ${rows} rows; expected 1 to ${shardRowLimit(shape)}`,
-  );
+  const rowsMax = shardRowLimit(shape, features.BYTES_PER_ELEMENT);
+  assert(Number.isInteger(rows) && rows >= 1 && rows <= rowsMax, `a shard of ${rows} rows; expected 1 to ${rowsMax}`);
   assert(features.length === rows * elements, `a shard of ${rows} rows of [${shape.join(", ")}] with ${features.length} values`);
   assert(Number.isInteger(view) && view >= 0 && view < 2 ** 31);
-  const item = makeData({ type: new Float32(), length: features.length, nullCount: 0, data: features });
+  const item =
+    features instanceof Uint8Array
+      ? makeData({ type: new Uint8(), length: features.length, nullCount: 0, data: features })
+      : makeData({ type: new Float32(), length: features.length, nullCount: 0, data: features });
   return encodeArrowFile(
     format,
     [
@@ -45,7 +47,7 @@ export function encodeShard(shard: Shard): Uint8Array {
       {
         name: "feature",
         data: makeData({
-          type: new FixedSizeList(elements, new Field("item", new Float32(), false)),
+          type: new FixedSizeList(elements, new Field("item", item.type, false)),
           length: rows,
           nullCount: 0,
           child: item,
@@ -53,7 +55,7 @@ export function encodeShard(shard: Shard): Uint8Array {
       },
       {
         name: "checksum",
-        data: makeData({ type: new Uint32(), length: rows, nullCount: 0, data: rowChecksums(imageIds, features, shape) }),
+        data: makeData({ type: new Uint32(), length: rows, nullCount: 0, data: rowChecksums(imageIds, features) }),
       },
     ],
   );
@@ -69,20 +71,25 @@ export function decodeShard(bytes: Uint8Array): Shard {
   if (!/^[1-9]\d{0,8}(,[1-9]\d{0,8}){0,7}$/.test(shapeText)) file.corrupt(`shape ${JSON.stringify(shapeText)} is not a list of lengths`);
   const shape = shapeText.split(",").map(Number);
   const elements = elementCount(shape);
-  if (file.rows < 1 || file.rows > shardRowLimit(shape)) file.corrupt(`${file.rows} rows, expected 1 to ${shardRowLimit(shape)}`);
+  const type = file.typeOf("feature");
+  const pixels = type === `FixedSizeList[${elements}]<Uint8>`;
+  const rowsMax = shardRowLimit(shape, pixels ? 1 : 4);
+  if (file.rows < 1 || file.rows > rowsMax) file.corrupt(`${file.rows} rows, expected 1 to ${rowsMax}`);
   const imageIds = file.values<Uint8Array>("imageId", `FixedSizeBinary[${IMAGE_ID_BYTES}]`, file.rows * IMAGE_ID_BYTES);
-  const features = file.listValues<Float32Array>("feature", `FixedSizeList[${elements}]<Float32>`, file.rows * elements);
+  const features = pixels
+    ? file.listValues<Uint8Array>("feature", type, file.rows * elements)
+    : file.listValues<Float32Array>("feature", `FixedSizeList[${elements}]<Float32>`, file.rows * elements);
   const checksums = file.values<Uint32Array>("checksum", "Uint32", file.rows);
-  for (const [row, found] of rowChecksums(imageIds, features, shape).entries()) {
+  for (const [row, found] of rowChecksums(imageIds, features).entries()) {
     if (found !== checksums[row]) file.corrupt(`row ${row}: checksum ${checksums[row]} is stored, ${found} fits its bytes`);
   }
   return { featureSpecDigest: file.text("featureSpec"), shape, view: file.wholeNumber("view"), imageIds, features };
 }
 
 /** CRC-32 (that of zlib) over a row's image id and then its feature's little-endian bytes: it also shows a feature that stands at the wrong id. */
-function rowChecksums(imageIds: Uint8Array, features: Float32Array, shape: Shape): Uint32Array {
+function rowChecksums(imageIds: Uint8Array, features: FeatureArray): Uint32Array {
   const bytes = new Uint8Array(features.buffer, features.byteOffset, features.byteLength);
-  const rowBytes = featureBytes(shape);
+  const rowBytes = (bytes.length * IMAGE_ID_BYTES) / imageIds.length;
   return Uint32Array.from({ length: imageIds.length / IMAGE_ID_BYTES }, (_, row) =>
     crc32(bytes.subarray(row * rowBytes, (row + 1) * rowBytes), crc32(imageIds.subarray(row * IMAGE_ID_BYTES, (row + 1) * IMAGE_ID_BYTES))),
   );

@@ -3,7 +3,9 @@ import { backboneDigest, type Backbone } from "../../domain/network/backbone.js"
 import { plainNames } from "../../domain/network/name-maps.js";
 import { canonicalJson } from "../../domain/canonical-json.js";
 import { CodedError } from "../../domain/errors.js";
+import { checkLabels } from "../../domain/network/classifier.js";
 import { asObject, asString, parseJson } from "../json/json.js";
+import { decodeLabels, encodeLabels } from "../passport/labels.js";
 import { decodeSafetensors, encodeSafetensors } from "../safetensors/safetensors.js";
 import { networkOfJson, preprocessingOfJson } from "./topology.js";
 
@@ -11,17 +13,23 @@ import { networkOfJson, preprocessingOfJson } from "./topology.js";
 export const backboneObjects = ["weights.safetensors", "preprocessing.json", "origin.json", "topology.json"] as const;
 export type BackboneObject = (typeof backboneObjects)[number];
 
+/** Labels of the network's classifier, a line each; an object of its own, since they are no part of the digest. */
+export const labelsObject = "labels.txt";
+
+export type BackboneFiles = Readonly<Record<BackboneObject, Uint8Array>> & { readonly [labelsObject]?: Uint8Array };
+
 const formatVersion = 1;
 
 /** Equal backbones give equal bytes. */
-export function encodeBackbone(backbone: Backbone): Record<BackboneObject, Uint8Array> {
-  const { name, network, weights, preprocessing, origin, licence } = backbone;
+export function encodeBackbone(backbone: Backbone): BackboneFiles {
+  const { name, network, weights, preprocessing, origin, licence, labels } = backbone;
   const json = (value: unknown): Uint8Array => new TextEncoder().encode(`${canonicalJson(value)}\n`);
   return {
     "weights.safetensors": encodeSafetensors(weights),
     "preprocessing.json": json(preprocessing),
     "origin.json": json({ name, origin, licence }),
     "topology.json": json({ formatVersion, network }),
+    ...(labels && { [labelsObject]: new TextEncoder().encode(encodeLabels(labels)) }),
   };
 }
 
@@ -29,7 +37,7 @@ export function encodeBackbone(backbone: Backbone): Record<BackboneObject, Uint8
  * Reads and checks what `encodeBackbone` wrote.
  * @throws CodedError FILE_FORMAT_INVALID, NETWORK_INVALID, WEIGHTS_INVALID, STORE_FORMAT_NEWER.
  */
-export function decodeBackbone(objects: Readonly<Record<BackboneObject, Uint8Array>>): {
+export function decodeBackbone(objects: BackboneFiles): {
   readonly backbone: Backbone;
   readonly digest: string;
 } {
@@ -47,11 +55,15 @@ export function decodeBackbone(objects: Readonly<Record<BackboneObject, Uint8Arr
     );
   }
   const network = networkOfJson(topology["network"]);
+  const labelsText = objects[labelsObject];
+  const labels = labelsText && decodeLabels(new TextDecoder().decode(labelsText));
+  if (labels) checkLabels(network, labels);
   const backbone: Backbone = {
     ...decodeOrigin(objects["origin.json"]),
     network,
     weights: assignWeights(network, decodeSafetensors(objects["weights.safetensors"]).tensors, plainNames),
     preprocessing: preprocessingOfJson(parseJson(objects["preprocessing.json"], "preprocessing.json")),
+    ...(labels && { labels }),
   };
   return { backbone, digest: backboneDigest(backbone) };
 }

@@ -8,6 +8,7 @@ import {
   topologyName,
   type TopologyOptions,
 } from "../../domain/network/catalog/catalog.js";
+import { belowDenseLayers, checkLabels, needClassifier, withoutClassifier } from "../../domain/network/classifier.js";
 import { appendNetwork } from "../../domain/network/compose.js";
 import { nameMaps, type NameMap } from "../../domain/network/name-maps.js";
 import { INPUT, type Network, type Tensor, type Weights } from "../../domain/network/network.js";
@@ -15,24 +16,29 @@ import { type Preprocessing, settledPreprocessing } from "../../domain/network/p
 import { renameTensors, type PrefixChange } from "../../domain/network/rename-tensors.js";
 import { resizeNetwork } from "../../domain/network/resize.js";
 import { layerShapes, weightSpecs } from "../../domain/network/shapes.js";
-import { withoutClassifier } from "../../domain/network/without-classifier.js";
 import { decodeWeightFiles, type WeightFiles } from "./weight-files.js";
 
 export interface ImportRequest {
   /** The backbone's name from now on; often that of the folder or file, out of which the topology is read. */
   readonly name: string;
+  /** What the file, or its folder, was called; it may say how pictures are prepared. */
+  readonly sourceName?: string | undefined;
   /** All files given, by name: one file, or the files of a folder. */
   readonly files: ReadonlyMap<string, Uint8Array>;
   /** `mobilenet_v2_0.35_224` and the like, where the files do not say it. */
   readonly topology?: string | undefined;
-  /** Changes the names of the file's tensors before they are read; not those of a backbone that graft stored. */
+  /** True where every one of the files was named by itself, so that one that is not read is a mistake. */
+  readonly everyFile?: boolean | undefined;
+  /** Changes the names of the file's tensors before they are read; only where the files bring no topology of their own. */
   readonly prefix?: PrefixChange | undefined;
   /** Overrides the usual preprocessing of the topology; all of it for a network that the catalogue does not know. */
   readonly preprocessing?: Partial<Preprocessing> | undefined;
   readonly origin?: string | undefined;
   readonly licence?: string | undefined;
-  /** Keeps dense layers at the end, which are left out otherwise: features come from below them. */
+  /** Keeps the classifier at the end, which is left out otherwise: features come from below it. */
   readonly keepClassifier?: boolean | undefined;
+  /** Of the outputs of the network's own classifier, which is kept then. By default those that the files bring, where it is kept. */
+  readonly labels?: readonly string[] | undefined;
 }
 
 /** Names of backbones are parts of keys and command lines. */
@@ -51,25 +57,65 @@ export async function importBackbone(request: ImportRequest): Promise<Backbone> 
       `backbone name ${JSON.stringify(request.name.slice(0, 100))}: 1 to 100 letters, digits, ".", "_" and "-" are needed`,
     );
   }
-  const decoded = await decodeWeightFiles(request.files, request.preprocessing?.size);
-  if (decoded.backbone) {
-    const { backbone } = decoded;
-    return { ...backbone, name: request.name, origin: request.origin ?? backbone.origin, licence: request.licence ?? backbone.licence };
-  }
+  const files = await decodeWeightFiles(request.files, request.preprocessing?.size);
+  checkFilesRead(files, request);
+  if (files.backbone) return changedBackbone(files.backbone, request);
 
-  const files = { ...decoded, tensors: renameTensors(decoded.tensors, request.prefix ?? {}) };
-  const found = files.network ? ofOwnTopology(files, files.network, request) : ofCatalogue(files, request);
-  const finished = finish(found.network, found.match.weights, request.keepClassifier ?? false);
-  const preprocessing = settledPreprocessing({ ...found.preprocessing, ...request.preprocessing });
+  const renamed = { ...files, tensors: renameTensors(files.tensors, request.prefix ?? {}) };
+  const found = files.network ? ofOwnTopology(files, files.network, request) : ofCatalogue(renamed, request);
+  const keepClassifier = request.keepClassifier === true || request.labels !== undefined;
+  const finished = finish(found.network, found.match.weights, keepClassifier);
+  const preprocessing = settledPreprocessing(found.preprocessing, request.preprocessing);
   checkPicture(finished.network, preprocessing);
   const how = `${files.format}; ${found.how}; ${found.nameMap.name} names${finished.note}`;
   return {
     name: request.name,
-    ...finished,
+    network: finished.network,
+    weights: finished.weights,
     preprocessing,
     origin: request.origin === undefined ? how : `${request.origin} (${how})`,
     licence: request.licence ?? files.licence ?? "not stated",
+    ...checkedLabels(finished.network, request.labels ?? (keepClassifier ? files.labels : undefined)),
   };
+}
+
+/** Refuses a file that the user named and that says nothing, and a prefix where it would change nothing. */
+function checkFilesRead({ filesRead, format, mainFile, network, backbone }: WeightFiles, request: ImportRequest): void {
+  const unread = [...request.files.keys()].find((name) => !filesRead.includes(name));
+  if (request.everyFile === true && unread !== undefined)
+    throw new CodedError(
+      "FILE_FORMAT_INVALID",
+      `${unread}: expected more weights beside ${mainFile} (${format}), found none that can be read together with it; leave the file out`,
+    );
+  const { strip = "", add = "" } = request.prefix ?? {};
+  if ((network || backbone) && (strip !== "" || add !== ""))
+    throw new CodedError(
+      "USAGE_INVALID",
+      `${mainFile} (${format}) holds its own topology, whose layers and tensors go by the same names; leave the prefix out`,
+    );
+}
+
+/** A backbone that graft stored, under another name and with what the request says of it. */
+function changedBackbone(backbone: Backbone, request: ImportRequest): Backbone {
+  if (request.topology !== undefined)
+    throw new CodedError("USAGE_INVALID", `the files are a backbone of graft, which has its topology; leave ${request.topology} out`);
+  const preprocessing = settledPreprocessing(backbone.preprocessing, request.preprocessing);
+  const network = resizeNetwork(backbone.network, preprocessing.size);
+  return {
+    ...backbone,
+    name: request.name,
+    network,
+    preprocessing,
+    origin: request.origin ?? backbone.origin,
+    licence: request.licence ?? backbone.licence,
+    ...checkedLabels(network, request.labels ?? backbone.labels),
+  };
+}
+
+function checkedLabels(network: Network, labels: readonly string[] | undefined): Pick<Backbone, "labels"> {
+  if (labels === undefined) return {};
+  checkLabels(network, labels);
+  return { labels };
 }
 
 interface Found {
@@ -98,8 +144,8 @@ function ofOwnTopology(files: WeightFiles, own: Network, request: ImportRequest)
 
 /** The preprocessing that goes with the topology that a name speaks of; the request's own where it is whole. */
 function usualPreprocessing(request: ImportRequest, files: WeightFiles, size: number): Preprocessing {
-  const named = hints(request, files)
-    .map(({ name }) => parseTopologyName(name))
+  const named = [...hints(request, files).map(({ name }) => name), request.sourceName ?? ""]
+    .map(parseTopologyName)
     .find((parsed) => parsed !== undefined);
   const given = { resize: "STRETCH" as const, resizeTo: size, ...request.preprocessing, size };
   if (named) return { ...buildTopology(named.topology, { ...named.options, size }).preprocessing, ...request.preprocessing };
@@ -117,7 +163,10 @@ function ofCatalogue(files: WeightFiles, request: ImportRequest): Found {
     const parsed = parseTopologyName(name);
     if (parsed === undefined) continue;
     const closest = closestOf(variantsOf(parsed), files, size, how);
-    if (closest.match.problems.length > 0) throw weightsInvalid(closest.network, closest.nameMap, closest.match.problems);
+    if (closest.match.problems.length > 0) {
+      checkPrefix(request, files, closest);
+      throw weightsInvalid(closest.network, closest.nameMap, closest.match.problems);
+    }
     return closest;
   }
   if (request.topology !== undefined)
@@ -125,11 +174,27 @@ function ofCatalogue(files: WeightFiles, request: ImportRequest): Found {
 
   const closest = closestOf(catalogEntries(size), files, size, "the one topology of the catalogue that its tensors match");
   if (closest.match.problems.length === 0) return closest;
+  checkPrefix(request, files, closest);
   const { message, details } = weightsInvalid(closest.network, closest.nameMap, closest.match.problems);
   throw new CodedError(
     "WEIGHTS_INVALID",
     `no topology of the catalogue has exactly these tensors; the closest is ${topologyOf(closest)}: ${message}`,
     { ...details },
+  );
+}
+
+/** A prefix after which no tensor at all is known is itself the mistake. */
+function checkPrefix({ prefix }: ImportRequest, { tensors }: WeightFiles, { network, match }: Found): void {
+  const { strip = "", add = "" } = prefix ?? {};
+  if ((strip === "" && add === "") || match.named > 0) return;
+  const changes = [strip && `without ${JSON.stringify(strip)}`, add && `with ${JSON.stringify(add)} in front`].filter(
+    (text) => text !== "",
+  );
+  const [expected] = weightSpecs(network);
+  throw new CodedError(
+    "USAGE_INVALID",
+    `prefix of tensor names: ${changes.join(" and ")} the names are ${[...tensors.keys()].slice(0, 3).join(", ")}, and ${network.name} has no layer of such a name; expected names such as ${expected?.name}; give another prefix`,
+    { strip, add },
   );
 }
 
@@ -186,9 +251,10 @@ function bestMatch(network: Network, tensors: ReadonlyMap<string, Tensor>): { ma
   return best;
 }
 
-/** Features come from below the classifier, and pooled. */
+/** Features come from below the classifier, and pooled. @throws CodedError WEIGHTS_INVALID where there is no classifier to keep */
 function finish(network: Network, weights: Weights, keepClassifier: boolean): { network: Network; weights: Weights; note: string } {
-  let finished = keepClassifier ? network : withoutClassifier(network);
+  let finished = keepClassifier ? network : withoutClassifier(network, belowDenseLayers(network));
+  if (keepClassifier) needClassifier(network);
   let note = finished.layers.length < network.layers.length ? `; its classifier above "${finished.output}" is left out` : "";
   const shape = layerShapes(finished).get(finished.output) ?? [];
   if (shape.length === 3) {

@@ -40,7 +40,7 @@ export function preprocessingOfJson(value: unknown): Preprocessing {
   const mean = three("mean");
   const deviation = three("deviation");
   if (size < 1) throw invalid(`${place}.size must be at least 1 pixel`);
-  if (resize === "SHORT_SIDE" && resizeTo < size) throw invalid(`${place}.resizeTo must be at least the size ${size}, found ${resizeTo}`);
+  if (resizeTo < size) throw invalid(`${place}.resizeTo must be at least the size ${size}, found ${resizeTo}`);
   if (!deviation.every((one) => one > 0)) throw invalid(`${place}.deviation must be greater than 0, found [${deviation.join(", ")}]`);
   return { size, resize, resizeTo, channels, mean, deviation };
 }

@@ -2,14 +2,14 @@ import { CodedError } from "../../domain/errors.js";
 import type { Backbone } from "../../domain/network/backbone.js";
 import type { Network, Tensor } from "../../domain/network/network.js";
 import type { Preprocessing } from "../../domain/network/preprocessing.js";
-import { asObject, isObject, parseJson } from "../json/json.js";
+import { asObject, asString, isObject, parseJson } from "../json/json.js";
 import { isOnnx } from "../inspect/onnx.js";
 import { decodeKerasH5, isHdf5 } from "../keras-h5/decode.js";
 import type { KerasModel } from "../keras-model/keras-graph.js";
 import { decodeOnnx } from "../onnx/decode-network.js";
 import { decodeSafetensors } from "../safetensors/safetensors.js";
 import { decodeLayersModel, layersModelPaths } from "../tfjs/decode.js";
-import { backboneObjects, decodeBackbone } from "./backbone.js";
+import { backboneObjects, decodeBackbone, labelsObject } from "./backbone.js";
 import { preprocessingOfJson } from "./topology.js";
 
 /** What the given files say, whatever their format. */
@@ -17,11 +17,15 @@ export interface WeightFiles {
   readonly format: string;
   /** The file that decided. */
   readonly mainFile: string;
+  /** All files of which something was read. */
+  readonly filesRead: readonly string[];
   readonly tensors: ReadonlyMap<string, Tensor>;
   /** Where the file has a topology of its own. */
   readonly network?: Network | undefined;
   readonly preprocessing?: Preprocessing | undefined;
   readonly licence?: string | undefined;
+  /** Of the network's classifier, in the order of its outputs. */
+  readonly labels?: readonly string[] | undefined;
   /** Where the files are a whole backbone that graft stored. */
   readonly backbone?: Backbone;
 }
@@ -35,7 +39,16 @@ export function companionFiles(bytes: Uint8Array): string[] {
 }
 
 /**
- * Finds by content what the files are. A LayersModel goes before an .h5 file, that before an ONNX model, and that before safetensors, of which there may be several.
+ * Whether a file that begins with `head` (16 bytes or more) can be weights, or say something about weights: JSON, HDF5, safetensors or ONNX. The weight
+ * shards of a LayersModel have no kind of their own; `companionFiles` names them.
+ */
+export function canBeWeights(head: Uint8Array): boolean {
+  return beginsWithBrace(head, 0) || isHdf5(head) || isSafetensors(head) || isOnnx(head);
+}
+
+/**
+ * Finds by content what the files are. A LayersModel goes before Keras .h5 files, these before an ONNX model, and that before safetensors. Of .h5 files
+ * with weights only and of safetensors there may be several, whose tensors make one network together.
  * @param size Height and width where a model leaves them open.
  * @throws CodedError FILE_FORMAT_INVALID, NETWORK_INVALID, WEIGHTS_INVALID.
  */
@@ -43,48 +56,79 @@ export async function decodeWeightFiles(files: ReadonlyMap<string, Uint8Array>, 
   const stored = storedBackbone(files);
   if (stored) return stored;
 
-  const layersModels = [...files].filter(([, bytes]) => isLayersModel(bytes));
-  const hdf5 = [...files].filter(([, bytes]) => isHdf5(bytes));
-  const safetensors = [...files].filter(([, bytes]) => isSafetensors(bytes)).sort(([a], [b]) => (a < b ? -1 : 1));
-  const [layersModel] = onlyOne(layersModels, "LayersModels");
+  const ofKind = (is: (bytes: Uint8Array) => boolean): [string, Uint8Array][] =>
+    [...files].filter(([, bytes]) => is(bytes)).sort(([a], [b]) => (a < b ? -1 : 1));
+  const [layersModel] = onlyOne(ofKind(isLayersModel), "LayersModels");
   if (layersModel) return decodeModelJson(layersModel[0], layersModel[1], files, size);
 
-  const [h5] = onlyOne(hdf5, ".h5 files");
-  if (h5) {
-    const { model, tensors } = await decodeKerasH5(h5[1], size);
-    return { format: "Keras .h5", mainFile: h5[0], tensors, network: model?.network, preprocessing: model && preprocessingOfModel(model) };
-  }
+  const hdf5 = ofKind(isHdf5);
+  if (hdf5.length > 0) return decodeH5Files(hdf5, size);
 
   const [onnx] = onlyOne(
-    [...files].filter(([, bytes]) => isOnnx(bytes) && !isSafetensors(bytes)),
+    ofKind((bytes) => isOnnx(bytes) && !isSafetensors(bytes)),
     "ONNX models",
   );
   if (onnx) {
-    const { network, tensors, preprocessing, unitRange } = decodeOnnx(onnx[1], size);
+    const [mainFile, bytes] = onnx;
+    const { network, tensors, preprocessing, unitRange } = decodeOnnx(bytes, size);
     const format = unitRange ? "ONNX, its pictures taken for values from 0 to 1" : "ONNX";
-    return { format, mainFile: onnx[0], tensors, network, preprocessing };
+    return { format, mainFile, filesRead: [mainFile], tensors, network, preprocessing };
   }
 
+  const safetensors = ofKind(isSafetensors);
   const [first] = safetensors;
-  if (!first) {
-    const names = [...files.keys()].slice(0, 10).join(", ");
-    throw new CodedError(
-      "FILE_FORMAT_INVALID",
-      `no TensorFlow.js LayersModel, Keras .h5, ONNX or safetensors file among the files given: ${names}`,
-    );
-  }
+  if (!first) throw noWeights(files);
+  const decoded = safetensors.map(([name, bytes]) => ({ name, ...decodeSafetensors(bytes) }));
+  return {
+    format: "safetensors",
+    mainFile: first[0],
+    filesRead: safetensors.map(([name]) => name),
+    tensors: joined(decoded),
+    licence: decoded.map(({ metadata }) => metadata.get("licence") ?? metadata.get("license")).find((licence) => licence !== undefined),
+  };
+}
+
+async function decodeH5Files(hdf5: readonly [string, Uint8Array][], size: number | undefined): Promise<WeightFiles> {
+  const decoded: ({ readonly name: string } & Awaited<ReturnType<typeof decodeKerasH5>>)[] = [];
+  for (const [name, bytes] of hdf5) decoded.push({ name, ...(await decodeKerasH5(bytes, size)) });
+  const whole = decoded.find(({ model }) => model !== undefined);
+  if (whole) onlyOne(hdf5, ".h5 files, one of them a whole model,");
+  const model = whole?.model;
+  return {
+    format: "Keras .h5",
+    mainFile: decoded[0]?.name ?? "",
+    filesRead: decoded.map(({ name }) => name),
+    tensors: joined(decoded),
+    network: model?.network,
+    preprocessing: model && preprocessingOfModel(model),
+  };
+}
+
+/** The tensors of all files. @throws CodedError FILE_FORMAT_INVALID where one is in two of them. */
+function joined(files: readonly { readonly name: string; readonly tensors: ReadonlyMap<string, Tensor> }[]): Map<string, Tensor> {
   const tensors = new Map<string, Tensor>();
-  let licence: string | undefined;
-  for (const [fileName, bytes] of safetensors) {
-    const { tensors: read, metadata } = decodeSafetensors(bytes);
-    licence ??= metadata.get("licence") ?? metadata.get("license");
-    for (const [name, tensor] of read) {
-      if (tensors.has(name))
-        throw new CodedError("FILE_FORMAT_INVALID", `tensor "${name}" is in ${fileName} and in another file; give one of them`);
+  const owners = new Map<string, string>();
+  for (const file of files) {
+    for (const [name, tensor] of file.tensors) {
+      const other = owners.get(name);
+      if (other !== undefined)
+        throw new CodedError("FILE_FORMAT_INVALID", `tensor "${name}" is in ${other} and in ${file.name}; give one of these files`);
+      owners.set(name, file.name);
       tensors.set(name, tensor);
     }
   }
-  return { format: "safetensors", mainFile: first[0], tensors, licence };
+  return tensors;
+}
+
+function noWeights(files: ReadonlyMap<string, Uint8Array>): CodedError {
+  const archive = [...files].find(([, [first, second]]) => first === 0x50 && second === 0x4b);
+  const advice = archive
+    ? `; ${archive[0]} is an archive such as PyTorch and Keras 3 write: save a PyTorch state as safetensors, a Keras model as .h5`
+    : "";
+  return new CodedError(
+    "FILE_FORMAT_INVALID",
+    `no TensorFlow.js LayersModel, Keras .h5, ONNX or safetensors file among the files given: ${[...files.keys()].slice(0, 10).join(", ")}${advice}`,
+  );
 }
 
 function decodeModelJson(
@@ -100,12 +144,15 @@ function decodeModelJson(
   // graft's exports say what is to be done to a picture before it enters the model.
   const before = isObject(metadata) && metadata["preprocessing"] !== undefined ? preprocessingOfJson(metadata["preprocessing"]) : undefined;
   const { model, tensors } = decodeLayersModel(bytes, shards, size);
+  const labels = isObject(metadata) && Array.isArray(metadata["labels"]) ? metadata["labels"] : [];
   return {
     format: "TensorFlow.js LayersModel",
     mainFile: fileName,
+    filesRead: [fileName, ...layersModelPaths(bytes).map((path) => `${folder}${path}`)],
     tensors,
     network: model.network,
     preprocessing: preprocessingOfModel(model, before),
+    ...(labels.length > 0 && { labels: labels.map((label) => asString(label, `${fileName}: labels`)) }),
   };
 }
 
@@ -126,13 +173,16 @@ function preprocessingOfModel({ network, rescaling }: KerasModel, before?: Prepr
 function storedBackbone(files: ReadonlyMap<string, Uint8Array>): WeightFiles | undefined {
   const [weights, preprocessing, origin, topology] = backboneObjects.map((name) => files.get(name));
   if (!weights || !preprocessing || !origin || !topology) return undefined;
+  const labels = files.get(labelsObject);
   const { backbone } = decodeBackbone({
     "weights.safetensors": weights,
     "preprocessing.json": preprocessing,
     "origin.json": origin,
     "topology.json": topology,
+    ...(labels && { [labelsObject]: labels }),
   });
-  return { format: "graft backbone", mainFile: "topology.json", tensors: backbone.weights, backbone };
+  const filesRead = [...backboneObjects, labelsObject];
+  return { format: "graft backbone", mainFile: "topology.json", filesRead, tensors: backbone.weights, backbone };
 }
 
 function onlyOne<T extends readonly [string, unknown]>(candidates: readonly T[], what: string): readonly T[] {

@@ -12,6 +12,8 @@ const layout: ParameterLayout = {
   ],
   length: 9,
 };
+const statisticsLayout: ParameterLayout = { entries: [{ name: "norm/moving_mean", shape: [2], offset: 0, length: 2 }], length: 2 };
+const layouts = { layout, statisticsLayout };
 const checkpoint: Checkpoint = {
   jobId: "job-1",
   step: 120,
@@ -20,11 +22,12 @@ const checkpoint: Checkpoint = {
     ["firstMoment", Float32Array.from({ length: 9 }, (_, i) => -i / 3)],
     ["secondMoment", Float32Array.from({ length: 9 }, (_, i) => i / 11)],
   ]),
+  statistics: new Map([["moving", Float32Array.of(0.5, -2)]]),
   stopping: { ...stoppingStart, evaluations: 2, best: { step: 60, accuracy: 0.75 } },
   since: { loss: 1.5, correct: 3, rows: 4 },
   history: [{ step: 60, loss: 0.5 }],
 };
-const expected = { jobId: "job-1", layout, slots: ["firstMoment", "secondMoment"] };
+const expected = { jobId: "job-1", layouts, slots: ["firstMoment", "secondMoment"], statistics: ["moving"] };
 
 function codeOf(run: () => unknown): string {
   try {
@@ -37,18 +40,18 @@ function codeOf(run: () => unknown): string {
 }
 
 test("a checkpoint is read as it was written, and written the same twice", () => {
-  const bytes = encodeCheckpoint(checkpoint, layout);
+  const bytes = encodeCheckpoint(checkpoint, layouts);
   expect(decodeCheckpoint(bytes, expected)).toEqual(checkpoint);
-  expect(encodeCheckpoint(checkpoint, layout)).toEqual(bytes);
+  expect(encodeCheckpoint(checkpoint, layouts)).toEqual(bytes);
 });
 
 test("optimisers without slots", () => {
   const plain = { ...checkpoint, slots: new Map() };
-  expect(decodeCheckpoint(encodeCheckpoint(plain, layout), { ...expected, slots: [] })).toEqual(plain);
+  expect(decodeCheckpoint(encodeCheckpoint(plain, layouts), { ...expected, slots: [] })).toEqual(plain);
 });
 
 test("every flipped byte and every cut end is noticed", () => {
-  const bytes = encodeCheckpoint(checkpoint, layout);
+  const bytes = encodeCheckpoint(checkpoint, layouts);
   for (let at = 0; at < bytes.length; at++) {
     const flipped = bytes.slice();
     flipped[at] = (flipped[at] as number) ^ 1;
@@ -64,7 +67,7 @@ test("every flipped byte and every cut end is noticed", () => {
 });
 
 test("another job, a missing, surplus or misshaped tensor and a newer format are named", () => {
-  const bytes = encodeCheckpoint(checkpoint, layout);
+  const bytes = encodeCheckpoint(checkpoint, layouts);
   const { tensors, metadata } = decodeSafetensors(bytes);
   const changed = (change: (copy: Map<string, { shape: readonly number[]; data: Float32Array }>) => void): (() => unknown) => {
     const copy = new Map(tensors);
@@ -81,6 +84,6 @@ test("another job, a missing, surplus or misshaped tensor and a newer format are
   expect(codeOf(changed((copy) => copy.set("parameters/head/output/kernel", { shape: [3, 2], data: new Float32Array(6) })))).toMatch(
     /shape \[3, 2\], expected \[2, 3\]/u,
   );
-  const newer = new Map([["graft.checkpoint", (metadata.get("graft.checkpoint") ?? "").replace('"formatVersion":1', '"formatVersion":2')]]);
+  const newer = new Map([["graft.checkpoint", (metadata.get("graft.checkpoint") ?? "").replace('"formatVersion":2', '"formatVersion":3')]]);
   expect(codeOf(() => decodeCheckpoint(encodeSafetensors(tensors, newer), expected))).toMatch(/^STORE_FORMAT_NEWER/u);
 });

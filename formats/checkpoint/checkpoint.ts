@@ -8,7 +8,7 @@ import { tensorsOf, weightsSha256, type ParameterLayout } from "../../domain/tra
 import { decodeSafetensors, encodeSafetensors, type SafetensorsFile } from "../safetensors/safetensors.js";
 
 /**
- * All that a training needs to go on from a step. One safetensors file: `parameters/TENSOR`, `slots/SLOT/TENSOR`, and under the metadata key `graft.checkpoint` canonical JSON
+ * All that a training needs to go on from a step. One safetensors file: `parameters/TENSOR`, `slots/SLOT/TENSOR`, `statistics/NAME/TENSOR`, and under the metadata key `graft.checkpoint` canonical JSON
  * with formatVersion, jobId, step, stopping, since, history, weightsSha256, slotsSha256 and sha256, the digest of that JSON without it. So every bit of a checkpoint is covered.
  */
 export interface Checkpoint {
@@ -19,6 +19,8 @@ export interface Checkpoint {
   readonly parameters: Float32Array;
   /** By slot name (domain/training/optimizer.ts): `[layout.length]` each. */
   readonly slots: ReadonlyMap<string, Float32Array>;
+  /** Moving statistics of batch norm, of the state and what else is kept of them: `[statisticsLayout.length]` each. */
+  readonly statistics: ReadonlyMap<string, Float32Array>;
   readonly stopping: StoppingState;
   /** Sums over the training rows since the last evaluation. */
   readonly since: { readonly loss: number; readonly correct: number; readonly rows: number };
@@ -26,13 +28,20 @@ export interface Checkpoint {
   readonly history: readonly unknown[];
 }
 
-export interface ExpectedCheckpoint {
-  readonly jobId: string;
+export interface CheckpointLayouts {
   readonly layout: ParameterLayout;
-  readonly slots: readonly string[];
+  readonly statisticsLayout: ParameterLayout;
 }
 
-const FORMAT_VERSION = 1;
+export interface ExpectedCheckpoint {
+  readonly jobId: string;
+  readonly layouts: CheckpointLayouts;
+  readonly slots: readonly string[];
+  readonly statistics: readonly string[];
+}
+
+/** 2: moving statistics. */
+const FORMAT_VERSION = 2;
 const METADATA_KEY = "graft.checkpoint";
 
 interface Metadata {
@@ -47,9 +56,9 @@ interface Metadata {
 }
 
 /** Equal checkpoints have equal bytes. */
-export function encodeCheckpoint(checkpoint: Checkpoint, layout: ParameterLayout): Uint8Array {
-  const parameters = tensorsOf(layout, checkpoint.parameters);
-  const slots = slotTensors(layout, checkpoint.slots);
+export function encodeCheckpoint(checkpoint: Checkpoint, layouts: CheckpointLayouts): Uint8Array {
+  const parameters = tensorsOf(layouts.layout, checkpoint.parameters);
+  const slots = besideTensors(layouts, checkpoint);
   const metadata: Metadata = {
     formatVersion: FORMAT_VERSION,
     jobId: checkpoint.jobId,
@@ -62,7 +71,7 @@ export function encodeCheckpoint(checkpoint: Checkpoint, layout: ParameterLayout
   };
   const text = canonicalJson({ ...metadata, sha256: sha256Hex(canonicalJson(metadata)) });
   return encodeSafetensors(
-    new Map([...prefixed("parameters/", parameters), ...prefixed("slots/", slots)]),
+    new Map([...prefixed("parameters/", parameters), ...slots]),
     new Map([[METADATA_KEY, text]]),
   );
 }
@@ -76,12 +85,12 @@ export function decodeCheckpoint(bytes: Uint8Array, expected: ExpectedCheckpoint
   const metadata = readMetadata(file);
   if (metadata.jobId !== expected.jobId) throw corrupt(`it belongs to job ${metadata.jobId}, not to ${expected.jobId}`);
 
-  const parameters = new Float32Array(expected.layout.length);
-  const slots = new Map(expected.slots.map((name) => [name, new Float32Array(expected.layout.length)]));
-  const targets = new Map([
-    ...prefixed("parameters/", tensorsOf(expected.layout, parameters)),
-    ...prefixed("slots/", slotTensors(expected.layout, slots)),
-  ]);
+  const { layout, statisticsLayout } = expected.layouts;
+  const parameters = new Float32Array(layout.length);
+  const slots = new Map(expected.slots.map((name) => [name, new Float32Array(layout.length)]));
+  const statistics = new Map(expected.statistics.map((name) => [name, new Float32Array(statisticsLayout.length)]));
+  const beside = besideTensors(expected.layouts, { slots, statistics });
+  const targets = new Map([...prefixed("parameters/", tensorsOf(layout, parameters)), ...beside]);
   for (const [name, { shape, data }] of targets) {
     const found = file.tensors.get(name);
     if (found === undefined) throw corrupt(`tensor "${name}" is missing`);
@@ -92,10 +101,10 @@ export function decodeCheckpoint(bytes: Uint8Array, expected: ExpectedCheckpoint
   for (const name of file.tensors.keys()) {
     if (!targets.has(name)) throw corrupt(`tensor "${name}" belongs to no part of this training`);
   }
-  checkDigest("parameters", metadata.weightsSha256, weightsSha256(tensorsOf(expected.layout, parameters)));
-  checkDigest("optimiser state", metadata.slotsSha256, weightsSha256(slotTensors(expected.layout, slots)));
+  checkDigest("parameters", metadata.weightsSha256, weightsSha256(tensorsOf(layout, parameters)));
+  checkDigest("optimiser state", metadata.slotsSha256, weightsSha256(beside));
   const { jobId, step, stopping, since, history } = metadata;
-  return { jobId, step, parameters, slots, stopping, since, history };
+  return { jobId, step, parameters, slots, statistics, stopping, since, history };
 }
 
 function readFile(bytes: Uint8Array): SafetensorsFile {
@@ -125,13 +134,21 @@ function readMetadata(file: SafetensorsFile): Metadata {
       `checkpoint: format version ${json.formatVersion}, this graft reads up to ${FORMAT_VERSION}; use a newer graft`,
     );
   }
+  if (json.formatVersion !== FORMAT_VERSION) throw corrupt(`format version ${json.formatVersion}, expected ${FORMAT_VERSION}`);
   const { sha256: digest, ...metadata } = json as unknown as Metadata & { readonly sha256: unknown };
   checkDigest("metadata", digest, sha256Hex(canonicalJson(metadata)));
   return metadata;
 }
 
-function slotTensors(layout: ParameterLayout, slots: ReadonlyMap<string, Float32Array>): Map<string, Tensor> {
-  return new Map([...slots].flatMap(([slot, vector]) => prefixed(`${slot}/`, tensorsOf(layout, vector))));
+/** Slots and statistics under their names in the file. */
+function besideTensors(
+  { layout, statisticsLayout }: CheckpointLayouts,
+  { slots, statistics }: Pick<Checkpoint, "slots" | "statistics">,
+): Map<string, Tensor> {
+  return new Map([
+    ...[...slots].flatMap(([slot, vector]) => prefixed(`slots/${slot}/`, tensorsOf(layout, vector))),
+    ...[...statistics].flatMap(([name, vector]) => prefixed(`statistics/${name}/`, tensorsOf(statisticsLayout, vector))),
+  ]);
 }
 
 function prefixed(prefix: string, tensors: ReadonlyMap<string, Tensor>): [string, Tensor][] {

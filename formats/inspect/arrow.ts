@@ -70,14 +70,14 @@ function formatOf(bytes: Uint8Array): string | undefined {
 function shardLines(bytes: Uint8Array): string[] {
   const { featureSpecDigest, shape, view, imageIds, features } = decodeShard(bytes);
   const rows = imageIdCount(imageIds);
-  const { mean, deviation, minimum, maximum, nonFinite } = tensorStatistics(features);
+  const { mean, deviation, minimum, maximum, nonFinite } = tensorStatistics(Float32Array.from(features));
   return [
     "feature shard, version 1; every checksum holds",
     ...pairs([
       ["feature spec", featureSpecDigest],
       ["view", view],
       ["rows", rows],
-      ["feature", `${shapeText(shape)} float32`],
+      ["feature", `${shapeText(shape)} ${features instanceof Uint8Array ? "uint8" : "float32"}`],
       [
         "values",
         `mean ${number(mean)}, deviation ${number(deviation)}, from ${number(minimum)} to ${number(maximum)}${nonFinite === 0 ? "" : `, ${nonFinite} NOT FINITE`}`,

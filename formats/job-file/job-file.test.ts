@@ -76,7 +76,7 @@ describe("a job file", () => {
       "18 spec.training.schedule: has no value; give it one ({} for all defaults) or leave the field out",
       '19 spec.training.classWeights.given.weights["tulips, red"]: must be a finite number, found Infinity',
       "20 spec.minimum_accuracy: unknown field; did you mean minimumAccuracy?",
-      "21 spec.trainers: must be a group of fields (min, max, pod), found a list",
+      "21 spec.trainers: must be a group of fields (min, max, pod, engine), found a list",
       '22 spec.suspend: must be true or false, found "yes"',
       "23 spec.pictures: unknown field; known here: dataset, backbone, preprocessing, cut, views, head, initialWeights, training, minimumAccuracy, extractors, trainers, numericsProfile, cacheDomain, suspend, activeDeadlineSeconds, ttlSecondsAfterFinished, backoffLimit, deletionPolicy",
     ]);

@@ -25,4 +25,22 @@ export function decodeLabels(text: string): string[] {
     );
 }
 
+/**
+ * Labels in a file that people wrote: as `decodeLabels`, but the last line needs no end, lines may end in CR LF, and a byte order mark may stand first.
+ * @param where The file's name, for messages.
+ * @throws CodedError FILE_FORMAT_INVALID naming a line without text, or an unknown escape.
+ */
+export function labelsOfFile(bytes: Uint8Array, where: string): string[] {
+  // TextDecoder takes a byte order mark off.
+  const text = new TextDecoder().decode(bytes).replaceAll("\r\n", "\n");
+  const labels = decodeLabels(text === "" || text.endsWith("\n") ? text : `${text}\n`).map((label) => label.trim());
+  const empty = labels.indexOf("");
+  if (empty >= 0 || labels.length === 0)
+    throw new CodedError(
+      "FILE_FORMAT_INVALID",
+      `${where}: expected one label a line, found ${labels.length === 0 ? "no line" : `nothing on line ${empty + 1}`}`,
+    );
+  return labels;
+}
+
 const escapes: Readonly<Record<string, string>> = { "\\": "\\\\", "\n": "\\n", "\r": "\\r" };

@@ -17,10 +17,21 @@ export interface Passport {
   /** The spec with every default filled in, without what cannot shape the result (workers, source folder). */
   readonly spec: PassportSpec;
   readonly dataset: Pick<SamplesRecord, "digest" | "rows" | "classes" | "counts" | "rejectedCount" | "duplicateCount" | "conflictCount">;
-  readonly backbone: { readonly name: string; readonly digest: string; readonly origin: string; readonly licence: string };
+  readonly backbone: {
+    readonly name: string;
+    readonly digest: string;
+    /** The last layer that was used. */
+    readonly lastLayer: string;
+    readonly origin: string;
+    readonly licence: string;
+  };
   readonly cut: string;
   readonly features: FeatureSpec;
   readonly featureSpecDigest: string;
+  /** What training started from, beside `spec.head`: the backbone, nothing, or tensors with this digest of their file and these prefixes taken off and put in front. */
+  readonly initialWeights:
+    | { readonly kind: "backbone" | "random" }
+    | { readonly kind: "result"; readonly sha256: string; readonly strip: string; readonly add: string };
   readonly training: {
     readonly profile: NumericsProfile;
     /** False where `numericsProfile: ANY` let features of other profiles in: then the digests need not repeat. */
@@ -40,16 +51,26 @@ export interface Passport {
   readonly files: Readonly<Record<string, string>>;
 }
 
-export type PassportSpec = Omit<ResolvedJob, "dataset" | "extractors" | "trainers" | "backbone"> & {
+export type PassportSpec = Omit<ResolvedJob, "dataset" | "extractors" | "trainers" | "engines" | "backbone" | "initialWeights"> & {
   readonly dataset: Omit<ResolvedJob["dataset"], "source">;
 };
 
 /** What of a resolved spec shapes the result. */
-export function passportSpec({ dataset, preprocessing, cut, head, training, minimumAccuracy, numericsProfile }: ResolvedJob): PassportSpec {
+export function passportSpec({
+  dataset,
+  preprocessing,
+  cut,
+  views,
+  head,
+  training,
+  minimumAccuracy,
+  numericsProfile,
+}: ResolvedJob): PassportSpec {
   return {
     dataset: { split: dataset.split, maxRejectedPercent: dataset.maxRejectedPercent },
     preprocessing,
     cut,
+    views,
     head,
     training,
     minimumAccuracy,

@@ -32,6 +32,11 @@ export function encodeTrainedWeights(tensors: ReadonlyMap<string, Tensor>, origi
   );
 }
 
+/** Whether a safetensors file says that it is a `weights.safetensors` of graft. @throws CodedError FILE_FORMAT_INVALID for what is no safetensors file */
+export function isTrainedWeights(bytes: Uint8Array): boolean {
+  return decodeSafetensors(bytes).metadata.get("format") === "graft-trained-weights";
+}
+
 /** @throws CodedError FILE_FORMAT_INVALID where it is no such file or the digest of its tensors does not hold. */
 export function decodeTrainedWeights(bytes: Uint8Array): TrainedWeights {
   const { tensors, metadata } = decodeSafetensors(bytes);

@@ -10,7 +10,7 @@ export async function curves(history: readonly CurvePoint[]): Promise<Html> {
   if (last === undefined) return html``;
   const of = (measure: "loss" | "accuracy"): Curve[] => {
     const validated = history.flatMap(({ step, validation }) => (validation ? [{ step, value: validation[measure] }] : []));
-    const trained = history.map(({ step, train }) => ({ step, value: train[measure] }));
+    const trained = history.flatMap(({ step, train }) => (train ? [{ step, value: train[measure] }] : []));
     return [
       { series: "train" as const, points: trained },
       ...(validated.length > 0 ? [{ series: "validation" as const, points: validated }] : []),
@@ -22,7 +22,7 @@ export async function curves(history: readonly CurvePoint[]): Promise<Html> {
     lineChart("accuracy", of("accuracy"), [lowest, 1]),
   ]);
   const ends = (measure: "loss" | "accuracy"): string =>
-    `At step ${count(last.step)}: train ${fraction(last.train[measure])}${last.validation ? `, validation ${fraction(last.validation[measure])}` : ""}.`;
+    `At step ${count(last.step)}: train ${fraction(last.train?.[measure] ?? null)}${last.validation ? `, validation ${fraction(last.validation[measure])}` : ""}.`;
   return html`<section>
     <h2>Training</h2>
     <div class="charts">
@@ -53,8 +53,8 @@ export async function curves(history: readonly CurvePoint[]): Promise<Html> {
               ({ step, train, validation }) =>
                 html`<tr>
                   <th scope="row" class="number">${count(step)}</th>
-                  <td class="number">${fraction(train.loss)}</td>
-                  <td class="number">${fraction(train.accuracy)}</td>
+                  <td class="number">${fraction(train?.loss ?? null)}</td>
+                  <td class="number">${fraction(train?.accuracy ?? null)}</td>
                   <td class="number">${fraction(validation?.loss ?? null)}</td>
                   <td class="number">${fraction(validation?.accuracy ?? null)}</td>
                 </tr>`,

@@ -29,7 +29,8 @@ export interface ReportInput {
 /** One evaluation, as the curves show it. */
 export interface CurvePoint {
   readonly step: number;
-  readonly train: { readonly loss: number; readonly accuracy: number };
+  /** Null before the first step. */
+  readonly train: { readonly loss: number; readonly accuracy: number } | null;
   readonly validation: { readonly loss: number; readonly accuracy: number } | undefined;
 }
 

@@ -7,7 +7,8 @@ export interface TrainingSnapshot {
   readonly step: number;
   /** Seconds since the Unix epoch. */
   readonly wallSeconds: number;
-  readonly train: LossAndAccuracy;
+  /** Null before the first step. */
+  readonly train: LossAndAccuracy | null;
   /** Undefined where there is no validation split. */
   readonly validation: LossAndAccuracy | undefined;
   readonly learningRate: number;
@@ -35,10 +36,11 @@ const kinds = Object.keys(tagOf) as (keyof LayerHistograms)[];
  * with the scalars `LAYER/KIND/mean`, `…/deviation`, `…/minimum`, `…/maximum`.
  */
 export function trainingEvent(snapshot: TrainingSnapshot): SummaryEvent {
-  const scalars = new Map<string, number>([
-    ["train/loss", snapshot.train.loss],
-    ["train/accuracy", snapshot.train.accuracy],
-  ]);
+  const scalars = new Map<string, number>();
+  if (snapshot.train !== null) {
+    scalars.set("train/loss", snapshot.train.loss);
+    scalars.set("train/accuracy", snapshot.train.accuracy);
+  }
   if (snapshot.validation !== undefined) {
     scalars.set("validation/loss", snapshot.validation.loss);
     scalars.set("validation/accuracy", snapshot.validation.accuracy);

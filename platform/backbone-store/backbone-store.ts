@@ -1,7 +1,16 @@
 import { CodedError } from "../../domain/errors.js";
 import { backboneDigest, type Backbone } from "../../domain/network/backbone.js";
-import { backboneObjects, decodeBackbone, decodeOrigin, encodeBackbone, type BackboneObject } from "../../formats/backbone/backbone.js";
-import { asObject, asString, parseJson } from "../../formats/json/json.js";
+import { isSha256Hex, sha256Hex } from "../../domain/features/sha256.js";
+import {
+  backboneObjects,
+  decodeBackbone,
+  decodeOrigin,
+  encodeBackbone,
+  labelsObject,
+  type BackboneFiles,
+  type BackboneObject,
+} from "../../formats/backbone/backbone.js";
+import { asObject, parseJson } from "../../formats/json/json.js";
 import type { ObjectStore } from "../object-store/object-store.js";
 
 export interface StoredBackbone {
@@ -15,13 +24,19 @@ export interface BackboneSummary extends Pick<Backbone, "name" | "origin" | "lic
 
 /** Digits of a record's number in its key, so that the order of keys is that of numbers. */
 const numberDigits = 6;
-const digestPattern = /^[0-9a-f]{64}$/;
+
+/** What a name means: a backbone, and the SHA-256 of its labels where it has some. */
+interface NameRecord {
+  readonly digest: string;
+  readonly labels?: string | undefined;
+}
 
 /**
  * Backbones in an object store.
  *
- * backbones/<digest>/…           the objects of one backbone, written once, each create-if-absent
- * backbones/names/<name>/<n>     a record {name, digest}; the newest number is what the name means now, older ones stay reachable by digest
+ * backbones/<digest>/…                      the objects of one backbone, written once, each create-if-absent
+ * backbones/<digest>/labels/<sha256>.txt    labels of its classifier; they are no part of the digest, so that one network may have several
+ * backbones/names/<name>/<n>                a record {name, digest, labels}; the newest number is what the name means now, older ones stay reachable by digest
  *
  * The record is written last: a crash before it leaves objects that nothing names and that the next `add` takes over.
  */
@@ -38,21 +53,25 @@ export class BackboneStore {
     const encoded = encodeBackbone(backbone);
     // What is written must be what is read back; an importer's mistake shows here and not in the next run.
     if (decodeBackbone(encoded).digest !== digest) throw new Error(`backbone ${backbone.name}: its encoded form has another digest`);
+    const labelsText = encoded[labelsObject];
+    const labels = labelsText && sha256Hex(labelsText);
+    if (labelsText && labels) await this.#objects.create(labelsKey(digest, labels), labelsText);
     let outcome: "created" | "exists" = "exists";
     for (const object of backboneObjects) outcome = await this.#objects.create(`backbones/${digest}/${object}`, encoded[object]);
-    await this.#recordName(backbone.name, digest);
+    await this.#recordName(backbone.name, { digest, labels });
     return { digest, outcome };
   }
 
   /**
-   * The backbone that a name means now, or the one of that name with a given digest. Its content is checked against the digest.
+   * The backbone that a name means now, or the one of that name with a given digest, with the labels that it was last added with. Its content is
+   * checked against the digest.
    * @throws CodedError BACKBONE_UNKNOWN naming those that are there, OBJECT_MISSING, OBJECT_CORRUPT, STORE_FORMAT_NEWER.
    */
   async find(name: string, digest?: string): Promise<StoredBackbone> {
     const records = await this.#records(name);
-    const wanted = digest ?? records.at(-1);
-    if (wanted === undefined || !records.includes(wanted)) throw await this.#unknown(name, digest, records);
-    return { digest: wanted, backbone: { ...(await this.#read(name, wanted)), name } };
+    const wanted = records.findLast((record) => digest === undefined || record.digest === digest);
+    if (wanted === undefined) throw await this.#unknown(name, digest, [...new Set(records.map((record) => record.digest))]);
+    return { digest: wanted.digest, backbone: { ...(await this.#read(name, wanted)), name } };
   }
 
   /** Whether a name means anything here. */
@@ -66,18 +85,25 @@ export class BackboneStore {
     for await (const key of this.#objects.list("backbones/names/")) newest.set(key.split("/")[2] ?? "", key);
     const summaries: BackboneSummary[] = [];
     for (const [name, key] of newest) {
-      const digest = await this.#digestAt(key);
+      const { digest } = await this.#recordAt(key);
       const { origin, licence } = await readable(`backbones/${digest}/origin.json`, async (at) => decodeOrigin(await this.#body(at)));
       summaries.push({ name, digest, origin, licence });
     }
     return summaries;
   }
 
-  async #read(name: string, digest: string): Promise<Backbone> {
+  async #read(name: string, { digest, labels }: NameRecord): Promise<Backbone> {
     const bodies: Partial<Record<BackboneObject, Uint8Array>> = {};
     for (const object of backboneObjects) bodies[object] = await this.#body(`backbones/${digest}/${object}`);
+    const labelsText = labels === undefined ? undefined : await this.#body(labelsKey(digest, labels));
+    if (labelsText && sha256Hex(labelsText) !== labels)
+      throw new CodedError(
+        "OBJECT_CORRUPT",
+        `${labelsKey(digest, labels ?? "")} (${name}) in ${this.#objects.location}: what is there has another SHA-256; delete it and add the backbone again`,
+        { name },
+      );
     const decoded = await readable(`backbones/${digest}/ (${name})`, async () =>
-      decodeBackbone(bodies as Record<BackboneObject, Uint8Array>),
+      decodeBackbone({ ...(bodies as BackboneFiles), ...(labelsText && { [labelsObject]: labelsText }) }),
     );
     if (decoded.digest !== digest) {
       throw new CodedError(
@@ -90,30 +116,36 @@ export class BackboneStore {
   }
 
   /** Appends a record unless the newest one says the same. Of racing writers each gets a number of its own. */
-  async #recordName(name: string, digest: string): Promise<void> {
+  async #recordName(name: string, record: NameRecord): Promise<void> {
     const records = await this.#records(name);
-    if (records.at(-1) === digest) return;
-    const body = new TextEncoder().encode(`${JSON.stringify({ name, digest })}\n`);
+    if (isSame(records.at(-1), record)) return;
+    const body = new TextEncoder().encode(`${JSON.stringify({ name, ...record })}\n`);
     for (let number = records.length + 1; ; number++) {
       const outcome = await this.#objects.create(recordKey(name, number), body);
-      if (outcome === "created" || (await this.#digestAt(recordKey(name, number))) === digest) return;
+      if (outcome === "created" || isSame(await this.#recordAt(recordKey(name, number)), record)) return;
     }
   }
 
-  /** Digests that the name has meant, oldest first. */
-  async #records(name: string): Promise<string[]> {
+  /** What the name has meant, oldest first. */
+  async #records(name: string): Promise<NameRecord[]> {
     if (!isName(name)) return [];
-    const digests: string[] = [];
-    for await (const key of this.#objects.list(`backbones/names/${name}/`)) digests.push(await this.#digestAt(key));
-    return digests;
+    const records: NameRecord[] = [];
+    for await (const key of this.#objects.list(`backbones/names/${name}/`)) records.push(await this.#recordAt(key));
+    return records;
   }
 
-  async #digestAt(key: string): Promise<string> {
+  async #recordAt(key: string): Promise<NameRecord> {
     const body = await this.#body(key);
-    const digest = await readable(key, async () => asString(asObject(parseJson(body, key), key)["digest"], `${key}: digest`));
-    if (!digestPattern.test(digest))
-      throw new CodedError("OBJECT_CORRUPT", `${key}: a digest of 64 hex digits is expected, found ${JSON.stringify(digest.slice(0, 80))}`);
-    return digest;
+    return readable(key, async () => {
+      const root = asObject(parseJson(body, key), key);
+      const digest = (field: string): string => {
+        const value = root[field];
+        if (isSha256Hex(value)) return value;
+        const found = typeof value === "string" ? JSON.stringify(value.slice(0, 80)) : typeof value;
+        throw new CodedError("OBJECT_CORRUPT", `${key}: ${field} must have 64 hex digits, found ${found}`);
+      };
+      return { digest: digest("digest"), labels: root["labels"] === undefined ? undefined : digest("labels") };
+    });
   }
 
   async #body(key: string): Promise<Uint8Array> {
@@ -123,19 +155,27 @@ export class BackboneStore {
     return body;
   }
 
-  async #unknown(name: string, digest: string | undefined, records: readonly string[]): Promise<CodedError> {
+  async #unknown(name: string, digest: string | undefined, digests: readonly string[]): Promise<CodedError> {
     const known = (await this.list()).map((summary) => summary.name);
     const asked =
-      digest === undefined || records.length === 0
+      digest === undefined || digests.length === 0
         ? `backbone ${JSON.stringify(name)}`
         : `backbone ${JSON.stringify(name)} with digest ${digest}`;
     const there =
-      records.length > 0 ? `of that name there are ${records.join(", ")}` : `there are ${known.length > 0 ? known.join(", ") : "none"}`;
+      digests.length > 0 ? `of that name there are ${digests.join(", ")}` : `there are ${known.length > 0 ? known.join(", ") : "none"}`;
     return new CodedError("BACKBONE_UNKNOWN", `${asked} is not in ${this.#objects.location}; ${there}; add it with "graft backbone add"`, {
       name,
       known,
     });
   }
+}
+
+function isSame(a: NameRecord | undefined, b: NameRecord): boolean {
+  return a !== undefined && a.digest === b.digest && a.labels === b.labels;
+}
+
+function labelsKey(digest: string, labels: string): string {
+  return `backbones/${digest}/labels/${labels}.txt`;
 }
 
 function recordKey(name: string, number: number): string {

@@ -3,7 +3,7 @@ import { readdir, readFile } from "node:fs/promises";
 import { dirname, join } from "node:path";
 import { fileURLToPath } from "node:url";
 import { CodedError } from "../../domain/errors.js";
-import { backboneObjects, decodeBackbone, decodeOrigin, type BackboneObject } from "../../formats/backbone/backbone.js";
+import { backboneObjects, decodeBackbone, decodeOrigin, type BackboneFiles, type BackboneObject } from "../../formats/backbone/backbone.js";
 import type { BackboneStore, StoredBackbone } from "./backbone-store.js";
 
 /** Networks that come with graft, under samples/backbones/, in the form in which a store keeps them. */
@@ -33,7 +33,7 @@ export async function readBundledBackbone(name: string): Promise<StoredBackbone>
   const bodies = await Promise.all(
     backboneObjects.map(async (object): Promise<[BackboneObject, Uint8Array]> => [object, await readFile(join(folder, name, object))]),
   );
-  return decodeBackbone(Object.fromEntries(bodies) as Record<BackboneObject, Uint8Array>);
+  return decodeBackbone(Object.fromEntries(bodies) as BackboneFiles);
 }
 
 /**

@@ -1,4 +1,5 @@
 import { CodedError } from "../../domain/errors.js";
+import { engineNames, type EngineName } from "../../domain/training/trainable-layers.js";
 import type { Engine } from "./engine.js";
 import { instructionSet } from "./instruction-set.js";
 
@@ -12,7 +13,6 @@ export interface EngineStatus {
   readonly remedy: string;
 }
 
-export const engineNames = ["onnx", "tensorflow"] as const;
 export const defaultEngine = "onnx";
 
 /** Every engine that graft knows, whether it can run here or not. Adapters are loaded only here and in `openEngine`: their packages take longer to load than `graft --help` may take. */
@@ -41,7 +41,7 @@ const tensorflow: EngineStatus = {
   remedy: "use the onnx engine, which needs nothing else",
 };
 
-async function statusOf(name: (typeof engineNames)[number]): Promise<EngineStatus> {
+async function statusOf(name: EngineName): Promise<EngineStatus> {
   if (name === "tensorflow") return tensorflow;
   try {
     const { executionProviders, loadRuntime, runtimeVersion } = await import("./onnx/runtime.js");

@@ -6,6 +6,7 @@ import { IMAGE_ID_BYTES, imageIdAt, imageIdBytes, imageIdCount } from "../../dom
 import { sha256Hex } from "../../domain/features/sha256.js";
 import type { CommittedShard } from "../../domain/job/records.js";
 import { elementCount } from "../../domain/network/network.js";
+import type { FeatureArray } from "../../domain/training/grains.js";
 import { decodeShard, encodeShard, type Shard } from "../../formats/arrow-shard/arrow-shard.js";
 import { decodeThumbnails, encodeThumbnails } from "../../formats/arrow-shard/thumbnails.js";
 import { decodeIndexEntry, encodeIndexEntry, type IndexEntry } from "../../formats/feature-index/feature-index.js";
@@ -25,7 +26,7 @@ export interface ShardRows {
   /** `[rows, 32]` */
   readonly imageIds: Uint8Array;
   /** `[rows, ...spec.shape]` */
-  readonly features: Float32Array;
+  readonly features: FeatureArray;
   /** One JPEG a row. */
   readonly thumbnails?: readonly Uint8Array[];
 }
@@ -38,7 +39,7 @@ export interface RowPlace {
 
 export type RowsRead =
   /** `[ids, ...spec.shape]` in the order of the ids that were asked for. */
-  | { readonly kind: "complete"; readonly features: Float32Array }
+  | { readonly kind: "complete"; readonly features: FeatureArray }
   /** Ids whose features are not in the store (any more), each once, in the order asked for; they have to be extracted. `quarantined` says what was found. */
   | {
       readonly kind: "missing";
@@ -172,7 +173,8 @@ export class FeatureStore {
   async readRows(ids: readonly ImageId[] | Uint8Array, view = 0, signal?: AbortSignal): Promise<RowsRead> {
     const wanted = ids instanceof Uint8Array ? ids : imageIdBytes(ids);
     const count = imageIdCount(wanted);
-    const features = new Float32Array(count * elementCount(this.spec.shape));
+    const values = count * elementCount(this.spec.shape);
+    const features = this.spec.dtype === "uint8" ? new Uint8Array(values) : new Float32Array(values);
     const quarantined: { shard: string; reason: string }[] = [];
     let targets = Array.from({ length: count }, (_, target) => target);
     // Each further round follows a shard that was quarantined, here or by another process that may have stored the features again.
@@ -326,7 +328,7 @@ export class FeatureStore {
   }
 
   /** Copies rows of one shard to their targets; resolves the reason why it cannot be used, if so. */
-  async #copyRows(known: KnownShard, rows: readonly WantedRow[], wanted: Uint8Array, features: Float32Array): Promise<string | undefined> {
+  async #copyRows(known: KnownShard, rows: readonly WantedRow[], wanted: Uint8Array, features: FeatureArray): Promise<string | undefined> {
     const shard = await this.#readShard(known);
     if (typeof shard === "string") return shard;
     const idAt = (ids: Uint8Array, row: number) => ids.subarray(row * IMAGE_ID_BYTES, (row + 1) * IMAGE_ID_BYTES);
@@ -347,7 +349,8 @@ export class FeatureStore {
       const shard = decodeShard(body);
       const fits =
         shard.featureSpecDigest === this.digest && shard.view === known.view && shard.imageIds.length === known.rows * IMAGE_ID_BYTES;
-      return fits && elementCount(shard.shape) === elementCount(this.spec.shape) ? shard : "it holds other features than the index says";
+      const sameKind = shard.features instanceof Uint8Array === (this.spec.dtype === "uint8");
+      return fits && sameKind && elementCount(shard.shape) === elementCount(this.spec.shape) ? shard : "it holds other features than the index says";
     } catch (error) {
       if (error instanceof CodedError && error.code === "OBJECT_CORRUPT") return error.message;
       throw error;

@@ -1,12 +1,13 @@
 import assert from "node:assert/strict";
 import sharp, { type Sharp, type SharpOptions } from "sharp";
+import { drawView } from "../../domain/features/views.js";
 import { limits } from "../../domain/limits.js";
-import type { Preprocessing } from "../../domain/network/preprocessing.js";
 import { DecodeGate } from "./decode-gate.js";
-import type { DecodedImage, ImageDecoder, RejectedImage } from "./image-decoder.js";
+import type { DecodedImage, DecodedViews, Geometry, ImageDecoder, RejectedImage, ViewsRequest } from "./image-decoder.js";
 import { type PictureHeader, readPictureHeader } from "./picture-header.js";
+import { type Pixels, pixelsOf, renderView } from "./sharp-views.js";
 
-/** Grows with every change below that can change a pixel; part of `version`, so that old features are not mixed with new ones. */
+/** Grows with every change below that can change a pixel of a plain picture; part of `version`, so that old features are not mixed with new ones. */
 const PIPELINE_REVISION = 1;
 
 /** Libraries inside libvips that shape pixels. */
@@ -24,6 +25,12 @@ const inputOptions: SharpOptions = { failOn: "truncated", limitInputPixels: limi
  * does as well on both: 0.857 and 0.858.
  */
 const KERNEL = "linear";
+
+/**
+ * Short side, in sizes of the network's input, of the largest picture that windows are cut out of. A window of a quarter of each side still has every pixel that the network takes
+ * (the smallest of the usual random resized crop has 8 % of the area), and a photograph of 12 megapixels is decoded at a quarter of the cost.
+ */
+const WHOLE_PICTURE_SIZES = 4;
 
 /** Pixels of the long side of a picture whose short side was brought to `resizeTo`: far above any panorama, below what libvips can address. */
 const RESIZED_SIDE_MAX = 10_000_000;
@@ -49,15 +56,14 @@ export class SharpImageDecoder implements ImageDecoder {
     this.version = [`sharp-${versions.sharp ?? ""}`, ...libraries, `pipeline-${PIPELINE_REVISION}`].join(" ");
   }
 
-  async decode(bytes: Uint8Array, geometry: Pick<Preprocessing, "size" | "resize" | "resizeTo">): Promise<DecodedImage | RejectedImage> {
-    const header = readPictureHeader(bytes);
-    const refusal = refusalOf(bytes, header, geometry);
-    if (refusal !== undefined) return { kind: "rejected", reason: refusal };
-    try {
-      return await gate.shared(() => decodePixels(bytes, geometry));
-    } catch {
-      return await this.#decodeAlone(bytes, header, geometry);
-    }
+  async decode(bytes: Uint8Array, geometry: Geometry): Promise<DecodedImage | RejectedImage> {
+    const decoded = await this.#attempt(bytes, geometry, () => plainPicture(bytes, geometry));
+    return decoded.kind === "rejected" ? decoded : { kind: "decoded", pixels: decoded.value.data };
+  }
+
+  async decodeViews(bytes: Uint8Array, geometry: Geometry, request: ViewsRequest): Promise<DecodedViews | RejectedImage> {
+    const decoded = await this.#attempt(bytes, geometry, () => decodedViews(bytes, geometry, request));
+    return decoded.kind === "rejected" ? decoded : { kind: "decoded", pictures: decoded.value };
   }
 
   async thumbnail(pixels: Uint8Array, size: number): Promise<Uint8Array> {
@@ -70,20 +76,36 @@ export class SharpImageDecoder implements ImageDecoder {
     );
   }
 
+  /** `decode` among other pictures, and once more alone where it fails. */
+  async #attempt<T>(
+    bytes: Uint8Array,
+    geometry: Geometry,
+    decode: () => Promise<T>,
+  ): Promise<{ readonly kind: "decoded"; readonly value: T } | RejectedImage> {
+    const header = readPictureHeader(bytes);
+    const refusal = refusalOf(bytes, header, geometry);
+    if (refusal !== undefined) return { kind: "rejected", reason: refusal };
+    try {
+      return { kind: "decoded", value: await gate.shared(decode) };
+    } catch {
+      return await this.#attemptAlone(bytes, header, decode);
+    }
+  }
+
   /**
    * The second look at a picture that failed. Other threads' errors mix with its own in libvips' one buffer and may even empty it, so that only a failure with no
    * other picture in flight says something about this picture.
    */
-  async #decodeAlone(
+  async #attemptAlone<T>(
     bytes: Uint8Array,
     header: PictureHeader,
-    geometry: Pick<Preprocessing, "size" | "resize" | "resizeTo">,
-  ): Promise<DecodedImage | RejectedImage> {
+    decode: () => Promise<T>,
+  ): Promise<{ readonly kind: "decoded"; readonly value: T } | RejectedImage> {
     assert.ok(header.kind === "picture");
     return gate.alone(async () => {
       for (let attempt = 1; ; attempt++) {
         try {
-          return await decodePixels(bytes, geometry);
+          return { kind: "decoded", value: await decode() };
         } catch (error) {
           const complaint = complaintAboutBytes(error) ?? (attempt === ATTEMPTS_ALONE && isSilent(error) ? NO_REASON : undefined);
           if (complaint !== undefined) {
@@ -101,11 +123,7 @@ export class SharpImageDecoder implements ImageDecoder {
 }
 
 /** Why a picture is not even tried, or undefined. */
-function refusalOf(
-  bytes: Uint8Array,
-  header: PictureHeader,
-  geometry: Pick<Preprocessing, "size" | "resize" | "resizeTo">,
-): string | undefined {
+function refusalOf(bytes: Uint8Array, header: PictureHeader, geometry: Geometry): string | undefined {
   if (bytes.length > limits.imageBytes) return `expected a file of at most ${limits.imageBytes} bytes, found ${bytes.length}`;
   if (header.kind === "unusable") return header.reason;
   const { format, width, height } = header;
@@ -118,22 +136,45 @@ function refusalOf(
   return undefined;
 }
 
-async function decodePixels(bytes: Uint8Array, geometry: Pick<Preprocessing, "size" | "resize" | "resizeTo">): Promise<DecodedImage> {
-  const { data, info } = await resized(sharp(bytes, inputOptions).autoOrient().flatten({ background: "#ffffff" }), geometry)
-    .toColourspace("srgb")
-    .raw({ depth: "uchar" })
-    .toBuffer({ resolveWithObject: true });
-  assert.deepEqual([info.width, info.height, info.channels], [geometry.size, geometry.size, 3], "sharp gives [size, size, 3]");
-  return { kind: "decoded", pixels: data };
+/** The picture as it is seen: turned, without alpha. */
+function upright(bytes: Uint8Array): Sharp {
+  return sharp(bytes, inputOptions).autoOrient().flatten({ background: "#ffffff" });
 }
 
-function resized(picture: Sharp, { size, resize, resizeTo }: Pick<Preprocessing, "size" | "resize" | "resizeTo">): Sharp {
-  if (resize === "STRETCH") return picture.resize(size, size, { fit: "fill", kernel: KERNEL });
+/** View 0. */
+async function plainPicture(bytes: Uint8Array, { size, resize, resizeTo }: Geometry): Promise<Pixels> {
   assert.ok(resizeTo >= size, "resizeTo is at least size");
+  const fit = resize === "STRETCH" ? "fill" : "cover";
   const margin = Math.floor((resizeTo - size) / 2);
-  return picture
-    .resize(resizeTo, resizeTo, { fit: "cover", position: "centre", kernel: KERNEL })
-    .extract({ left: margin, top: margin, width: size, height: size });
+  return pixelsOf(
+    upright(bytes)
+      .resize(resizeTo, resizeTo, { fit, position: "centre", kernel: KERNEL })
+      .extract({ left: margin, top: margin, width: size, height: size }),
+  );
+}
+
+/** What windows are cut out of: the whole picture, or a smaller copy of a very large one. */
+async function wholePicture(bytes: Uint8Array, size: number): Promise<Pixels> {
+  const shortSide = size * WHOLE_PICTURE_SIZES;
+  return pixelsOf(upright(bytes).resize(shortSide, shortSide, { fit: "outside", withoutEnlargement: true, kernel: KERNEL }));
+}
+
+/** One after another: a call keeps one thread busy. */
+async function decodedViews(bytes: Uint8Array, geometry: Geometry, { augmentation, imageId, views }: ViewsRequest): Promise<Uint8Array[]> {
+  const hasWindow = (augmentation?.randomResizedCrop ?? augmentation?.randomCrop) !== undefined;
+  const plain = !hasWindow || views.includes(0) ? await plainPicture(bytes, geometry) : undefined;
+  const base = hasWindow && views.some((view) => view > 0) ? await wholePicture(bytes, geometry.size) : plain;
+  const pictures: Uint8Array[] = [];
+  for (const view of views) {
+    const from = view === 0 ? plain : base;
+    assert.ok(from !== undefined, "decoded above");
+    if (view === 0) pictures.push(from.data);
+    else {
+      assert.ok(augmentation !== undefined, `view ${view} needs an augmentation`);
+      pictures.push(await renderView(from, drawView(augmentation, imageId, view, from), geometry.size, KERNEL));
+    }
+  }
+  return pictures;
 }
 
 /** Errors of libvips that are about the bytes of a picture: every line must be one of these. A profile for colours that is damaged is passed over, but its errors stay. */

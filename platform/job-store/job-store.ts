@@ -1,5 +1,6 @@
 import { canonicalJson } from "../../domain/canonical-json.js";
 import { CodedError } from "../../domain/errors.js";
+import { sha256Hex } from "../../domain/features/sha256.js";
 import type { TaskCommit } from "../../domain/job/records.js";
 import { decodeListing, encodeListing, type ListingRow } from "../../formats/listing/listing.js";
 import { decodeSamples, encodeSamples, type Samples } from "../../formats/listing/samples.js";
@@ -39,6 +40,23 @@ export class JobObjects {
   /** The key of the job's object `name`, e.g. for messages. */
   keyOf(name: string): string {
     return `jobs/${this.jobId}/${name}`;
+  }
+
+  /** Puts aside what training starts from, under the SHA-256 of its bytes: later the file that the user named may be another. */
+  async writeInitialWeights(bytes: Uint8Array): Promise<string> {
+    const sha256 = sha256Hex(bytes);
+    await this.#store.create(this.keyOf(`initial-weights/${sha256}.safetensors`), bytes);
+    return sha256;
+  }
+
+  /** @throws CodedError OBJECT_MISSING, OBJECT_CORRUPT */
+  async readInitialWeights(sha256: string): Promise<Uint8Array> {
+    const key = this.keyOf(`initial-weights/${sha256}.safetensors`);
+    const bytes = await this.#store.read(key);
+    if (bytes === undefined) throw new CodedError("OBJECT_MISSING", `${key}: the weights that training starts from are gone; run the job anew`);
+    if (sha256Hex(bytes) !== sha256)
+      throw new CodedError("OBJECT_CORRUPT", `${key}: the bytes do not fit their name; delete it and run the job anew`);
+    return bytes;
   }
 
   /** @throws CodedError OBJECT_CORRUPT naming the object where it is no JSON or `check` refuses it */

@@ -9,7 +9,7 @@ import { resolveJob } from "../../domain/job/resolve.js";
 import { INPUT } from "../../domain/network/network.js";
 import type { BackboneStore } from "../../platform/backbone-store/backbone-store.js";
 import type { OpenedDataset } from "../../platform/dataset-source/dataset-source.js";
-import type { FeatureStore } from "../../platform/feature-store/feature-store.js";
+import type { JobFeatures } from "../../platform/job-features/job-features.js";
 import { JobObjects } from "../../platform/job-store/job-store.js";
 import { objectJobStore } from "../../platform/job-store/object-store.js";
 import { memoryObjectStore } from "../../platform/object-store/memory.js";
@@ -54,15 +54,16 @@ async function setup({ trainers = 2 } = {}) {
     layers: [{ kind: "globalAveragePool", name: "pool", inputs: [INPUT] }],
     output: "pool",
   };
-  const backbone = { name: "tiny", network, preprocessing: { size: 2, resize: "STRETCH" }, weights: new Map(), origin: "", licence: "" };
+  const backbone = { name: "tiny", network, preprocessing: { size: 2, resize: "STRETCH", resizeTo: 2 }, weights: new Map(), origin: "", licence: "" };
   const events: JobEvent[] = [];
   const coordinator = new JobCoordinator("job", {
     store,
     jobs,
     backbones: { find: async () => ({ digest: "d", backbone }) } as unknown as BackboneStore,
     openDataset: async () => dataset,
-    openFeatures: async () => ({ append: async () => undefined, problems: [] }) as unknown as FeatureStore,
+    openFeatures: async () => ({ append: async () => undefined, problems: [] }) as unknown as JobFeatures,
     profiles: () => Promise.reject(new Error("the plan stands")),
+    readWeights: () => Promise.reject(new Error("the plan stands")),
     clock,
     trainers,
     memoryBytes: 2 ** 30,

@@ -21,7 +21,7 @@ import { decodeTrainedWeights } from "../../formats/passport/trained-weights.js"
 import type { BackboneStore } from "../../platform/backbone-store/backbone-store.js";
 import type { Clock } from "../../platform/clock/clock.js";
 import type { OpenedDataset } from "../../platform/dataset-source/dataset-source.js";
-import type { FeatureStore } from "../../platform/feature-store/feature-store.js";
+import type { JobFeatures } from "../../platform/job-features/job-features.js";
 import { JobObjects, type JobStore } from "../../platform/job-store/job-store.js";
 import type { ObjectStore } from "../../platform/object-store/object-store.js";
 import type { Generation, StepReport, TaskClaim, TaskProgress, WorkService } from "../../platform/work-service/work-service.js";
@@ -39,9 +39,11 @@ export interface CoordinatorDeps {
   readonly jobs: JobStore;
   readonly backbones: BackboneStore;
   readonly openDataset: (source: string) => Promise<OpenedDataset>;
-  readonly openFeatures: (plan: PlanRecord) => Promise<FeatureStore>;
+  readonly openFeatures: (plan: PlanRecord) => Promise<JobFeatures>;
   /** The profiles of the workers at hand; a job is pinned to them when it is planned. */
   readonly profiles: () => Promise<JobProfiles>;
+  /** The bytes of the weights that a job's `initialWeights.fromResult` names. */
+  readonly readWeights: (from: string) => Promise<Uint8Array>;
   readonly clock: Clock;
   /** How many trainers there are; more than grains are not needed. */
   readonly trainers: number;
@@ -144,8 +146,17 @@ export class JobCoordinator implements WorkService {
     if (earlier !== undefined) return earlier;
     const { name, digest } = record.job.backbone;
     const backbone = await this.deps.backbones.find(name, digest);
-    const plan = pinPlan(record.job, backbone, await this.deps.profiles());
-    checkFeasible(record.job, backbone, plan, listing, this.deps.memoryBytes);
+    const { initialWeights } = record.job;
+    const given = initialWeights.kind === "result" ? await this.deps.readWeights(initialWeights.from) : undefined;
+    const pinned = pinPlan(record.job, backbone, await this.deps.profiles());
+    checkFeasible(record.job, backbone, pinned, listing, given, this.deps.memoryBytes);
+    const plan: PlanRecord = {
+      ...pinned,
+      initialWeights:
+        initialWeights.kind === "result" && given !== undefined
+          ? { sha256: await this.job.writeInitialWeights(given), from: initialWeights.from }
+          : null,
+    };
     const { value } = await this.job.createJson("plan.json", plan, planRecord);
     this.deps.milestone("after plan");
     return value;
@@ -274,8 +285,8 @@ export class JobCoordinator implements WorkService {
       kind: "evaluation",
       step,
       epoch,
-      crossEntropy: train.loss,
-      trainAccuracy: train.accuracy,
+      crossEntropy: train?.loss ?? null,
+      trainAccuracy: train?.accuracy ?? null,
       validationLoss: validation?.loss ?? null,
       validationAccuracy: validation?.accuracy ?? null,
       validationCount: validation?.count ?? 0,

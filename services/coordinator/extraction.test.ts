@@ -3,7 +3,7 @@ import { imageIdBytes } from "../../domain/features/image-ids.js";
 import type { NumericsProfile } from "../../domain/features/numerics-profile.js";
 import type { ListingRecord, PlanRecord, TaskCommit } from "../../domain/job/records.js";
 import type { Clock } from "../../platform/clock/clock.js";
-import type { FeatureStore } from "../../platform/feature-store/feature-store.js";
+import type { JobFeatures } from "../../platform/job-features/job-features.js";
 import { taskCommit } from "../../formats/job-records/job-records.js";
 import { JobObjects } from "../../platform/job-store/job-store.js";
 import { memoryObjectStore } from "../../platform/object-store/memory.js";
@@ -27,7 +27,7 @@ async function setup() {
       task,
       [0, 1].map((row) => ({ uri: `${String(2 * task + row)}.jpg`, label: "a", bytes: 1, state: "s" })),
     );
-  const features = { append: async () => undefined } as unknown as FeatureStore;
+  const features = { append: async () => undefined } as unknown as JobFeatures;
   const open = () =>
     Extraction.open({ job, listing, features, clock, plan: { featureSpec: { profile } } as PlanRecord, announce: () => undefined });
   const commitOf = (task: number, pictures: readonly number[], worker = "w"): TaskCommit => ({

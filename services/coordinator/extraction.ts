@@ -8,7 +8,7 @@ import { limits } from "../../domain/limits.js";
 import { repairRecord, taskCommit } from "../../formats/job-records/job-records.js";
 import type { ListingRow } from "../../formats/listing/listing.js";
 import type { Clock } from "../../platform/clock/clock.js";
-import type { FeatureStore } from "../../platform/feature-store/feature-store.js";
+import type { JobFeatures } from "../../platform/job-features/job-features.js";
 import type { JobObjects } from "../../platform/job-store/job-store.js";
 import type { TaskClaim, TaskProgress } from "../../platform/work-service/work-service.js";
 import { LeaseTable } from "./leases.js";
@@ -21,7 +21,7 @@ export class Extraction {
   private readonly job: JobObjects;
   private readonly plan: PlanRecord;
   private readonly listing: ListingRecord;
-  private readonly features: FeatureStore;
+  private readonly features: JobFeatures;
   private readonly clock: Clock;
   private readonly announce: (event: JobEvent) => void;
   private readonly leases: LeaseTable;
@@ -39,7 +39,7 @@ export class Extraction {
       job: JobObjects;
       plan: PlanRecord;
       listing: ListingRecord;
-      features: FeatureStore;
+      features: JobFeatures;
       clock: Clock;
       announce: (event: JobEvent) => void;
     },
@@ -64,7 +64,7 @@ export class Extraction {
     job: JobObjects;
     plan: PlanRecord;
     listing: ListingRecord;
-    features: FeatureStore;
+    features: JobFeatures;
     clock: Clock;
     announce: (event: JobEvent) => void;
   }): Promise<Extraction> {

@@ -24,7 +24,7 @@ async function check(training: JobSpec["training"], { memoryBytes = 2 ** 34, cla
     ignoredCount: 0,
     ignored: [],
   };
-  checkFeasible(job, stored, pinPlan(job, stored, { extraction: profile, training: profile }), listing, memoryBytes);
+  checkFeasible(job, stored, pinPlan(job, stored, { extraction: profile, training: profile }), listing, undefined, memoryBytes);
 }
 
 test("a job that can run is let through", async () => {

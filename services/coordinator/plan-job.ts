@@ -1,13 +1,17 @@
 import { featureSpecDigest, type FeatureSpec } from "../../domain/features/feature-spec.js";
+import { VIEWS_REVISION } from "../../domain/features/views.js";
 import type { NumericsProfile } from "../../domain/features/numerics-profile.js";
-import { cutBackbone } from "../../domain/job/cut-backbone.js";
+import { type CutBackbone, cutBackbone } from "../../domain/job/cut-backbone.js";
 import { expectedCounts } from "../../domain/job/expected-counts.js";
 import type { ResolvedJob } from "../../domain/job/job.js";
 import { assertFeasible, planJob, type PlanInputs } from "../../domain/job/plan.js";
-import type { ListingRecord, PlanRecord } from "../../domain/job/records.js";
+import type { ListingRecord, PlanRecord, SamplesRecord } from "../../domain/job/records.js";
 import { limits } from "../../domain/limits.js";
-import { layerShapes, multiplyAddsPerImage, parameterCount } from "../../domain/network/shapes.js";
+import { multiplyAddsPerImage, parameterCount } from "../../domain/network/shapes.js";
+import { initializeState } from "../../domain/training/initial-state.js";
 import { checkTrainable } from "../../domain/training/trainable-layers.js";
+import { trainingShape } from "../../domain/training/training-plan.js";
+import { decodeGivenWeights } from "../../formats/passport/given-weights.js";
 import type { StoredBackbone } from "../../platform/backbone-store/backbone-store.js";
 
 /** The profiles that a job is pinned to: those of its first workers. */
@@ -18,18 +22,11 @@ export interface JobProfiles {
 
 /** The part of the plan that shapes the result: a pure function of spec, backbone and profiles. @throws CodedError CUT_ILLEGAL, NETWORK_INVALID, ENGINE_UNSUPPORTED */
 export function pinPlan(job: ResolvedJob, { backbone, digest }: StoredBackbone, profiles: JobProfiles): PlanRecord {
-  const { preprocessing, prefix, cut } = cutBackbone(job, backbone);
-  checkTrainable(profiles.training.engine, backbone.network, cut);
-  const featureShape = layerShapes(prefix).get(prefix.output)!;
-  const featureSpec: FeatureSpec = {
-    formatVersion: 1,
-    backboneDigest: digest,
-    cut,
-    shape: featureShape,
-    preprocessing,
-    dtype: "float32",
-    profile: profiles.extraction,
-  };
+  const network = cutBackbone(job, backbone);
+  checkTrainable(profiles.training.engine, network);
+  const { cut, featureShape } = network;
+  const featureSpec = plainFeatureSpec(network, digest, profiles.extraction);
+  const { count, augmentation } = job.views;
   return {
     formatVersion: 1,
     backbone: { name: backbone.name, digest },
@@ -37,24 +34,34 @@ export function pinPlan(job: ResolvedJob, { backbone, digest }: StoredBackbone, 
     featureSpec,
     featureSpecDigest: featureSpecDigest(featureSpec),
     featureShape,
+    viewSpec: augmentation === undefined ? null : { ...featureSpec, augmentation, viewsRevision: VIEWS_REVISION },
+    views: count,
     trainingProfile: profiles.training,
+    initialWeights: null,
   };
+}
+
+/** What features of plain pictures depend on. Pixels depend on geometry alone, so that every network of one input size shares them. */
+function plainFeatureSpec({ pixels, preprocessing, cut, featureShape: shape }: CutBackbone, digest: string, profile: NumericsProfile): FeatureSpec {
+  const common = { formatVersion: 1, cut, shape, profile } as const;
+  if (!pixels) return { ...common, backboneDigest: digest, preprocessing, dtype: "float32" };
+  const untouched = { channels: "RGB", mean: [0, 0, 0], deviation: [1, 1, 1] } as const;
+  return { ...common, backboneDigest: null, preprocessing: { ...preprocessing, ...untouched }, dtype: "uint8" };
 }
 
 /** What of a plan's inputs follows from job, backbone and pinned plan. */
 export function networkInputs(
   job: ResolvedJob,
   { backbone, digest }: StoredBackbone,
-  { cut, featureShape }: PlanRecord,
-): Pick<PlanInputs, "job" | "backbone" | "frozen" | "tail" | "featureShape"> {
-  const { prefix, tail, preprocessing } = cutBackbone(job, backbone);
+): Pick<PlanInputs, "job" | "backbone" | "frozen" | "network"> {
+  const network = cutBackbone(job, backbone);
+  const { prefix, preprocessing } = network;
   const { total } = parameterCount(prefix);
   return {
     job,
-    backbone: { name: backbone.name, digest, cut },
+    backbone: { name: backbone.name, digest, cut: network.cut },
     frozen: { parameters: total, multiplyAdds: multiplyAddsPerImage(prefix), size: preprocessing.size, batch: limits.forwardBatch },
-    tail,
-    featureShape,
+    network,
   };
 }
 
@@ -64,11 +71,28 @@ export function checkFeasible(
   stored: StoredBackbone,
   pinned: PlanRecord,
   listing: ListingRecord,
+  given: Uint8Array | undefined,
   memoryBytes: number,
 ): void {
   const counts = expectedCounts(listing.counts, listing.givenSplits, job.dataset.split);
   const { pictures, classes } = listing;
   assertFeasible(
-    planJob({ ...networkInputs(job, stored, pinned), pictures, classes, counts, exact: false, cached: 0, memoryBytes, local: true }),
+    planJob({ ...networkInputs(job, stored), engine: pinned.trainingProfile.engine, pictures, classes, counts, exact: false, cached: 0, memoryBytes, local: true }),
   );
+  checkInitialWeights(job, stored, { classes, counts }, given);
+}
+
+/** Whether training can start from what the job says, found by doing it. @throws CodedError WEIGHTS_INVALID, SPEC_INVALID, FILE_FORMAT_INVALID */
+function checkInitialWeights(
+  job: ResolvedJob,
+  stored: StoredBackbone,
+  samples: Pick<SamplesRecord, "classes" | "counts">,
+  given: Uint8Array | undefined,
+): void {
+  if (given === undefined && job.head.initialFromClass === undefined) return;
+  const { initialWeights } = job;
+  const shape = trainingShape(job, cutBackbone(job, stored.backbone), samples);
+  const state = { parameters: new Float32Array(shape.layout.length), statistics: new Float32Array(shape.statisticsLayout.length) };
+  const from = initialWeights.kind === "result" ? initialWeights.from : "";
+  initializeState(state, shape, job, stored, given && decodeGivenWeights(given, from));
 }

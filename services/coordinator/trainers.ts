@@ -14,5 +14,5 @@ export async function trainersOf(
 ): Promise<number> {
   if (available <= 1) return 1;
   const { backbone } = await backbones.find(plan.backbone.name, plan.backbone.digest);
-  return Math.min(available, planTraining(job, cutBackbone(job, backbone).tail, plan.featureShape, samples).grains);
+  return Math.min(available, planTraining(job, cutBackbone(job, backbone), samples).grains);
 }

@@ -2,7 +2,8 @@ import { expect, test } from "vitest";
 import { sha256Hex } from "../../domain/features/sha256.js";
 import { limits } from "../../domain/limits.js";
 import type { ListingRow } from "../../formats/listing/listing.js";
-import { extractTask, type ExtractionContext, type Outcomes, type TaskRun } from "./extract-task.js";
+import { extractTask, type ExtractionContext, type TaskRun } from "./extract-task.js";
+import type { Outcomes } from "./prepare-picture.js";
 
 /** A task over pictures whose bytes are `contents`; the network's one feature is the picture's first byte. A content of "bad" cannot be read, one that begins with "x" is rejected. */
 function setup(contents: readonly string[], outcomesBefore?: Outcomes) {
@@ -27,13 +28,16 @@ function setup(contents: readonly string[], outcomesBefore?: Outcomes) {
     },
     featureShape: [1],
     preprocessing: { size: 1 },
+    augmentation: undefined,
+    views: 1,
+    viewsOf: () => 1,
     identities: { recall: async () => undefined, remember: async () => undefined },
     decoder: {
-      decode: async (bytes: Uint8Array) => {
+      decodeViews: async (bytes: Uint8Array, _geometry: unknown, { views }: { readonly views: readonly number[] }) => {
         seen.decoded.push(text(bytes));
         return text(bytes).startsWith("x")
           ? { kind: "rejected", reason: "no picture" }
-          : { kind: "decoded", pixels: Uint8Array.of(bytes[0]!, 0, 0) };
+          : { kind: "decoded", pictures: views.map((view) => Uint8Array.of(bytes[0]!, view, 0)) };
       },
       thumbnail: async () => new Uint8Array(1),
     },

@@ -1,26 +1,29 @@
 import { CodedError } from "../../domain/errors.js";
 import { cutBackbone } from "../../domain/job/cut-backbone.js";
 import type { JobRecord, Milestone, PlanRecord } from "../../domain/job/records.js";
+import { viewsNeeded } from "../../domain/features/needed-views.js";
 import { limits } from "../../domain/limits.js";
-import { jobRecord, planRecord } from "../../formats/job-records/job-records.js";
+import { INPUT } from "../../domain/network/network.js";
+import { jobRecord, listingRecord, planRecord } from "../../formats/job-records/job-records.js";
 import type { BackboneStore } from "../../platform/backbone-store/backbone-store.js";
 import type { OpenedDataset } from "../../platform/dataset-source/dataset-source.js";
 import type { Engine, Forward } from "../../platform/engine/engine.js";
-import type { FeatureStore } from "../../platform/feature-store/feature-store.js";
+import type { JobFeatures } from "../../platform/job-features/job-features.js";
 import type { IdentityStore } from "../../platform/identity-store/identity-store.js";
 import type { ImageDecoder } from "../../platform/image-decoder/image-decoder.js";
 import { JobObjects } from "../../platform/job-store/job-store.js";
 import type { ObjectStore } from "../../platform/object-store/object-store.js";
 import type { TaskClaim, TaskProgress, WorkService } from "../../platform/work-service/work-service.js";
-import { extractTask, type ExtractionContext, type Outcomes } from "./extract-task.js";
+import { extractTask, type ExtractionContext } from "./extract-task.js";
 import { RecalledIdentities } from "./identities.js";
+import type { Outcomes } from "./prepare-picture.js";
 
 export interface ExtractorDeps {
   readonly work: WorkService;
   readonly store: ObjectStore;
   readonly backbones: BackboneStore;
   readonly openDataset: (source: string) => Promise<OpenedDataset>;
-  readonly openFeatures: (plan: PlanRecord) => Promise<FeatureStore>;
+  readonly openFeatures: (plan: PlanRecord) => Promise<JobFeatures>;
   readonly identities: IdentityStore;
   readonly decoder: ImageDecoder;
   readonly engine: () => Promise<Engine>;
@@ -113,10 +116,15 @@ interface JobOfExtractor {
 
 async function openJob(jobId: string, deps: ExtractorDeps): Promise<JobOfExtractor> {
   const objects = new JobObjects(deps.store, jobId);
-  const [record, plan] = await Promise.all([objects.readJson("spec.json", jobRecord), objects.readJson("plan.json", planRecord)]);
-  if (record === undefined || plan === undefined)
-    throw new CodedError("OBJECT_MISSING", `${objects.keyOf("")}: spec.json or plan.json is gone; run the job anew`);
-  const { source } = await deps.openDataset(record.job.dataset.source);
+  const [record, plan, listing] = await Promise.all([
+    objects.readJson("spec.json", jobRecord),
+    objects.readJson("plan.json", planRecord),
+    objects.readJson("listing/summary.json", listingRecord),
+  ]);
+  if (record === undefined || plan === undefined || listing === undefined)
+    throw new CodedError("OBJECT_MISSING", `${objects.keyOf("")}: spec.json, plan.json or listing/summary.json is gone; run the job anew`);
+  const { dataset, views } = record.job;
+  const { source } = await deps.openDataset(dataset.source);
   let forward: Promise<Forward> | undefined;
   return {
     objects,
@@ -125,9 +133,12 @@ async function openJob(jobId: string, deps: ExtractorDeps): Promise<JobOfExtract
       features: await deps.openFeatures(plan),
       featureShape: plan.featureShape,
       preprocessing: plan.featureSpec.preprocessing,
+      augmentation: views.augmentation,
+      views: plan.views,
+      viewsOf: ({ givenSplit }, imageId) => viewsNeeded(plan.views, imageId, givenSplit, listing.givenSplits, dataset.split),
       identities: new RecalledIdentities(deps.identities, source.location, deps.decoder.version),
       decoder: deps.decoder,
-      forward: () => (forward ??= compile(record, plan, deps)),
+      forward: plan.cut === INPUT ? undefined : () => (forward ??= compile(record, plan, deps)),
       milestone: deps.milestone,
     },
     release: async () => {

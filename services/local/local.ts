@@ -1,17 +1,23 @@
 import { randomBytes } from "node:crypto";
 import { availableParallelism, totalmem } from "node:os";
+import { featureSpecDigest } from "../../domain/features/feature-spec.js";
 import type { JobEvent } from "../../domain/job/events.js";
 import type { Milestone, PlanRecord } from "../../domain/job/records.js";
 import { limits } from "../../domain/limits.js";
+import { cutBackbone } from "../../domain/job/cut-backbone.js";
+import type { ResolvedJob } from "../../domain/job/job.js";
+import { trainingEngine } from "../../domain/training/trainable-layers.js";
 import { BackboneStore } from "../../platform/backbone-store/backbone-store.js";
+import { findBackbone } from "../../platform/backbone-store/bundled.js";
+import { readWeightsFile } from "./weights-file.js";
 import type { Clock } from "../../platform/clock/clock.js";
 import { systemClock } from "../../platform/clock/system.js";
 import type { OpenedDataset } from "../../platform/dataset-source/dataset-source.js";
 import { openFilesystemDataset } from "../../platform/dataset-source/filesystem.js";
 import { retryingDataset } from "../../platform/dataset-source/retrying.js";
 import type { Engine } from "../../platform/engine/engine.js";
-import { openOnnxEngine } from "../../platform/engine/onnx/onnx.js";
-import { FeatureStore } from "../../platform/feature-store/feature-store.js";
+import { defaultEngine, openEngine } from "../../platform/engine/engines.js";
+import { JobFeatures } from "../../platform/job-features/job-features.js";
 import type { GradientBus } from "../../platform/gradient-bus/gradient-bus.js";
 import { memoryGradientBus } from "../../platform/gradient-bus/memory.js";
 import { IdentityStore } from "../../platform/identity-store/identity-store.js";
@@ -24,6 +30,7 @@ import type { ObjectStore } from "../../platform/object-store/object-store.js";
 import { retryingObjectStore } from "../../platform/object-store/retrying.js";
 import type { RetryDeps, RetryPolicy } from "../../platform/retry/retry.js";
 import type { CoordinatorDeps } from "../coordinator/coordinator.js";
+import type { JobProfiles } from "../coordinator/plan-job.js";
 import type { ExtractorDeps } from "../extractor/extractor.js";
 import { loadTrainingSet, type TrainingSet } from "../trainer/training-set.js";
 import type { TrainerDeps } from "../trainer/trainer.js";
@@ -37,8 +44,9 @@ export interface Local {
   readonly clock: Clock;
   readonly openDataset: (source: string) => Promise<OpenedDataset>;
   readonly decoder: () => ImageDecoder;
-  readonly engine: () => Promise<Engine>;
-  readonly openFeatures: (plan: PlanRecord) => Promise<FeatureStore>;
+  /** The engine of that name, opened once. @throws CodedError ENGINE_UNAVAILABLE with how to install it */
+  readonly engine: (name: string) => Promise<Engine>;
+  readonly openFeatures: (plan: PlanRecord) => Promise<JobFeatures>;
 }
 
 /** Passing failures of store and dataset are tried again here, beneath everything that uses them. */
@@ -52,7 +60,8 @@ const retryDeps: RetryDeps = { clock: systemClock, random: Math.random };
 /** Opens the store and prepares the rest; engine and decoder are loaded when they are first needed. @throws CodedError STORE_FORMAT_NEWER, STORE_UNAVAILABLE */
 export async function openLocal(storeFolder: string): Promise<Local> {
   const store = retryingObjectStore(filesystemObjectStore(storeFolder), ioRetries, retryDeps);
-  const features = new Map<string, Promise<FeatureStore>>();
+  const features = new Map<string, Promise<JobFeatures>>();
+  const engines = new Map<string, Promise<Engine>>();
   return {
     store,
     jobs: objectJobStore(store),
@@ -61,18 +70,43 @@ export async function openLocal(storeFolder: string): Promise<Local> {
     clock: systemClock,
     openDataset: async (source) => retryingDataset(await openFilesystemDataset(source), ioRetries, retryDeps),
     decoder: once(() => new SharpImageDecoder()),
-    engine: once(() => openOnnxEngine({ threads: availableParallelism() })),
+    engine: (name) => {
+      const opened = engines.get(name) ?? openEngine(name, { threads: availableParallelism() });
+      engines.set(name, opened);
+      return opened;
+    },
     openFeatures: (plan) => {
-      const opened = features.get(plan.featureSpecDigest) ?? FeatureStore.open(store, plan.featureSpec);
-      features.set(plan.featureSpecDigest, opened);
+      const key = `${plan.featureSpecDigest} ${plan.viewSpec === null ? "" : featureSpecDigest(plan.viewSpec)}`;
+      const opened = features.get(key) ?? JobFeatures.open(store, plan.featureSpec, plan.viewSpec);
+      features.set(key, opened);
       return opened;
     },
   };
 }
 
+/** Which engine computes what in a job. */
+export interface Engines {
+  readonly extraction: string;
+  readonly training: string;
+}
+
+/** The engines that the job names, or those that can do its work (domain/training/trainable-layers.ts). @throws CodedError BACKBONE_UNKNOWN, CUT_ILLEGAL and others of the network */
+export async function enginesOf(local: Local, job: ResolvedJob): Promise<Engines> {
+  const { backbone } = await findBackbone(local.backbones, job.backbone.name, job.backbone.digest);
+  const { tail } = cutBackbone(job, backbone);
+  return { extraction: job.engines.extraction ?? defaultEngine, training: trainingEngine(job.engines.training, tail) };
+}
+
+export async function profilesOf(local: Local, engines: Engines): Promise<JobProfiles> {
+  const { forwardProfile } = await local.engine(engines.extraction);
+  const { gradientProfile } = await local.engine(engines.training);
+  return { extraction: { ...forwardProfile, decoder: local.decoder().version }, training: gradientProfile };
+}
+
 /** What a coordinator works with in this process. */
 export function coordinatorDeps(
   local: Local,
+  engines: Engines,
   trainers: number,
   announce: (event: JobEvent) => void,
   milestone: (milestone: Milestone) => void,
@@ -83,10 +117,8 @@ export function coordinatorDeps(
     backbones: local.backbones,
     openDataset: local.openDataset,
     openFeatures: local.openFeatures,
-    profiles: async () => {
-      const { forwardProfile, gradientProfile } = await local.engine();
-      return { extraction: { ...forwardProfile, decoder: local.decoder().version }, training: gradientProfile };
-    },
+    profiles: () => profilesOf(local, engines),
+    readWeights: readWeightsFile,
     clock: local.clock,
     trainers,
     memoryBytes: totalmem(),
@@ -96,8 +128,13 @@ export function coordinatorDeps(
   };
 }
 
-export function extractorDeps(local: Local, work: ExtractorDeps["work"], milestone: (milestone: Milestone) => void): ExtractorDeps {
-  const { store, backbones, openDataset, openFeatures, identities, engine } = local;
+export function extractorDeps(
+  local: Local,
+  engines: Engines,
+  work: ExtractorDeps["work"],
+  milestone: (milestone: Milestone) => void,
+): ExtractorDeps {
+  const { store, backbones, openDataset, openFeatures, identities } = local;
   return {
     work,
     store,
@@ -106,14 +143,20 @@ export function extractorDeps(local: Local, work: ExtractorDeps["work"], milesto
     openFeatures,
     identities,
     decoder: local.decoder(),
-    engine,
+    engine: () => local.engine(engines.extraction),
     milestone,
   };
 }
 
 /** Trainers of one process share one bus and one copy of the features. */
-export function trainerDeps(local: Local, work: TrainerDeps["work"], milestone: (milestone: Milestone) => void): TrainerDeps {
-  const { store, backbones, engine, clock, openFeatures } = local;
+export function trainerDeps(
+  local: Local,
+  engines: Engines,
+  work: TrainerDeps["work"],
+  milestone: (milestone: Milestone) => void,
+): TrainerDeps {
+  const { store, backbones, clock, openFeatures } = local;
+  const engine = () => local.engine(engines.training);
   const bus: GradientBus = memoryGradientBus((error) => {
     throw error; // an exchange keeps its failures and throws them where it waits
   });

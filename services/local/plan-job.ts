@@ -10,13 +10,14 @@ import { limits } from "../../domain/limits.js";
 import { findBackbone } from "../../platform/backbone-store/bundled.js";
 import type { OpenedDataset } from "../../platform/dataset-source/dataset-source.js";
 import { FeatureStore } from "../../platform/feature-store/feature-store.js";
+import { JobFeatures } from "../../platform/job-features/job-features.js";
 import { networkInputs, pinPlan } from "../coordinator/plan-job.js";
 import { scanJob } from "../coordinator/scan-job.js";
 import { RecalledIdentities } from "../extractor/identities.js";
 import { inOrder } from "../extractor/in-order.js";
 import { measuredSpeeds } from "./measured-speeds.js";
 import { type KnownIdentity, PictureCensus } from "./picture-census.js";
-import type { Local } from "./local.js";
+import { enginesOf, profilesOf, type Local } from "./local.js";
 
 export interface PlanOptions {
   /** Read, hash and decode the pictures whose identity is not known. */
@@ -43,16 +44,18 @@ const PICTURES_PER_REPORT = 100;
 export async function planLocalJob(local: Local, job: ResolvedJob, dataset: OpenedDataset, options: PlanOptions): Promise<LocalPlan> {
   // 1. The network and the features that are kept of it.
   const stored = await findBackbone(local.backbones, job.backbone.name, job.backbone.digest);
-  const { forwardProfile, gradientProfile } = await local.engine();
   const decoder = local.decoder();
-  const pinned = pinPlan(job, stored, { extraction: { ...forwardProfile, decoder: decoder.version }, training: gradientProfile });
+  const pinned = pinPlan(job, stored, await profilesOf(local, await enginesOf(local, job)));
   const { preprocessing } = pinned.featureSpec;
-  const features = new FeatureStore(local.store, pinned.featureSpec);
+  const features = new JobFeatures(
+    new FeatureStore(local.store, pinned.featureSpec),
+    pinned.viewSpec === null ? undefined : new FeatureStore(local.store, pinned.viewSpec),
+  );
   await features.refresh();
 
   // 2. The pictures, part by part; who they are where that is known or read now.
   const identities = new RecalledIdentities(local.identities, dataset.source.location, decoder.version);
-  const census = new PictureCensus((imageId) => features.has(imageId));
+  const census = new PictureCensus((imageId) => features.has(imageId, 0));
   const identify = async (picture: ListedPicture): Promise<KnownIdentity> => {
     const recalled = await identities.recall(picture);
     if (recalled !== undefined) return recalled;
@@ -63,7 +66,7 @@ export async function planLocalJob(local: Local, job: ResolvedJob, dataset: Open
       };
     const bytes = await dataset.source.read({ path: picture.uri, bytes: picture.bytes, state: picture.state });
     const imageId = sha256Hex(bytes);
-    if (features.has(imageId)) return { kind: "image", imageId };
+    if (features.has(imageId, 0)) return { kind: "image", imageId };
     const decoded = await decoder.decode(bytes, preprocessing);
     return decoded.kind === "rejected" ? decoded : { kind: "image", imageId };
   };
@@ -93,7 +96,8 @@ export async function planLocalJob(local: Local, job: ResolvedJob, dataset: Open
   // 3. The plan.
   const known = census.exact ? census.splitCounts(listing.classes, listing.givenSplits, job.dataset.split) : undefined;
   const plan = planJob({
-    ...networkInputs(job, stored, pinned),
+    ...networkInputs(job, stored),
+    engine: pinned.trainingProfile.engine,
     pictures: listing.pictures,
     classes: listing.classes,
     counts: known ?? expectedCounts(listing.counts, listing.givenSplits, job.dataset.split),

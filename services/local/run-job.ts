@@ -13,7 +13,7 @@ import type { StepReport } from "../../platform/work-service/work-service.js";
 import { JobCoordinator } from "../coordinator/coordinator.js";
 import { runExtractor } from "../extractor/extractor.js";
 import { runTrainer } from "../trainer/trainer.js";
-import { coordinatorDeps, extractorDeps, trainerDeps, type Local } from "./local.js";
+import { coordinatorDeps, enginesOf, extractorDeps, trainerDeps, type Local } from "./local.js";
 
 export interface LocalRequest {
   readonly job: ResolvedJob;
@@ -89,9 +89,10 @@ async function runWorkers(
   const stopWith = (error: unknown): void => stop.abort(error);
 
   const trainers = Math.max(1, job.trainers.max);
-  const coordinator = new JobCoordinator(jobId, coordinatorDeps(local, trainers, announce, milestone));
-  const extracting = extractorDeps(local, coordinator, milestone);
-  const training = trainerDeps(local, coordinator, milestone);
+  const engines = await enginesOf(local, job);
+  const coordinator = new JobCoordinator(jobId, coordinatorDeps(local, engines, trainers, announce, milestone));
+  const extracting = extractorDeps(local, engines, coordinator, milestone);
+  const training = trainerDeps(local, engines, coordinator, milestone);
   const all = [
     coordinator.run(stop.signal),
     ...names("extractor", Math.max(1, job.extractors.max)).map((worker) => runExtractor(worker, extracting, stop.signal)),

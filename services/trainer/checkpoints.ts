@@ -8,8 +8,10 @@ import type { JobObjects } from "../../platform/job-store/job-store.js";
 import { diverged } from "./train-loop.js";
 import type { TrainingState } from "./training-state.js";
 
-/** Parameters of the best evaluation, kept beside the optimiser's slots where there is early stopping. */
+/** Parameters and moving statistics of the best evaluation, kept beside the state's own where there is early stopping. */
 const BEST_SLOT = "best";
+/** The moving statistics of the state itself. */
+const MOVING = "moving";
 /** The last one may turn out to be damaged; then there is one before it. */
 const KEPT = 2;
 
@@ -40,12 +42,17 @@ export class Checkpoints {
       );
     }
     const slots = new Map(state.optimizer.slots);
-    if (this.keepsBest) slots.set(BEST_SLOT, state.best ?? new Float32Array(state.parameters.length));
+    const statistics = new Map([[MOVING, state.statistics]]);
+    if (this.keepsBest) {
+      const best = state.best ?? { parameters: new Float32Array(state.parameters.length), statistics: state.statistics };
+      slots.set(BEST_SLOT, best.parameters);
+      statistics.set(BEST_SLOT, best.statistics);
+    }
     const { step, parameters, stopping, since, history } = state;
     this.milestone("before checkpoint");
     await this.job.createCheckpoint(
       step,
-      encodeCheckpoint({ jobId: this.job.jobId, step, parameters, slots, stopping, since, history }, this.plan.layout),
+      encodeCheckpoint({ jobId: this.job.jobId, step, parameters, slots, statistics, stopping, since, history }, this.plan),
     );
     this.milestone("after checkpoint");
     for (const old of (await this.job.checkpointSteps()).filter((other) => other < step).slice(0, 1 - KEPT))
@@ -68,14 +75,23 @@ export class Checkpoints {
 
   private restoreFrom(bytes: Uint8Array, state: TrainingState): void {
     const slots = [...state.optimizer.slots.keys(), ...(this.keepsBest ? [BEST_SLOT] : [])];
-    const checkpoint = decodeCheckpoint(bytes, { jobId: this.job.jobId, layout: this.plan.layout, slots });
+    const checkpoint = decodeCheckpoint(bytes, {
+      jobId: this.job.jobId,
+      layouts: this.plan,
+      slots,
+      statistics: [MOVING, ...(this.keepsBest ? [BEST_SLOT] : [])],
+    });
     state.parameters.set(checkpoint.parameters);
+    state.statistics.set(checkpoint.statistics.get(MOVING)!);
     for (const [name, values] of state.optimizer.slots) values.set(checkpoint.slots.get(name)!);
     state.step = checkpoint.step;
     state.stopping = checkpoint.stopping;
     state.since = checkpoint.since;
     state.history = checkpoint.history as HistoryPoint[];
-    state.best = checkpoint.stopping.best === null ? undefined : checkpoint.slots.get(BEST_SLOT);
+    state.best =
+      checkpoint.stopping.best === null
+        ? undefined
+        : { parameters: checkpoint.slots.get(BEST_SLOT)!, statistics: checkpoint.statistics.get(BEST_SLOT)! };
   }
 
   private get keepsBest(): boolean {

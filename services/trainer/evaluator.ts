@@ -10,7 +10,7 @@ import type { Clock } from "../../platform/clock/clock.js";
 import type { Evaluation, EvaluationInput } from "../../platform/engine/engine.js";
 import type { Exchange } from "./exchange.js";
 import type { SplitRows } from "./training-set.js";
-import type { TrainingState } from "./training-state.js";
+import type { TrainingState, Weights } from "./training-state.js";
 
 const VALIDATION_TOPIC = 0;
 
@@ -51,7 +51,7 @@ export class Evaluator {
 
   /** One evaluation on the validation pictures, each trainer a share of its grains; the state takes it in. */
   async evaluate(state: TrainingState, exchange: Exchange | undefined, signal: AbortSignal): Promise<void> {
-    const grains = evaluationGrains(this.validation.rows);
+    const grains = evaluationGrains(this.validation.rows, this.plan.evaluationRows);
     const ranges = Array.from({ length: this.trainers }, (_, rank) => {
       const { from, to } = evenRange(grains, this.trainers, rank);
       return { from: from * leafValues, to: to * leafValues };
@@ -59,7 +59,7 @@ export class Evaluator {
     const own = ranges[this.rank]!;
     const leaves = new Float32Array(own.to - own.from);
     for (let grain = own.from / leafValues; grain < own.to / leafValues; grain++) {
-      const { loss, correct, count } = await this.runGrain(this.validation, grain, state.parameters);
+      const { loss, correct, count } = await this.runGrain(this.validation, grain, state);
       leaves.set([loss, correct, count], grain * leafValues - own.from);
     }
     const all =
@@ -73,60 +73,61 @@ export class Evaluator {
     const point: HistoryPoint = {
       step: state.step,
       epoch: state.epoch,
-      train: { loss: since.loss / since.rows, accuracy: since.correct / since.rows },
+      train: since.rows === 0 ? null : { loss: since.loss / since.rows, accuracy: since.correct / since.rows },
       validation: count === 0 ? null : { loss: loss / count, accuracy: correct / count, count },
-      learningRate: learningRateAt(recipe.schedule, recipe.optimizer.learningRate, state.step - 1, steps),
+      learningRate: learningRateAt(recipe.schedule, recipe.optimizer.learningRate, Math.max(0, state.step - 1), steps),
       wallMs: this.clock.now(),
       seconds: (this.clock.monotonic() - this.startMs) / 1000,
-      layers: histogramsAreDue && this.rank === 0 ? await this.histograms(state.parameters) : null,
+      layers: histogramsAreDue && this.rank === 0 ? await this.histograms(state) : null,
     };
     state.evaluated(point, { correct, count });
   }
 
   /** A whole split at once, with logits; for the end of a job. */
-  async evaluateSplit(split: SplitRows, parameters: Float32Array): Promise<SplitSums> {
-    const grains = evaluationGrains(split.rows);
+  async evaluateSplit(split: SplitRows, weights: Weights): Promise<SplitSums> {
+    const grains = evaluationGrains(split.rows, this.plan.evaluationRows);
     const leaves = new Float32Array(grains * leafValues);
     const logits = new Float32Array(split.rows * this.plan.outputs);
     for (let grain = 0; grain < grains; grain++) {
-      const result = await this.runGrain(split, grain, parameters);
+      const result = await this.runGrain(split, grain, weights);
       leaves.set([result.loss, result.correct, result.count], grain * leafValues);
-      logits.set(result.logits, evaluationGrainRows(split.rows, grain).from * this.plan.outputs);
+      logits.set(result.logits, evaluationGrainRows(split.rows, this.plan.evaluationRows, grain).from * this.plan.outputs);
     }
     const { loss, correct, rows: count } = sumLeaves(leaves);
     return { loss, correct, count, logits };
   }
 
-  private async runGrain(split: SplitRows, grain: number, parameters: Float32Array): Promise<SplitSums> {
-    const input = this.grainInput(split, grain, parameters);
-    const { from, to } = evaluationGrainRows(split.rows, grain);
+  private async runGrain(split: SplitRows, grain: number, weights: Weights): Promise<SplitSums> {
+    const input = this.grainInput(split, grain, weights);
+    const { from, to } = evaluationGrainRows(split.rows, this.plan.evaluationRows, grain);
     const { loss, correct, logits } = await this.evaluation.run(input);
     return { loss, correct, count: to - from, logits: logits.subarray(0, (to - from) * this.plan.outputs) };
   }
 
   /** Padded with rows of weight 0 to the one shape that is compiled. */
-  private grainInput(split: SplitRows, grain: number, parameters: Float32Array): EvaluationInput {
+  private grainInput(split: SplitRows, grain: number, { parameters, statistics }: Weights): EvaluationInput {
     const { rows } = this.evaluation;
     const { featureLength } = this.plan;
-    const { from, to } = evaluationGrainRows(split.rows, grain);
-    const features = new Float32Array(rows * featureLength);
+    const { from, to } = evaluationGrainRows(split.rows, this.plan.evaluationRows, grain);
+    const values = rows * featureLength;
+    const features = split.features instanceof Uint8Array ? new Uint8Array(values) : new Float32Array(values);
     features.set(split.features.subarray(from * featureLength, to * featureLength));
     const labels = new Int32Array(rows);
     labels.set(split.labels.subarray(from, to));
-    return { parameters, features, labels, rowWeights: new Float32Array(rows).fill(1, 0, to - from) };
+    return { parameters, statistics, features, labels, rowWeights: new Float32Array(rows).fill(1, 0, to - from) };
   }
 
   /** Weights and biases of every layer, and what it makes of the first validation grain (without its padding). */
-  private async histograms(parameters: Float32Array): Promise<Record<string, LayerHistograms>> {
+  private async histograms(weights: Weights): Promise<Record<string, LayerHistograms>> {
     const layers: Record<string, { -readonly [Kind in keyof LayerHistograms]: LayerHistograms[Kind] }> = {};
-    for (const [name, { data }] of tensorsOf(this.plan.layout, parameters)) {
+    for (const [name, { data }] of tensorsOf(this.plan.layout, weights.parameters)) {
       const slash = name.lastIndexOf("/");
-      const kind = name.slice(slash + 1) === "bias" ? "biases" : "weights";
+      const kind = ["bias", "beta"].includes(name.slice(slash + 1)) ? "biases" : "weights";
       (layers[name.slice(0, slash)] ??= {})[kind] = tensorStatistics(data);
     }
     if (this.validation.rows === 0) return layers;
-    const { to } = evaluationGrainRows(this.validation.rows, 0);
-    const activations = await this.evaluation.activations(this.grainInput(this.validation, 0, parameters));
+    const { to } = evaluationGrainRows(this.validation.rows, this.plan.evaluationRows, 0);
+    const activations = await this.evaluation.activations(this.grainInput(this.validation, 0, weights));
     for (const { name, kind } of this.plan.trainable.layers) {
       const activation = activations.get(name);
       if (activation === undefined) continue;

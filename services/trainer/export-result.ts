@@ -3,6 +3,7 @@ import { sha256Hex } from "../../domain/features/sha256.js";
 import type { Milestone } from "../../domain/job/records.js";
 import { appendNetwork } from "../../domain/network/compose.js";
 import { INPUT, type Network, type Weights } from "../../domain/network/network.js";
+import type { Preprocessing } from "../../domain/network/preprocessing.js";
 import { weightSpecs } from "../../domain/network/shapes.js";
 import { classScores, confusionMatrix, misclassifiedRows, predictClasses, probabilitiesOf } from "../../domain/training/evaluation.js";
 import { tensorsOf, weightsSha256 } from "../../domain/training/parameters.js";
@@ -20,7 +21,7 @@ import { encodeTfjs } from "../../formats/tfjs/encode.js";
 import type { StoredBackbone } from "../../platform/backbone-store/backbone-store.js";
 import type { Clock } from "../../platform/clock/clock.js";
 import type { Engine } from "../../platform/engine/engine.js";
-import type { FeatureStore } from "../../platform/feature-store/feature-store.js";
+import type { JobFeatures } from "../../platform/job-features/job-features.js";
 import type { JobObjects } from "../../platform/job-store/job-store.js";
 import type { Evaluator, SplitSums } from "./evaluator.js";
 import { misclassifiedPictures, samplePictures } from "./report-pictures.js";
@@ -34,10 +35,13 @@ export interface FinishedTraining {
   readonly backbone: StoredBackbone;
   /** The frozen network up to the cut. */
   readonly prefix: Network;
+  readonly preprocessing: Preprocessing;
+  /** The last layer of the backbone that is used. */
+  readonly lastLayer: string;
   readonly plan: TrainingPlan;
   readonly state: TrainingState;
   readonly set: TrainingSet;
-  readonly features: FeatureStore;
+  readonly features: JobFeatures;
   readonly evaluator: Evaluator;
   readonly engine: Engine;
   readonly clock: Clock;
@@ -55,13 +59,13 @@ export interface FinishedTraining {
  */
 export async function exportResult(finished: FinishedTraining): Promise<void> {
   const { job, facts, plan, state, set, evaluator, signal, milestone } = finished;
-  const { step: exportedStep, parameters } = state.exported;
-  const tensors = tensorsOf(plan.layout, parameters);
+  const { step: exportedStep, ...exported } = state.exported;
+  const tensors = new Map([...tensorsOf(plan.layout, exported.parameters), ...tensorsOf(plan.statisticsLayout, exported.statistics)]);
 
   // 1. Evaluate on whole splits.
-  const train = await evaluator.evaluateSplit(set.train, parameters);
-  const validation = set.validation.rows > 0 ? await evaluator.evaluateSplit(set.validation, parameters) : undefined;
-  const test = set.test.rows > 0 ? await evaluator.evaluateSplit(set.test, parameters) : undefined;
+  const train = await evaluator.evaluateSplit(set.train, exported);
+  const validation = set.validation.rows > 0 ? await evaluator.evaluateSplit(set.validation, exported) : undefined;
+  const test = set.test.rows > 0 ? await evaluator.evaluateSplit(set.test, exported) : undefined;
   milestone("after evaluation");
   signal.throwIfAborted();
   const judged =
@@ -86,7 +90,7 @@ export async function exportResult(finished: FinishedTraining): Promise<void> {
     weightsSha256(tensors),
   );
   const { backbone, digest } = finished.backbone;
-  const { preprocessing } = facts.plan.featureSpec;
+  const { preprocessing } = finished;
   const whole = exportedNetwork(finished);
   const weights = weightsOf(whole, backbone.weights, tensors);
   const firstWallSeconds = (state.history[0]?.wallMs ?? facts.record.submittedMs) / 1000;
@@ -203,7 +207,7 @@ function metricsOf(
 }
 
 function passportOf(
-  { facts, plan, state, backbone, engine }: FinishedTraining,
+  { facts, plan, state, backbone, engine, lastLayer }: FinishedTraining,
   exportedStep: number,
   digest: string,
   files: ReadonlyMap<string, Uint8Array>,
@@ -224,12 +228,14 @@ function passportOf(
     backbone: {
       name: backbone.backbone.name,
       digest: backbone.digest,
+      lastLayer,
       origin: backbone.backbone.origin,
       licence: backbone.backbone.licence,
     },
     cut: facts.plan.cut,
     features: facts.plan.featureSpec,
     featureSpecDigest: facts.plan.featureSpecDigest,
+    initialWeights: initialWeightsOf(facts),
     training: {
       profile: facts.plan.trainingProfile,
       profilePinned: facts.record.job.numericsProfile === "PINNED",
@@ -248,6 +254,13 @@ function passportOf(
         .map(([name, bytes]) => [name, sha256Hex(bytes)]),
     ),
   };
+}
+
+function initialWeightsOf({ record, plan }: JobFacts): Passport["initialWeights"] {
+  const { initialWeights } = record.job;
+  if (initialWeights.kind !== "result") return initialWeights;
+  const { kind, strip, add } = initialWeights;
+  return { kind, sha256: plan.initialWeights?.sha256 ?? "", strip, add };
 }
 
 function eventsOf({ state }: FinishedTraining, firstWallSeconds: number): Uint8Array {

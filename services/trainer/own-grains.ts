@@ -2,14 +2,16 @@ import { GrainInput, type TrainingRows } from "../../domain/training/grains.js";
 import type { SampleOrder } from "../../domain/training/sample-order.js";
 import type { TrainingPlan } from "../../domain/training/training-plan.js";
 import type { SubTree, SubTreeSum } from "../../domain/training/tree.js";
-import type { Engine, Gradient } from "../../platform/engine/engine.js";
+import type { Engine, Gradient, Trainable } from "../../platform/engine/engine.js";
 
-/** Values behind the gradient in what trainers add up: loss sum and correct count. */
-export const COUNTERS = 2;
+/** Values behind the gradient in what trainers add up: batch statistics where batch norm uses them, loss sum and correct count. */
+export function counters({ recipe, statisticsLayout }: Pick<TrainingPlan, "recipe" | "statisticsLayout">): number {
+  return 2 + (recipe.batchNorm === "BATCH" ? statisticsLayout.length : 0);
+}
 
 /**
  * The grains of one trainer: its aligned sub-trees of every batch, each added up in one engine call.
- * A sum is `[layout.length + COUNTERS]`: gradient, loss, correct.
+ * A sum is `[layout.length + counters]`: gradient, batch statistics, loss, correct.
  */
 export class OwnGrains {
   /** Grains worked out so far. */
@@ -43,10 +45,10 @@ export class OwnGrains {
     const sessions = new Map<number, Gradient>();
     for (const { grains } of nodes) {
       if (!sessions.has(grains))
-        sessions.set(grains, await engine.compileGradient(plan.trainable, plan.recipe.loss, { grainRows: plan.grainRows, grains }));
+        sessions.set(grains, await engine.compileGradient(trainableOf(plan), { grainRows: plan.grainRows, grains }));
     }
     const parts = nodes.map((node) => {
-      const sum = (nodes.length === 1 ? into : undefined) ?? new Float32Array(plan.layout.length + COUNTERS);
+      const sum = (nodes.length === 1 ? into : undefined) ?? new Float32Array(plan.layout.length + counters(plan));
       return {
         node,
         gradient: sessions.get(node.grains)!,
@@ -62,14 +64,15 @@ export class OwnGrains {
   }
 
   /** Sums of the own sub-trees for the batch of `step`; valid until the next call. */
-  async sums(step: number, parameters: Float32Array): Promise<SubTreeSum[]> {
+  async sums(step: number, parameters: Float32Array, statistics: Float32Array): Promise<SubTreeSum[]> {
     const batch = this.order.batch(step);
     const sums: SubTreeSum[] = [];
     for (const { node, gradient, input, sum, gradientSum } of this.parts) {
       input.fill(step, batch, node.first);
       const { features, labels, rowWeights, dropoutMasks } = input;
-      const result = await gradient.run({ parameters, features, labels, rowWeights, dropoutMasks, gradient: gradientSum });
+      const result = await gradient.run({ parameters, statistics, features, labels, rowWeights, dropoutMasks, gradient: gradientSum });
       this.computed += node.grains;
+      sum.set(result.statistics, gradientSum.length);
       sum[sum.length - 2] = result.loss;
       sum[sum.length - 1] = result.correct;
       sums.push({ ...node, values: sum });
@@ -80,4 +83,9 @@ export class OwnGrains {
   async release(): Promise<void> {
     for (const session of this.sessions) await session.release();
   }
+}
+
+/** What the engine computes gradient and evaluation of. */
+export function trainableOf({ trainable, recipe, preprocessing }: TrainingPlan): Trainable {
+  return { network: trainable, loss: recipe.loss, batchNorm: recipe.batchNorm, ...(preprocessing && { preprocessing }) };
 }

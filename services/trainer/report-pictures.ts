@@ -1,6 +1,6 @@
 import { imageIdAt } from "../../domain/features/image-ids.js";
 import type { MisclassifiedPicture, Picture } from "../../formats/report/report-input.js";
-import type { FeatureStore } from "../../platform/feature-store/feature-store.js";
+import type { JobFeatures } from "../../platform/job-features/job-features.js";
 import type { Classified } from "./export-result.js";
 import type { TrainingSet } from "./training-set.js";
 
@@ -11,7 +11,7 @@ const MISCLASSIFIED_SHOWN = 50;
 export async function samplePictures(
   classes: readonly string[],
   { train }: TrainingSet,
-  features: FeatureStore,
+  features: JobFeatures,
 ): Promise<{ label: string; pictures: Picture[] }[]> {
   const rows: number[][] = classes.map(() => []);
   for (let row = 0; row < train.rows; row++) {
@@ -29,7 +29,7 @@ export async function samplePictures(
 export async function misclassifiedPictures(
   classes: readonly string[],
   { rows, wrong }: Classified,
-  features: FeatureStore,
+  features: JobFeatures,
 ): Promise<MisclassifiedPicture[]> {
   const shown = [...wrong].sort((a, b) => b.probability - a.probability).slice(0, MISCLASSIFIED_SHOWN);
   const thumbnails = await features.readThumbnails(shown.map(({ row }) => imageIdAt(rows.imageIds, row)));

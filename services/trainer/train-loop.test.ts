@@ -1,6 +1,7 @@
 import { expect, test } from "vitest";
 import { resolveJob } from "../../domain/job/resolve.js";
 import { planTraining } from "../../domain/training/training-plan.js";
+import { featureCut } from "../../test/support/feature-cut.js";
 import type { Evaluator } from "./evaluator.js";
 import type { OwnGrains } from "./own-grains.js";
 import { train } from "./train-loop.js";
@@ -12,7 +13,7 @@ function setup({ lossAt = (_step: number): number => 1 } = {}) {
     dataset: { source: "x" },
     training: { steps: 60, batchSize: 8, evaluateEverySteps: 10, optimizer: { sgd: { learningRate: 0.5 } } },
   });
-  const plan = planTraining(job, undefined, [3], { classes: ["a", "b"], counts: { train: [20, 20], validation: [4, 4], test: [0, 0] } });
+  const plan = planTraining(job, featureCut([3]), { classes: ["a", "b"], counts: { train: [20, 20], validation: [4, 4], test: [0, 0] } });
   const sums = new Float32Array(plan.layout.length + 2).fill(1);
   const grains = {
     sums: async (step: number) => {

@@ -1,6 +1,7 @@
 import { CodedError } from "../../domain/errors.js";
 import type { Milestone } from "../../domain/job/records.js";
 import { hashOfWeights } from "../../domain/training/exchange/message.js";
+import { moveStatistics } from "../../domain/training/moving-statistics.js";
 import { learningRateAt } from "../../domain/training/schedule.js";
 import type { TrainingPlan } from "../../domain/training/training-plan.js";
 import type { Evaluator } from "./evaluator.js";
@@ -59,7 +60,7 @@ async function stepToTheEnd(
     signal.throwIfAborted();
 
     // 2. The own grains of this step's batch, then the sum over all trainers along the fixed tree.
-    const sums = await grains.sums(state.step, state.parameters);
+    const sums = await grains.sums(state.step, state.parameters, state.statistics);
     const total =
       exchange === undefined ? sums[0]!.values : await exchange.reduce(state.step, sums, hashOfWeights(state.parameters), signal);
     const loss = total[total.length - 2]!;
@@ -70,6 +71,8 @@ async function stepToTheEnd(
     // 3. The same update in every trainer.
     if (total !== state.optimizer.sums) state.optimizer.sums.set(total);
     state.optimizer.update(state.step, learningRate, 1 / batchSize);
+    if (recipe.batchNorm === "BATCH")
+      moveStatistics(state.statistics, state.batchStatistics, batchSize, recipe.batchNormMomentum);
     state.step++;
     const { since } = state;
     state.since = { loss: since.loss + loss, correct: since.correct + correct, rows: since.rows + batchSize };

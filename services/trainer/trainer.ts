@@ -1,17 +1,18 @@
 import assert from "node:assert";
 import { CodedError } from "../../domain/errors.js";
 import { cutBackbone } from "../../domain/job/cut-backbone.js";
-import type { Milestone, PlanRecord, SamplesRecord } from "../../domain/job/records.js";
+import type { Milestone, PlanRecord } from "../../domain/job/records.js";
 import { limits } from "../../domain/limits.js";
 import type { TrainingRows } from "../../domain/training/grains.js";
-import { initializeParameters } from "../../domain/training/initialize.js";
+import { type GivenWeights, initializeState } from "../../domain/training/initial-state.js";
 import { classBalancedOrder, shuffledOrder, type SampleOrder } from "../../domain/training/sample-order.js";
 import { planTraining, type TrainingPlan } from "../../domain/training/training-plan.js";
 import { alignedSubTrees } from "../../domain/training/tree.js";
+import { decodeGivenWeights } from "../../formats/passport/given-weights.js";
 import type { BackboneStore } from "../../platform/backbone-store/backbone-store.js";
 import type { Clock } from "../../platform/clock/clock.js";
 import type { Engine } from "../../platform/engine/engine.js";
-import type { FeatureStore } from "../../platform/feature-store/feature-store.js";
+import type { JobFeatures } from "../../platform/job-features/job-features.js";
 import type { GradientBus } from "../../platform/gradient-bus/gradient-bus.js";
 import { JobObjects } from "../../platform/job-store/job-store.js";
 import type { ObjectStore } from "../../platform/object-store/object-store.js";
@@ -20,10 +21,10 @@ import { Checkpoints } from "./checkpoints.js";
 import { Evaluator } from "./evaluator.js";
 import { Exchange } from "./exchange.js";
 import { exportResult } from "./export-result.js";
-import { COUNTERS, OwnGrains } from "./own-grains.js";
+import { counters, OwnGrains, trainableOf } from "./own-grains.js";
 import { readFacts } from "./job-facts.js";
 import { train } from "./train-loop.js";
-import { MissingFeatures, type TrainingSet } from "./training-set.js";
+import { type loadTrainingSet, MissingFeatures, type TrainingSet } from "./training-set.js";
 import { TrainingState } from "./training-state.js";
 
 export interface TrainerDeps {
@@ -33,9 +34,9 @@ export interface TrainerDeps {
   readonly bus: GradientBus;
   readonly engine: () => Promise<Engine>;
   readonly clock: Clock;
-  readonly openFeatures: (plan: PlanRecord) => Promise<FeatureStore>;
+  readonly openFeatures: (plan: PlanRecord) => Promise<JobFeatures>;
   /** `loadTrainingSet`; trainers of one process share what it returns. */
-  readonly loadTrainingSet: (job: JobObjects, samples: SamplesRecord, features: FeatureStore, signal: AbortSignal) => Promise<TrainingSet>;
+  readonly loadTrainingSet: (...inputs: Parameters<typeof loadTrainingSet>) => Promise<TrainingSet>;
   readonly milestone: (milestone: Milestone) => void;
 }
 
@@ -73,19 +74,20 @@ async function trainInGeneration(
   const facts = await readFacts(job);
   const features = await deps.openFeatures(facts.plan);
   const backbone = await deps.backbones.find(facts.plan.backbone.name, facts.plan.backbone.digest);
-  const set = await deps.loadTrainingSet(job, facts.samples, features, signal);
   const cut = cutBackbone(facts.record.job, backbone.backbone);
-  const plan = planTraining(facts.record.job, cut.tail, facts.plan.featureShape, facts.samples);
+  const plan = planTraining(facts.record.job, cut, facts.samples);
+  const set = await deps.loadTrainingSet(job, facts.samples, features, plan.views, signal);
 
   // 2. The state to start from: that of the generation's checkpoint, or the initial one.
   const state = new TrainingState(plan);
   const checkpoints = new Checkpoints(job, plan, milestone);
-  if (generation.startStep === 0) initializeParameters(state.parameters, plan.layout, facts.record.job.head.initializer, plan.recipe.seed);
+  if (generation.startStep === 0)
+    initializeState(state, plan, facts.record.job, backbone, await initialWeights(job, facts.plan));
   else if (!(await checkpoints.restore(state, generation.startStep))) return;
 
   // 3. Train.
   const rows: TrainingRows = {
-    features: set.train.features,
+    views: set.trainViews,
     featureLength: plan.featureLength,
     labels: set.train.labels,
     classWeights: plan.classWeights,
@@ -95,7 +97,7 @@ async function trainInGeneration(
     const exchange =
       generation.trainers.length === 1
         ? undefined
-        : new Exchange(deps, channelOf(generation, rank), generation.trainers, plan.grains, plan.layout.length + COUNTERS, state.step);
+        : new Exchange(deps, channelOf(generation, rank), generation.trainers, plan.grains, plan.layout.length + counters(plan), state.step);
     opened.push(() => exchange?.close());
     const grains = await OwnGrains.open(
       plan,
@@ -106,7 +108,7 @@ async function trainInGeneration(
       state.optimizer.sums,
     );
     opened.push(() => grains.release());
-    const evaluation = await engine.compileEvaluation(plan.trainable, plan.recipe.loss, limits.evaluationRows);
+    const evaluation = await engine.compileEvaluation(trainableOf(plan), plan.evaluationRows);
     opened.push(() => evaluation.release());
     const evaluator = new Evaluator(plan, set.validation, evaluation, clock, { rank, trainers: generation.trainers.length });
     const pace = new Pace(clock, state.step);
@@ -140,6 +142,8 @@ async function trainInGeneration(
       facts,
       backbone,
       prefix: cut.prefix,
+      preprocessing: cut.preprocessing,
+      lastLayer: cut.network.output,
       plan,
       state,
       set,
@@ -156,6 +160,11 @@ async function trainInGeneration(
   } finally {
     for (const close of opened.reverse()) await close();
   }
+}
+
+/** The tensors that the job's training starts from, which the coordinator put aside. */
+async function initialWeights(job: JobObjects, { initialWeights: pinned }: PlanRecord): Promise<GivenWeights | undefined> {
+  return pinned === null ? undefined : decodeGivenWeights(await job.readInitialWeights(pinned.sha256), pinned.from);
 }
 
 function orderOf({ recipe, classes, trainRows, batchSize }: TrainingPlan, labels: Int32Array): SampleOrder {

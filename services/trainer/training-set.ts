@@ -4,13 +4,14 @@ import { IMAGE_ID_BYTES } from "../../domain/features/image-ids.js";
 import type { SamplesRecord } from "../../domain/job/records.js";
 import { elementCount } from "../../domain/network/network.js";
 import { splitNames, type SplitName } from "../../domain/dataset/listing.js";
-import type { FeatureStore } from "../../platform/feature-store/feature-store.js";
+import type { FeatureArray } from "../../domain/training/grains.js";
+import type { JobFeatures } from "../../platform/job-features/job-features.js";
 import type { JobObjects } from "../../platform/job-store/job-store.js";
 
 /** Rows of one split in the order of their image ids. */
 export interface SplitRows {
-  /** `[rows, featureLength]` */
-  readonly features: Float32Array;
+  /** `[rows, featureLength]` of the plain view. */
+  readonly features: FeatureArray;
   readonly labels: Int32Array;
   readonly uris: readonly string[];
   /** `[rows, 32]` */
@@ -18,7 +19,10 @@ export interface SplitRows {
   readonly rows: number;
 }
 
-export type TrainingSet = Readonly<Record<SplitName, SplitRows>>;
+export interface TrainingSet extends Readonly<Record<SplitName, SplitRows>> {
+  /** Features of the training rows in each view, the plain one first. */
+  readonly trainViews: readonly FeatureArray[];
+}
 
 /** Features that the sample table names and the store does not have (any more). */
 export class MissingFeatures extends Error {
@@ -31,13 +35,14 @@ export class MissingFeatures extends Error {
 }
 
 /**
- * The sample table with its features, resident in memory.
+ * The sample table with its features, resident in memory: all rows in the plain view, training rows in all `views`.
  * @throws MissingFeatures where shards are gone or corrupt; they are quarantined by then.
  */
 export async function loadTrainingSet(
   job: JobObjects,
   samples: SamplesRecord,
-  features: FeatureStore,
+  features: JobFeatures,
+  views: number,
   signal: AbortSignal,
 ): Promise<TrainingSet> {
   // 1. The table, divided by split; within a split the order of the image ids stays.
@@ -60,7 +65,7 @@ export async function loadTrainingSet(
   const read = await features.readRows(wanted, 0, signal);
   if (read.kind === "missing") throw new MissingFeatures(read.imageIds);
 
-  const length = elementCount(features.spec.shape);
+  const length = elementCount(features.shape);
   let begin = 0;
   const rowsOf = (split: SplitName): SplitRows => {
     const rows = uris[split].length;
@@ -77,5 +82,15 @@ export async function loadTrainingSet(
   const set = { train: rowsOf("train"), validation: rowsOf("validation"), test: rowsOf("test") };
   if (set.train.rows === 0)
     throw new CodedError("DATASET_INVALID", "the sample table has no training pictures; add pictures or change dataset.split");
-  return set;
+
+  // 3. The other views of the training rows.
+  const trainViews = [set.train.features];
+  const lost = new Set<ImageId>();
+  for (let view = 1; view < views; view++) {
+    const more = await features.readRows(set.train.imageIds, view, signal);
+    if (more.kind === "complete") trainViews.push(more.features);
+    else for (const imageId of more.imageIds) lost.add(imageId);
+  }
+  if (lost.size > 0) throw new MissingFeatures([...lost]);
+  return { ...set, trainViews };
 }

@@ -2,7 +2,7 @@ import type { HistoryPoint } from "../../domain/training/history.js";
 import { afterEvaluation, shouldStop, stoppingStart, type StoppingState } from "../../domain/training/early-stopping.js";
 import { OptimizerState } from "../../domain/training/optimizer.js";
 import type { TrainingPlan } from "../../domain/training/training-plan.js";
-import { COUNTERS } from "./own-grains.js";
+import { counters } from "./own-grains.js";
 
 /** Sums over the training rows since the last evaluation. */
 export interface RunningSums {
@@ -11,28 +11,45 @@ export interface RunningSums {
   readonly rows: number;
 }
 
+/** What a network computes with: trained vector and moving statistics. */
+export interface Weights {
+  /** `[layout.length]` */
+  readonly parameters: Float32Array;
+  /** `[statisticsLayout.length]` */
+  readonly statistics: Float32Array;
+}
+
 export const noSums: RunningSums = { loss: 0, correct: 0, rows: 0 };
 
 /** Everything that changes from step to step, the same in every trainer; a checkpoint holds all of it. */
 export class TrainingState {
   readonly optimizer: OptimizerState;
+  /** Moving statistics of batch norm, `[statisticsLayout.length]`. */
+  readonly statistics: Float32Array;
   /** Updates done. */
   step = 0;
   since: RunningSums = noSums;
   stopping: StoppingState = stoppingStart;
-  /** Parameters of the best evaluation; kept with early stopping only. */
-  best: Float32Array | undefined;
+  /** Parameters and moving statistics of the best evaluation; kept with early stopping only. */
+  best: Weights | undefined;
   /** Every evaluation so far, for curves and event files. */
   history: HistoryPoint[] = [];
   private readonly plan: TrainingPlan;
 
   constructor(plan: TrainingPlan) {
     this.plan = plan;
-    this.optimizer = new OptimizerState(plan.recipe, plan.layout, COUNTERS);
+    this.optimizer = new OptimizerState(plan.recipe, plan.layout, counters(plan));
+    this.statistics = new Float32Array(plan.statisticsLayout.length);
   }
 
   get parameters(): Float32Array {
     return this.optimizer.parameters;
+  }
+
+  /** Where the sums of a step have the batch statistics: behind the gradient. */
+  get batchStatistics(): Float32Array {
+    const { length } = this.plan.layout;
+    return this.optimizer.sums.subarray(length, length + this.statistics.length);
   }
 
   get finished(): boolean {
@@ -43,7 +60,7 @@ export class TrainingState {
   /** Whether the updates so far end with an evaluation that has not been made: an interruption can come before it. */
   get evaluationIsDue(): boolean {
     const isPoint = this.step % this.plan.evaluateEverySteps === 0 || this.step === this.plan.steps;
-    return this.step > 0 && isPoint && this.history.at(-1)?.step !== this.step;
+    return (this.step > 0 || this.plan.evaluatesStart) && isPoint && this.history.at(-1)?.step !== this.step;
   }
 
   get checkpointIsDue(): boolean {
@@ -56,9 +73,10 @@ export class TrainingState {
   }
 
   /** What is exported: the last weights, with early stopping the best. */
-  get exported(): { readonly step: number; readonly parameters: Float32Array } {
-    if (this.best === undefined || this.stopping.best === null) return { step: this.step, parameters: this.parameters };
-    return { step: this.stopping.best.step, parameters: this.best };
+  get exported(): Weights & { readonly step: number } {
+    if (this.best === undefined || this.stopping.best === null)
+      return { step: this.step, parameters: this.parameters, statistics: this.statistics };
+    return { step: this.stopping.best.step, ...this.best };
   }
 
   /** Takes in an evaluation; every trainer does so with the same sums, so all stop at the same step. */
@@ -68,6 +86,6 @@ export class TrainingState {
     const { earlyStopping } = this.plan.recipe;
     if (validation === undefined || validation.count === 0 || earlyStopping === undefined) return;
     this.stopping = afterEvaluation(this.stopping, { step: this.step, ...validation }, earlyStopping.minimumDelta);
-    if (this.stopping.best?.step === this.step) this.best = this.parameters.slice();
+    if (this.stopping.best?.step === this.step) this.best = { parameters: this.parameters.slice(), statistics: this.statistics.slice() };
   }
 }

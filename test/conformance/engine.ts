@@ -4,9 +4,9 @@ import { elementCount, INPUT } from "../../domain/network/network.js";
 import type { Preprocessing } from "../../domain/network/preprocessing.js";
 import { layerShapes, weightSpecs } from "../../domain/network/shapes.js";
 import type { LossSpec } from "../../domain/training/loss.js";
-import { parameterLayout, tensorsOf } from "../../domain/training/parameters.js";
+import { parameterLayout, statisticsLayout, tensorsOf } from "../../domain/training/parameters.js";
 import { addAlongTree } from "../../domain/training/tree.js";
-import type { Engine, GradientInput, GradientSums } from "../../platform/engine/engine.js";
+import type { Engine, GradientInput, GradientSums, Trainable } from "../../platform/engine/engine.js";
 import { referenceForward, referenceLoss } from "../support/reference-network.js";
 
 /** What every engine promises. `threads` are the counts that the forward pass is compared over. */
@@ -132,39 +132,39 @@ export function exerciseEngine(name: string, open: (threads: number) => Promise<
       test.each(shapes)(
         "$features -> $hidden -> $classes, grains of $grainRows rows: 1, 2, 4 and 8 grains a call have the same bits",
         async (shape) => {
-          const { network, loss } = head(shape.features, shape.hidden, shape.classes);
-          const input = gradientInput(network, loss, 8, shape.grainRows, 11);
-          const expected = await sumInCallsOf(8, engine, network, loss, input, shape.grainRows);
+          const trainable = head(shape.features, shape.hidden, shape.classes);
+          const input = gradientInput(trainable, 8, shape.grainRows, 11);
+          const expected = await sumInCallsOf(8, engine, trainable, input, shape.grainRows);
           expect(expected.gradient.some((value) => value !== 0)).toBe(true);
           for (const grains of [4, 2, 1]) {
-            const found = await sumInCallsOf(grains, engine, network, loss, input, shape.grainRows);
+            const found = await sumInCallsOf(grains, engine, trainable, input, shape.grainRows);
             expect(bits(found.gradient)).toBe(bits(expected.gradient));
             expect(Object.is(found.loss, expected.loss)).toBe(true);
             expect(found.correct).toBe(expected.correct);
           }
-          const again = await sumInCallsOf(8, single, network, loss, input, shape.grainRows);
+          const again = await sumInCallsOf(8, single, trainable, input, shape.grainRows);
           expect(bits(again.gradient)).toBe(bits(expected.gradient));
         },
       );
 
       test("what stands in rows of weight 0 changes nothing", async () => {
-        const { network, loss } = head(64, [16], 5);
-        const input = gradientInput(network, loss, 2, 6, 12);
+        const trainable = head(64, [16], 5);
+        const input = gradientInput(trainable, 2, 6, 12);
         const other = { ...input, features: input.features.slice(), labels: input.labels.slice() };
         input.rowWeights.forEach((weight, row) => {
           if (weight !== 0) return;
           other.features.set(randoms(64, 100 + row), row * 64);
           other.labels[row] = -7;
         });
-        const [a, b] = [await run(engine, network, loss, input, 6, 2), await run(engine, network, loss, other, 6, 2)];
+        const [a, b] = [await run(engine, trainable, input, 6, 2), await run(engine, trainable, other, 6, 2)];
         expect(bits(b.gradient)).toBe(bits(a.gradient));
         expect([b.loss, b.correct]).toEqual([a.loss, a.correct]);
       });
 
       test("the gradient goes where it is asked to go, from call to call, with the same bits", async () => {
-        const { network, loss } = head(64, [16], 5);
-        const input = gradientInput(network, loss, 2, 6, 13);
-        const gradient = await engine.compileGradient(network, loss, { grainRows: 6, grains: 2 });
+        const trainable = head(64, [16], 5);
+        const input = gradientInput(trainable, 2, 6, 13);
+        const gradient = await engine.compileGradient(trainable, { grainRows: 6, grains: 2 });
         const expected = (await gradient.run(input)).gradient.slice();
         for (const target of [new Float32Array(expected.length), new Float32Array(expected.length + 3).subarray(3)]) {
           const sums = await gradient.run({ ...input, gradient: target });
@@ -199,11 +199,12 @@ export function exerciseEngine(name: string, open: (threads: number) => Promise<
             { kind: "dense", units: classes, bias: true },
           ],
         );
-        const random = gradientInput(network, loss, 2, 5, 13);
+        const trainable: Trainable = { network, loss, batchNorm: "FROZEN" };
+        const random = gradientInput(trainable, 2, 5, 13);
         // Large enough that relu6 has values on both sides of 6.
         const input = { ...random, features: random.features.map((value) => value * 4) };
-        const found = await run(engine, network, loss, input, 5, 2);
-        const expected = referenceTotals(network, loss, input, input.parameters);
+        const found = await run(engine, trainable, input, 5, 2);
+        const expected = referenceTotals(trainable, input, input.parameters);
         expect(Math.abs(found.loss - expected.loss)).toBeLessThan(1e-5 * Math.abs(expected.loss));
         expect(found.correct).toBe(expected.correct);
         const step = 2 ** -14;
@@ -212,7 +213,7 @@ export function exerciseEngine(name: string, open: (threads: number) => Promise<
           up[i] = (up[i] as number) + step;
           down[i] = (down[i] as number) - step;
           const width = (up[i] as number) - (down[i] as number);
-          const slope = (referenceTotals(network, loss, input, up).loss - referenceTotals(network, loss, input, down).loss) / width;
+          const slope = (referenceTotals(trainable, input, up).loss - referenceTotals(trainable, input, down).loss) / width;
           expect(Math.abs((found.gradient[i] as number) - slope), `parameter ${i}: ${found.gradient[i]} against ${slope}`).toBeLessThan(
             1e-4,
           );
@@ -224,7 +225,10 @@ export function exerciseEngine(name: string, open: (threads: number) => Promise<
         ["softmax", { kind: "softmax" }],
       ] as const)("a tail with %s is trained or refused by name", async (kind, layer) => {
         const network = chain("tail", [4, 4, 3], [layer, { kind: "flatten" }, { kind: "dense", units: 3, bias: true }]);
-        const compiled = engine.compileGradient(network, { kind: "softmax", labelSmoothing: 0 }, { grainRows: 2, grains: 1 });
+        const compiled = engine.compileGradient(
+          { network, loss: { kind: "softmax", labelSmoothing: 0 }, batchNorm: "FROZEN" },
+          { grainRows: 2, grains: 1 },
+        );
         const outcome = await compiled.then(
           (gradient) => gradient.release(),
           (error: unknown) => error,
@@ -237,13 +241,13 @@ export function exerciseEngine(name: string, open: (threads: number) => Promise<
       test.each([1, 2, 102])(
         "logits, loss and correct count of %i outputs agree with the reference; dropout does nothing",
         async (classes) => {
-          const { network, loss } = head(30, [16], classes);
+          const trainable = head(30, [16], classes);
           const rows = 9;
-          const input = gradientInput(network, loss, 1, rows, 14);
+          const input = gradientInput(trainable, 1, rows, 14);
           input.rowWeights.forEach((weight, row) => (input.rowWeights[row] = weight === 0 ? 0 : 1));
-          const evaluation = await engine.compileEvaluation(network, loss, rows);
+          const evaluation = await engine.compileEvaluation(trainable, rows);
           const sums = await evaluation.run(input);
-          const expected = referenceTotals(network, loss, { ...input, dropoutMasks: [] }, input.parameters);
+          const expected = referenceTotals(trainable, { ...input, dropoutMasks: [] }, input.parameters);
           expect(evaluation.rows).toBe(rows);
           expectClose(sums.logits, expected.logits, 1e-5);
           expect(Math.abs(sums.loss - expected.loss)).toBeLessThan(1e-5 * expected.loss);
@@ -321,14 +325,14 @@ function smallConvolutional(outputs: number): Network {
   );
 }
 
-function head(features: number, hidden: readonly number[], classes: number): { readonly network: Network; readonly loss: LossSpec } {
+function head(features: number, hidden: readonly number[], classes: number): Trainable {
   const kinds = hidden.flatMap((units): LayerKind[] => [
     { kind: "dropout", rate: 0.5 },
     { kind: "dense", units, bias: true },
     { kind: "relu" },
   ]);
   const network = chain(`head of ${classes}`, [features], [...kinds, { kind: "dense", units: classes, bias: true }]);
-  return { network, loss: { kind: classes === 1 ? "sigmoid" : "softmax", labelSmoothing: 0.1 } };
+  return { network, loss: { kind: classes === 1 ? "sigmoid" : "softmax", labelSmoothing: 0.1 }, batchNorm: "FROZEN" };
 }
 
 /** Uniform in [-1, 1), the same on every machine. */
@@ -358,17 +362,26 @@ function randomWeights(network: Network, seed: number): Weights {
   );
 }
 
+/** A call on features that are no pixels. */
+interface FloatInput extends GradientInput {
+  readonly features: Float32Array;
+}
+
 /** Random features, labels, masks and class weights; the last row of every grain is padding. */
-function gradientInput(network: Network, loss: LossSpec, grains: number, grainRows: number, seed: number): GradientInput {
+function gradientInput({ network, loss }: Trainable, grains: number, grainRows: number, seed: number): FloatInput {
   const rows = grains * grainRows;
   const layout = parameterLayout(network);
   const parameters = new Float32Array(layout.length);
+  const statistics = new Float32Array(statisticsLayout(network).length);
   const random = randomWeights(network, seed);
-  for (const [name, tensor] of tensorsOf(layout, parameters)) tensor.data.set(random.get(name)?.data ?? []);
+  for (const tensors of [tensorsOf(layout, parameters), tensorsOf(statisticsLayout(network), statistics)]) {
+    for (const [name, tensor] of tensors) tensor.data.set(random.get(name)?.data ?? []);
+  }
   const shapes = layerShapes(network);
   const classes = loss.kind === "sigmoid" ? 2 : elementCount(shapes.get(network.output) ?? []);
   return {
     parameters,
+    statistics,
     features: randoms(rows * elementCount(network.inputShape), seed + 1).map((value) => value * 3),
     labels: Int32Array.from(randoms(rows, seed + 2), (value) => Math.floor(((value + 1) / 2) * classes)),
     rowWeights: Float32Array.from({ length: rows }, (_, row) => (row % grainRows === grainRows - 1 ? 0 : 0.5 + (row % 3) * 0.5)),
@@ -380,15 +393,8 @@ function gradientInput(network: Network, loss: LossSpec, grains: number, grainRo
   };
 }
 
-async function run(
-  engine: Engine,
-  network: Network,
-  loss: LossSpec,
-  input: GradientInput,
-  grainRows: number,
-  grains: number,
-): Promise<GradientSums> {
-  const gradient = await engine.compileGradient(network, loss, { grainRows, grains });
+async function run(engine: Engine, trainable: Trainable, input: GradientInput, grainRows: number, grains: number): Promise<GradientSums> {
+  const gradient = await engine.compileGradient(trainable, { grainRows, grains });
   const sums = await gradient.run(input);
   const kept = { ...sums, gradient: sums.gradient.slice() };
   await gradient.release();
@@ -399,13 +405,12 @@ async function run(
 async function sumInCallsOf(
   grains: number,
   engine: Engine,
-  network: Network,
-  loss: LossSpec,
+  trainable: Trainable,
   input: GradientInput,
   grainRows: number,
 ): Promise<GradientSums> {
-  const gradient = await engine.compileGradient(network, loss, { grainRows, grains });
-  const part = <T extends Float32Array | Int32Array>(whole: T, call: number): T =>
+  const gradient = await engine.compileGradient(trainable, { grainRows, grains });
+  const part = <T extends Float32Array | Int32Array | Uint8Array>(whole: T, call: number): T =>
     whole.slice((call * grains * whole.length) / 8, ((call + 1) * grains * whole.length) / 8) as T;
   const gradients = [];
   const losses = [];
@@ -413,6 +418,7 @@ async function sumInCallsOf(
   for (let call = 0; call < 8 / grains; call++) {
     const sums = await gradient.run({
       parameters: input.parameters,
+      statistics: input.statistics,
       features: part(input.features, call),
       labels: part(input.labels, call),
       rowWeights: part(input.rowWeights, call),
@@ -423,13 +429,12 @@ async function sumInCallsOf(
     correct += sums.correct;
   }
   await gradient.release();
-  return { gradient: addAlongTree(gradients), loss: addAlongTree(losses)[0] ?? NaN, correct };
+  return { gradient: addAlongTree(gradients), loss: addAlongTree(losses)[0] ?? NaN, correct, statistics: new Float32Array(0) };
 }
 
 function referenceTotals(
-  network: Network,
-  loss: LossSpec,
-  input: GradientInput,
+  { network, loss }: Trainable,
+  input: FloatInput,
   parameters: Float32Array,
 ): { readonly loss: number; readonly correct: number; readonly logits: readonly number[] } {
   const weights = tensorsOf(parameterLayout(network), parameters);

@@ -35,7 +35,7 @@ export function bitDigests(): Record<string, string> {
 
   const input = new GrainInput(
     { batchSize: 96, grains: 8, callGrains: 8, seed: 42, dropout: [{ name: "head/dropout_1", units: 33, rate: 0.2 }] },
-    { features: new Float32Array(1_003), featureLength: 1, labels, classWeights: new Float32Array(5).fill(1) },
+    { views: [new Float32Array(1_003)], featureLength: 1, labels, classWeights: new Float32Array(5).fill(1) },
   );
   input.fill(11, order.batch(11), 0);
   digests["dropout"] = digest(...input.dropoutMasks);

@@ -41,7 +41,13 @@ async function trainDefault(source: string, splitSeed: number): Promise<{ job: J
 async function forPeer(job: JobObjects, seed: number): Promise<string> {
   const plan = await job.readJson("plan.json", planRecord);
   const samples = await job.readJson("samples/summary.json", samplesRecord);
-  const { train, validation, test } = await loadTrainingSet(job, samples!, await local.openFeatures(plan!), new AbortController().signal);
+  const { train, validation, test } = await loadTrainingSet(
+    job,
+    samples!,
+    await local.openFeatures(plan!),
+    1,
+    new AbortController().signal,
+  );
   const splits = [train, validation, test];
   const features = join(folder, `features-${String(seed)}.bin`);
   writeFileSync(

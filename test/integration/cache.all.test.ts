@@ -247,7 +247,12 @@ describe("a worker that fails", () => {
           if (++ready === 40) failNow();
           return decoder.thumbnail(...inputs);
         };
-        return { version: decoder.version, decode: (...inputs) => decoder.decode(...inputs), thumbnail };
+        return {
+          version: decoder.version,
+          decode: (...inputs) => decoder.decode(...inputs),
+          decodeViews: (...inputs) => decoder.decodeViews(...inputs),
+          thumbnail,
+        };
       },
     });
     await expect(run(jobOn(pictures, job, { extractors: 3 }), unreadable)).rejects.toMatchObject({
@@ -269,8 +274,8 @@ describe("a worker that fails", () => {
       let compiled = 0;
       return {
         ...local,
-        engine: async () => {
-          const engine = await local.engine();
+        engine: async (name) => {
+          const engine = await local.engine(name);
           return Object.assign(Object.create(engine) as typeof engine, {
             compileGradient: async (...inputs: Parameters<typeof engine.compileGradient>) => {
               const gradient = await engine.compileGradient(...inputs);

@@ -12,6 +12,10 @@ export function countingDecodes(local: Local, onDecode: () => void): Local {
           onDecode();
           return decoder.decode(bytes, preprocessing);
         },
+        decodeViews: (bytes, preprocessing, request) => {
+          onDecode();
+          return decoder.decodeViews(bytes, preprocessing, request);
+        },
         thumbnail: (pixels, size) => decoder.thumbnail(pixels, size),
       };
     },

@@ -3,12 +3,13 @@ import { CodedError } from "../../../domain/errors.js";
 import { elementCount, INPUT, type Layer, type Network } from "../../../domain/network/network.js";
 import { layerShapes } from "../../../domain/network/shapes.js";
 import type { LossSpec } from "../../../domain/training/loss.js";
-import { isTrainable, type TrainableLayer } from "../../../domain/training/trainable-layers.js";
+import { type DenseChainLayer, isDenseChainLayer } from "../../../domain/training/trainable-layers.js";
+import type { Trainable } from "../engine.js";
 import type { GraphBuilder } from "../../../formats/onnx/graph-builder.js";
 
 /** A layer of a chain with the lengths of the rows that enter and leave it. */
 export interface ChainStep {
-  readonly layer: TrainableLayer;
+  readonly layer: DenseChainLayer;
   readonly rowsIn: number;
   readonly rowsOut: number;
 }
@@ -32,12 +33,12 @@ const columnsMin = 16;
 /**
  * @throws CodedError ENGINE_UNSUPPORTED naming the first layer that cannot be trained; NETWORK_INVALID where the logits do not fit the loss.
  */
-export function denseChain(network: Network, loss: LossSpec): DenseChain {
+export function denseChain({ network, loss, preprocessing }: Trainable): DenseChain {
   const shapes = layerShapes(network);
   const width = (name: string): number => elementCount(shapes.get(name) ?? []);
   let previous = INPUT;
   const steps = network.layers.map((layer): ChainStep => {
-    if (!isTrainable(layer)) throw unsupported(network, layer, `layers of kind ${layer.kind} cannot be trained by the onnx engine yet`);
+    if (!isDenseChainLayer(layer)) throw unsupported(network, layer, `layers of kind ${layer.kind} cannot be trained by the onnx engine yet`);
     if (layer.inputs[0] !== previous)
       throw unsupported(
         network,
@@ -54,6 +55,8 @@ export function denseChain(network: Network, loss: LossSpec): DenseChain {
       `engine onnx: network ${network.name} must be a chain with a dense layer, whose last layer is its output`,
     );
   }
+  if (preprocessing !== undefined)
+    throw new CodedError("ENGINE_UNSUPPORTED", `engine onnx: network ${network.name} takes pixels; only features can be trained on`);
   const fits = loss.kind === "sigmoid" ? last.rowsOut === 1 : last.rowsOut >= 1;
   if (!fits)
     throw new CodedError(

@@ -1,20 +1,20 @@
 import { strict as assert } from "node:assert";
 import type { Tensor } from "onnxruntime-node";
-import type { Network, Tensor as Activation } from "../../../domain/network/network.js";
-import type { LossSpec } from "../../../domain/training/loss.js";
+import type { Tensor as Activation } from "../../../domain/network/network.js";
 import { parameterLayout } from "../../../domain/training/parameters.js";
 import { GraphBuilder } from "../../../formats/onnx/graph-builder.js";
-import type { Evaluation, EvaluationInput } from "../engine.js";
+import type { Evaluation, EvaluationInput, Trainable } from "../engine.js";
 import { denseChain, encodeChain, encodeRowLosses, targetColumns, valueOf } from "./dense-chain.js";
 import { gradientThreads, wrapParameters } from "./gradient.js";
 import { createSession, type Runtime } from "./runtime.js";
 import { sumRowLosses, Targets } from "./row-sums.js";
 
 /** Logits, loss and correct count of a dense chain with parameters as inputs; see `Engine.compileEvaluation`. */
-export async function compileEvaluation(runtime: Runtime, trainable: Network, loss: LossSpec, rows: number): Promise<Evaluation> {
+export async function compileEvaluation(runtime: Runtime, trainable: Trainable, rows: number): Promise<Evaluation> {
+  const { loss } = trainable;
   assert(Number.isInteger(rows) && rows >= 2, `an evaluation has at least 2 rows a call, found ${rows}`);
-  const chain = denseChain(trainable, loss);
-  const layout = parameterLayout(trainable);
+  const chain = denseChain(trainable);
+  const layout = parameterLayout(trainable.network);
   const columns = targetColumns(chain, loss);
 
   const graph = new GraphBuilder();
@@ -27,7 +27,7 @@ export async function compileEvaluation(runtime: Runtime, trainable: Network, lo
     graph.node("Identity", [valueOf(values, name)], {}, `activation/${name}`);
     graph.output(`activation/${name}`, "float32", [rows, units]);
   }
-  const logits = valueOf(values, trainable.output);
+  const logits = valueOf(values, trainable.network.output);
   encodeRowLosses(graph, logits, rows, columns, loss);
   graph.node("Identity", [logits], {}, "logits");
   graph.output("logits", "float32", [rows, chain.logits]);
@@ -49,6 +49,7 @@ export async function compileEvaluation(runtime: Runtime, trainable: Network, lo
       rows * chain.features,
       `evaluation of ${chain.name}: features must hold ${rows * chain.features} values, found ${features.length}`,
     );
+    assert(features instanceof Float32Array, `evaluation of ${chain.name}: features must be float32`);
     targets.write(labels, rowWeights);
     const feeds = { features: float(features, [rows, chain.features]), targets: float(targets.data, [rows, columns]) };
     wrapParameters(layout, parameters, float, feeds);

@@ -1,6 +1,6 @@
 import { INPUT } from "../../../domain/network/network.js";
 import type { LossSpec } from "../../../domain/training/loss.js";
-import type { TrainableLayer } from "../../../domain/training/trainable-layers.js";
+import type { DenseChainLayer } from "../../../domain/training/trainable-layers.js";
 import { GraphBuilder } from "../../../formats/onnx/graph-builder.js";
 import type { GradientShape } from "../engine.js";
 import { encodeChain, encodeRowLosses, rowsTimes, targetColumns, valueOf, type DenseChain } from "./dense-chain.js";
@@ -67,7 +67,7 @@ export function encodeGradient(chain: DenseChain, loss: LossSpec, { grainRows, g
   return graph.encode(`gradient of ${chain.name}`);
 }
 
-function encodeActivationGradient(graph: GraphBuilder, layer: TrainableLayer, output: string, upstream: string): string {
+function encodeActivationGradient(graph: GraphBuilder, layer: DenseChainLayer, output: string, upstream: string): string {
   switch (layer.kind) {
     case "relu":
       return graph.node("Mul", [upstream, graph.node("Sign", [output])]);
@@ -99,7 +99,7 @@ interface DenseOperands {
 
 function encodeParameterGradients(
   graph: GraphBuilder,
-  layer: TrainableLayer & { kind: "dense" },
+  layer: DenseChainLayer & { kind: "dense" },
   operands: DenseOperands,
   { grainRows, grains }: GradientShape,
 ): void {

@@ -1,10 +1,8 @@
 import { strict as assert } from "node:assert";
 import type { Tensor } from "onnxruntime-node";
-import type { Network } from "../../../domain/network/network.js";
-import type { LossSpec } from "../../../domain/training/loss.js";
 import { parameterLayout, type ParameterLayout } from "../../../domain/training/parameters.js";
 import { addRowsAlongTree, isPowerOfTwo } from "../../../domain/training/tree.js";
-import type { Gradient, GradientInput, GradientShape } from "../engine.js";
+import type { Gradient, GradientInput, GradientShape, Trainable } from "../engine.js";
 import { denseChain, targetColumns } from "./dense-chain.js";
 import { encodeGradient, grainInput, gradientOutput } from "./gradient-graph.js";
 import { runWithoutCopies } from "./run-without-copies.js";
@@ -15,12 +13,13 @@ import { sumRowLosses, Targets } from "./row-sums.js";
 export const gradientThreads = 1;
 
 /** Sums of loss and gradient over the grains of one call; see `Engine.compileGradient`. */
-export async function compileGradient(runtime: Runtime, trainable: Network, loss: LossSpec, shape: GradientShape): Promise<Gradient> {
+export async function compileGradient(runtime: Runtime, trainable: Trainable, shape: GradientShape): Promise<Gradient> {
+  const { loss } = trainable;
   const { grainRows, grains } = shape;
   assert(Number.isInteger(grainRows) && grainRows >= 2, `a grain has at least 2 rows, found ${grainRows}`);
   assert(isPowerOfTwo(grains), `the grains of one call must be a power of two, found ${grains}`);
-  const chain = denseChain(trainable, loss);
-  const layout = parameterLayout(trainable);
+  const chain = denseChain(trainable);
+  const layout = parameterLayout(trainable.network);
   // The graph is written as it shall run; the optimiser could join operators differently for different numbers of grains.
   const session = await createSession(runtime, encodeGradient(chain, loss, shape), gradientThreads, { graphOptimizationLevel: "disabled" });
 
@@ -47,6 +46,8 @@ export async function compileGradient(runtime: Runtime, trainable: Network, loss
   const known = new Set(session.inputNames);
   const feeds: Record<string, Tensor> = { targets: float(targets.data, [rows, targetColumns(chain, loss)]) };
   const wrapped = new Map<string, Float32Array>();
+  // A chain of dense layers has no batch norm.
+  const statistics = new Float32Array(0);
   const feed = (slot: string, data: Float32Array, length: number, wrap: () => void): void => {
     if (wrapped.get(slot) === data) return;
     assert.equal(data.length, length, `gradient of ${chain.name}: ${slot} must hold ${length} values, found ${data.length}`);
@@ -63,11 +64,13 @@ export async function compileGradient(runtime: Runtime, trainable: Network, loss
       assert.equal(input.dropoutMasks.length, dropouts.length, `gradient of ${chain.name}: one mask per dropout layer`);
       feed("parameters", input.parameters, layout.length, () => wrapParameters(layout, input.parameters, float, feeds));
       feed("rowWeights", input.rowWeights, rows, () => (feeds["rowWeights"] = float(input.rowWeights, [rows, 1])));
-      feed("features", input.features, rows * chain.features, () => {
-        feeds["features"] = float(input.features, [rows, chain.features]);
+      const { features } = input;
+      assert(features instanceof Float32Array, `gradient of ${chain.name}: features must be float32`);
+      feed("features", features, rows * chain.features, () => {
+        feeds["features"] = float(features, [rows, chain.features]);
         for (let grain = 0; grain < grains && known.has(grainInput(grain)); grain++) {
           const start = grain * grainRows * chain.features;
-          feeds[grainInput(grain)] = float(input.features.subarray(start, start + grainRows * chain.features), [grainRows, chain.features]);
+          feeds[grainInput(grain)] = float(features.subarray(start, start + grainRows * chain.features), [grainRows, chain.features]);
         }
       });
       dropouts.forEach(({ layer, rowsOut }, i) => {
@@ -87,7 +90,7 @@ export async function compileGradient(runtime: Runtime, trainable: Network, loss
       }
       for (const { byGrain, offset } of biases) gradient.set(addRowsAlongTree(byGrain, grains), offset);
       const sums = sumRowLosses(rowLoss, predicted, input, grains);
-      return { ...sums, gradient };
+      return { ...sums, gradient, statistics };
     },
     release: () => session.release(),
   };

@@ -30,7 +30,7 @@ export async function openOnnxEngine({ threads = availableParallelism() }: OnnxO
     forwardProfile: { ...profile, threads: 0 },
     gradientProfile: { ...profile, threads: gradientThreads },
     compileForward: (network, weights, options) => compileForward(runtime, threads, network, weights, options),
-    compileGradient: (trainable, loss, shape) => compileGradient(runtime, trainable, loss, shape),
-    compileEvaluation: (trainable, loss, rows) => compileEvaluation(runtime, trainable, loss, rows),
+    compileGradient: (trainable, shape) => compileGradient(runtime, trainable, shape),
+    compileEvaluation: (trainable, rows) => compileEvaluation(runtime, trainable, rows),
   };
 }

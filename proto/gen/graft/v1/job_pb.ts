@@ -13,7 +13,7 @@ import type { Message } from "@bufbuild/protobuf";
  * Describes the file graft/v1/job.proto.
  */
 export const file_graft_v1_job: GenFile = /*@__PURE__*/
-  fileDesc("ChJncmFmdC92MS9qb2IucHJvdG8SCGdyYWZ0LnYxIr4BCghHcmFmdEpvYhIYCgthcGlfdmVyc2lvbhgBIAEoCUgAiAEBEhEKBGtpbmQYAiABKAlIAYgBARImCghtZXRhZGF0YRgDIAEoCzIULmdyYWZ0LnYxLk9iamVjdE1ldGESHwoEc3BlYxgEIAEoCzIRLmdyYWZ0LnYxLkpvYlNwZWMSIwoGc3RhdHVzGAUgASgLMhMuZ3JhZnQudjEuSm9iU3RhdHVzQg4KDF9hcGlfdmVyc2lvbkIHCgVfa2luZCLNAwoKT2JqZWN0TWV0YRIRCgRuYW1lGAEgASgJSACIAQESFgoJbmFtZXNwYWNlGAIgASgJSAGIAQESEAoDdWlkGAMgASgJSAKIAQESMAoGbGFiZWxzGAQgAygLMiAuZ3JhZnQudjEuT2JqZWN0TWV0YS5MYWJlbHNFbnRyeRI6Cgthbm5vdGF0aW9ucxgFIAMoCzIlLmdyYWZ0LnYxLk9iamVjdE1ldGEuQW5ub3RhdGlvbnNFbnRyeRIXCgpnZW5lcmF0aW9uGAYgASgFSAOIAQESHQoQcmVzb3VyY2VfdmVyc2lvbhgHIAEoCUgEiAEBEjYKEmNyZWF0aW9uX3RpbWVzdGFtcBgIIAEoCzIaLmdvb2dsZS5wcm90b2J1Zi5UaW1lc3RhbXAaLQoLTGFiZWxzRW50cnkSCwoDa2V5GAEgASgJEg0KBXZhbHVlGAIgASgJOgI4ARoyChBBbm5vdGF0aW9uc0VudHJ5EgsKA2tleRgBIAEoCRINCgV2YWx1ZRgCIAEoCToCOAFCBwoFX25hbWVCDAoKX25hbWVzcGFjZUIGCgRfdWlkQg0KC19nZW5lcmF0aW9uQhMKEV9yZXNvdXJjZV92ZXJzaW9uItsHCgdKb2JTcGVjEiYKB2RhdGFzZXQYASABKAsyFS5ncmFmdC52MS5EYXRhc2V0U3BlYxIoCghiYWNrYm9uZRgCIAEoCzIWLmdyYWZ0LnYxLkJhY2tib25lU3BlYxIyCg1wcmVwcm9jZXNzaW5nGAMgASgLMhsuZ3JhZnQudjEuUHJlcHJvY2Vzc2luZ1NwZWMSEAoDY3V0GAQgASgJSACIAQESIgoFdmlld3MYBSABKAsyEy5ncmFmdC52MS5WaWV3c1NwZWMSIAoEaGVhZBgGIAEoCzISLmdyYWZ0LnYxLkhlYWRTcGVjEjUKD2luaXRpYWxfd2VpZ2h0cxgHIAEoCzIcLmdyYWZ0LnYxLkluaXRpYWxXZWlnaHRzU3BlYxIoCgh0cmFpbmluZxgIIAEoCzIWLmdyYWZ0LnYxLlRyYWluaW5nU3BlYxIdChBtaW5pbXVtX2FjY3VyYWN5GAkgASgBSAGIAQESKQoKZXh0cmFjdG9ycxgKIAEoCzIVLmdyYWZ0LnYxLldvcmtlcnNTcGVjEicKCHRyYWluZXJzGAsgASgLMhUuZ3JhZnQudjEuV29ya2Vyc1NwZWMSQAoQbnVtZXJpY3NfcHJvZmlsZRgMIAEoDjIhLmdyYWZ0LnYxLkpvYlNwZWMuTnVtZXJpY3NQcm9maWxlSAKIAQESGQoMY2FjaGVfZG9tYWluGA0gASgJSAOIAQESFAoHc3VzcGVuZBgOIAEoCEgEiAEBEiQKF2FjdGl2ZV9kZWFkbGluZV9zZWNvbmRzGA8gASgFSAWIAQESJwoadHRsX3NlY29uZHNfYWZ0ZXJfZmluaXNoZWQYECABKAVIBogBARIaCg1iYWNrb2ZmX2xpbWl0GBEgASgFSAeIAQESPgoPZGVsZXRpb25fcG9saWN5GBIgASgOMiAuZ3JhZnQudjEuSm9iU3BlYy5EZWxldGlvblBvbGljeUgIiAEBIiYKD051bWVyaWNzUHJvZmlsZRIKCgZQSU5ORUQQABIHCgNBTlkQASIoCg5EZWxldGlvblBvbGljeRIKCgZSRVRBSU4QABIKCgZERUxFVEUQAUIGCgRfY3V0QhMKEV9taW5pbXVtX2FjY3VyYWN5QhMKEV9udW1lcmljc19wcm9maWxlQg8KDV9jYWNoZV9kb21haW5CCgoIX3N1c3BlbmRCGgoYX2FjdGl2ZV9kZWFkbGluZV9zZWNvbmRzQh0KG190dGxfc2Vjb25kc19hZnRlcl9maW5pc2hlZEIQCg5fYmFja29mZl9saW1pdEISChBfZGVsZXRpb25fcG9saWN5IsUBCgtEYXRhc2V0U3BlYxITCgZzb3VyY2UYASABKAlIAIgBARIiCgVzcGxpdBgCIAEoCzITLmdyYWZ0LnYxLlNwbGl0U3BlYxIhChRtYXhfcmVqZWN0ZWRfcGVyY2VudBgDIAEoAUgBiAEBEh8KEmNyZWRlbnRpYWxzX3NlY3JldBgEIAEoCUgCiAEBQgkKB19zb3VyY2VCFwoVX21heF9yZWplY3RlZF9wZXJjZW50QhUKE19jcmVkZW50aWFsc19zZWNyZXQiuQEKCVNwbGl0U3BlYxIaCg10cmFpbl9wZXJjZW50GAEgASgBSACIAQESHwoSdmFsaWRhdGlvbl9wZXJjZW50GAIgASgBSAGIAQESGQoMdGVzdF9wZXJjZW50GAMgASgBSAKIAQESEQoEc2VlZBgEIAEoBUgDiAEBQhAKDl90cmFpbl9wZXJjZW50QhUKE192YWxpZGF0aW9uX3BlcmNlbnRCDwoNX3Rlc3RfcGVyY2VudEIHCgVfc2VlZCJKCgxCYWNrYm9uZVNwZWMSEQoEbmFtZRgBIAEoCUgAiAEBEhMKBmRpZ2VzdBgCIAEoCUgBiAEBQgcKBV9uYW1lQgkKB19kaWdlc3QimwMKEVByZXByb2Nlc3NpbmdTcGVjEhEKBHNpemUYASABKAVIAIgBARI3CgZyZXNpemUYAiABKA4yIi5ncmFmdC52MS5QcmVwcm9jZXNzaW5nU3BlYy5SZXNpemVIAYgBARIWCglyZXNpemVfdG8YAyABKAVIAogBARIzCgRjcm9wGAQgASgOMiAuZ3JhZnQudjEuUHJlcHJvY2Vzc2luZ1NwZWMuQ3JvcEgDiAEBEjsKCGNoYW5uZWxzGAUgASgOMiQuZ3JhZnQudjEuUHJlcHJvY2Vzc2luZ1NwZWMuQ2hhbm5lbHNIBIgBARIMCgRtZWFuGAYgAygBEhEKCWRldmlhdGlvbhgHIAMoASIlCgZSZXNpemUSCwoHU1RSRVRDSBAAEg4KClNIT1JUX1NJREUQASISCgRDcm9wEgoKBkNFTlRFUhAAIhwKCENoYW5uZWxzEgcKA1JHQhAAEgcKA0JHUhABQgcKBV9zaXplQgkKB19yZXNpemVCDAoKX3Jlc2l6ZV90b0IHCgVfY3JvcEILCglfY2hhbm5lbHMivQEKCVZpZXdzU3BlYxISCgVjb3VudBgBIAEoBUgAiAEBEjwKE3JhbmRvbV9yZXNpemVkX2Nyb3AYAiABKAsyHy5ncmFmdC52MS5SYW5kb21SZXNpemVkQ3JvcFNwZWMSHAoPaG9yaXpvbnRhbF9mbGlwGAMgASgISAGIAQESIgoFY29sb3IYBCABKAsyEy5ncmFmdC52MS5Db2xvclNwZWNCCAoGX2NvdW50QhIKEF9ob3Jpem9udGFsX2ZsaXAiswEKFVJhbmRvbVJlc2l6ZWRDcm9wU3BlYxIWCgltaW5fc2NhbGUYASABKAFIAIgBARIWCgltYXhfc2NhbGUYAiABKAFIAYgBARIXCgptaW5fYXNwZWN0GAMgASgBSAKIAQESFwoKbWF4X2FzcGVjdBgEIAEoAUgDiAEBQgwKCl9taW5fc2NhbGVCDAoKX21heF9zY2FsZUINCgtfbWluX2FzcGVjdEINCgtfbWF4X2FzcGVjdCJ/CglDb2xvclNwZWMSFwoKYnJpZ2h0bmVzcxgBIAEoAUgAiAEBEhUKCGNvbnRyYXN0GAIgASgBSAGIAQESFwoKc2F0dXJhdGlvbhgDIAEoAUgCiAEBQg0KC19icmlnaHRuZXNzQgsKCV9jb250cmFzdEINCgtfc2F0dXJhdGlvbiKbAQoISGVhZFNwZWMSJwoGbGF5ZXJzGAEgAygLMhcuZ3JhZnQudjEuSGVhZExheWVyU3BlYxIuCgtpbml0aWFsaXplchgCIAEoCzIZLmdyYWZ0LnYxLkluaXRpYWxpemVyU3BlYxIfChJpbml0aWFsX2Zyb21fY2xhc3MYAyABKAlIAIgBAUIVChNfaW5pdGlhbF9mcm9tX2NsYXNzImcKDUhlYWRMYXllclNwZWMSJAoFZGVuc2UYASABKAsyEy5ncmFmdC52MS5EZW5zZVNwZWNIABIoCgdkcm9wb3V0GAIgASgLMhUuZ3JhZnQudjEuRHJvcG91dFNwZWNIAEIGCgRraW5kIpMBCglEZW5zZVNwZWMSEgoFdW5pdHMYASABKAVIAIgBARI3CgphY3RpdmF0aW9uGAIgASgOMh4uZ3JhZnQudjEuRGVuc2VTcGVjLkFjdGl2YXRpb25IAYgBASIgCgpBY3RpdmF0aW9uEggKBE5PTkUQABIICgRSRUxVEAFCCAoGX3VuaXRzQg0KC19hY3RpdmF0aW9uIikKC0Ryb3BvdXRTcGVjEhEKBHJhdGUYASABKAFIAIgBAUIHCgVfcmF0ZSKxAQoPSW5pdGlhbGl6ZXJTcGVjEjUKDmdsb3JvdF91bmlmb3JtGAEgASgLMhsuZ3JhZnQudjEuR2xvcm90VW5pZm9ybVNwZWNIABI5ChB0cnVuY2F0ZWRfbm9ybWFsGAIgASgLMh0uZ3JhZnQudjEuVHJ1bmNhdGVkTm9ybWFsU3BlY0gAEiQKBXplcm9zGAMgASgLMhMuZ3JhZnQudjEuWmVyb3NTcGVjSABCBgoEa2luZCITChFHbG9yb3RVbmlmb3JtU3BlYyI1ChNUcnVuY2F0ZWROb3JtYWxTcGVjEhMKBnN0ZGRldhgBIAEoAUgAiAEBQgkKB19zdGRkZXYiCwoJWmVyb3NTcGVjImQKEkluaXRpYWxXZWlnaHRzU3BlYxIYCgtmcm9tX3Jlc3VsdBgBIAEoCUgAiAEBEiQKBnByZWZpeBgCIAEoCzIULmdyYWZ0LnYxLlByZWZpeFNwZWNCDgoMX2Zyb21fcmVzdWx0IkQKClByZWZpeFNwZWMSEgoFc3RyaXAYASABKAlIAIgBARIQCgNhZGQYAiABKAlIAYgBAUIICgZfc3RyaXBCBgoEX2FkZCLMBwoMVHJhaW5pbmdTcGVjEhAKBmVwb2NocxgBIAEoAUgAEg8KBXN0ZXBzGAIgASgFSAASFwoKYmF0Y2hfc2l6ZRgDIAEoBUgCiAEBEhMKBmdyYWlucxgEIAEoBUgDiAEBEioKCW9wdGltaXplchgFIAEoCzIXLmdyYWZ0LnYxLk9wdGltaXplclNwZWMSKAoIc2NoZWR1bGUYBiABKAsyFi5ncmFmdC52MS5TY2hlZHVsZVNwZWMSRwoZbGVhcm5pbmdfcmF0ZV9tdWx0aXBsaWVycxgHIAMoCzIkLmdyYWZ0LnYxLkxlYXJuaW5nUmF0ZU11bHRpcGxpZXJTcGVjEhkKDHdlaWdodF9kZWNheRgIIAEoAUgEiAEBEhsKE3dlaWdodF9kZWNheV9leGVtcHQYCSADKAkSLgoEbG9zcxgKIAEoDjIbLmdyYWZ0LnYxLlRyYWluaW5nU3BlYy5Mb3NzSAWIAQESHAoPbGFiZWxfc21vb3RoaW5nGAsgASgBSAaIAQESMQoNY2xhc3Nfd2VpZ2h0cxgMIAEoCzIaLmdyYWZ0LnYxLkNsYXNzV2VpZ2h0c1NwZWMSNgoIc2FtcGxpbmcYDSABKA4yHy5ncmFmdC52MS5UcmFpbmluZ1NwZWMuU2FtcGxpbmdIB4gBARI5CgpiYXRjaF9ub3JtGA4gASgOMiAuZ3JhZnQudjEuVHJhaW5pbmdTcGVjLkJhdGNoTm9ybUgIiAEBEh4KFGV2YWx1YXRlX2V2ZXJ5X3N0ZXBzGA8gASgFSAESHwoVZXZhbHVhdGVfZXZlcnlfZXBvY2hzGBAgASgBSAESMwoOZWFybHlfc3RvcHBpbmcYESABKAsyGy5ncmFmdC52MS5FYXJseVN0b3BwaW5nU3BlYxIRCgRzZWVkGBIgASgFSAmIAQEiPAoETG9zcxIZChVTT0ZUTUFYX0NST1NTX0VOVFJPUFkQABIZChVTSUdNT0lEX0NST1NTX0VOVFJPUFkQASIsCghTYW1wbGluZxIMCghTSFVGRkxFRBAAEhIKDkNMQVNTX0JBTEFOQ0VEEAEiIgoJQmF0Y2hOb3JtEgoKBkZST1pFThAAEgkKBUJBVENIEAFCCAoGbGVuZ3RoQhAKDmV2YWx1YXRlX2V2ZXJ5Qg0KC19iYXRjaF9zaXplQgkKB19ncmFpbnNCDwoNX3dlaWdodF9kZWNheUIHCgVfbG9zc0ISChBfbGFiZWxfc21vb3RoaW5nQgsKCV9zYW1wbGluZ0INCgtfYmF0Y2hfbm9ybUIHCgVfc2VlZCKtAQoNT3B0aW1pemVyU3BlYxIgCgNzZ2QYASABKAsyES5ncmFmdC52MS5TZ2RTcGVjSAASKAoHcm1zcHJvcBgCIAEoCzIVLmdyYWZ0LnYxLlJtc3Byb3BTcGVjSAASIgoEYWRhbRgDIAEoCzISLmdyYWZ0LnYxLkFkYW1TcGVjSAASJAoFYWRhbXcYBCABKAsyEy5ncmFmdC52MS5BZGFtd1NwZWNIAEIGCgRraW5kIn8KB1NnZFNwZWMSGgoNbGVhcm5pbmdfcmF0ZRgBIAEoAUgAiAEBEhUKCG1vbWVudHVtGAIgASgBSAGIAQESFQoIbmVzdGVyb3YYAyABKAhIAogBAUIQCg5fbGVhcm5pbmdfcmF0ZUILCglfbW9tZW50dW1CCwoJX25lc3Rlcm92Ip8BCgtSbXNwcm9wU3BlYxIaCg1sZWFybmluZ19yYXRlGAEgASgBSACIAQESEgoFZGVjYXkYAiABKAFIAYgBARIVCghtb21lbnR1bRgDIAEoAUgCiAEBEhQKB2Vwc2lsb24YBCABKAFIA4gBAUIQCg5fbGVhcm5pbmdfcmF0ZUIICgZfZGVjYXlCCwoJX21vbWVudHVtQgoKCF9lcHNpbG9uIpYBCghBZGFtU3BlYxIaCg1sZWFybmluZ19yYXRlGAEgASgBSACIAQESEgoFYmV0YTEYAiABKAFIAYgBARISCgViZXRhMhgDIAEoAUgCiAEBEhQKB2Vwc2lsb24YBCABKAFIA4gBAUIQCg5fbGVhcm5pbmdfcmF0ZUIICgZfYmV0YTFCCAoGX2JldGEyQgoKCF9lcHNpbG9uIpcBCglBZGFtd1NwZWMSGgoNbGVhcm5pbmdfcmF0ZRgBIAEoAUgAiAEBEhIKBWJldGExGAIgASgBSAGIAQESEgoFYmV0YTIYAyABKAFIAogBARIUCgdlcHNpbG9uGAQgASgBSAOIAQFCEAoOX2xlYXJuaW5nX3JhdGVCCAoGX2JldGExQggKBl9iZXRhMkIKCghfZXBzaWxvbiKMAgoMU2NoZWR1bGVTcGVjEhkKDHdhcm11cF9zdGVwcxgBIAEoBUgBiAEBEjIKCGNvbnN0YW50GAIgASgLMh4uZ3JhZnQudjEuQ29uc3RhbnRTY2hlZHVsZVNwZWNIABIuCgZjb3NpbmUYAyABKAsyHC5ncmFmdC52MS5Db3NpbmVTY2hlZHVsZVNwZWNIABIqCgRzdGVwGAQgASgLMhouZ3JhZnQudjEuU3RlcFNjaGVkdWxlU3BlY0gAEjgKC2V4cG9uZW50aWFsGAUgASgLMiEuZ3JhZnQudjEuRXhwb25lbnRpYWxTY2hlZHVsZVNwZWNIAEIGCgRraW5kQg8KDV93YXJtdXBfc3RlcHMiFgoUQ29uc3RhbnRTY2hlZHVsZVNwZWMiRAoSQ29zaW5lU2NoZWR1bGVTcGVjEhsKDmZpbmFsX2ZyYWN0aW9uGAEgASgBSACIAQFCEQoPX2ZpbmFsX2ZyYWN0aW9uIlwKEFN0ZXBTY2hlZHVsZVNwZWMSGAoLZXZlcnlfc3RlcHMYASABKAVIAIgBARITCgZmYWN0b3IYAiABKAFIAYgBAUIOCgxfZXZlcnlfc3RlcHNCCQoHX2ZhY3RvciJfChdFeHBvbmVudGlhbFNjaGVkdWxlU3BlYxIYCgtkZWNheV9zdGVwcxgBIAEoBUgAiAEBEhEKBHJhdGUYAiABKAFIAYgBAUIOCgxfZGVjYXlfc3RlcHNCBwoFX3JhdGUiXAoaTGVhcm5pbmdSYXRlTXVsdGlwbGllclNwZWMSEwoGbGF5ZXJzGAEgASgJSACIAQESEwoGZmFjdG9yGAIgASgBSAGIAQFCCQoHX2xheWVyc0IJCgdfZmFjdG9yIoQBChBDbGFzc1dlaWdodHNTcGVjEjYKCGJhbGFuY2VkGAEgASgLMiIuZ3JhZnQudjEuQmFsYW5jZWRDbGFzc1dlaWdodHNTcGVjSAASMAoFZ2l2ZW4YAiABKAsyHy5ncmFmdC52MS5HaXZlbkNsYXNzV2VpZ2h0c1NwZWNIAEIGCgRraW5kIhoKGEJhbGFuY2VkQ2xhc3NXZWlnaHRzU3BlYyKGAQoVR2l2ZW5DbGFzc1dlaWdodHNTcGVjEj0KB3dlaWdodHMYASADKAsyLC5ncmFmdC52MS5HaXZlbkNsYXNzV2VpZ2h0c1NwZWMuV2VpZ2h0c0VudHJ5Gi4KDFdlaWdodHNFbnRyeRILCgNrZXkYASABKAkSDQoFdmFsdWUYAiABKAE6AjgBIn0KEUVhcmx5U3RvcHBpbmdTcGVjEiEKFHBhdGllbmNlX2V2YWx1YXRpb25zGAEgASgFSACIAQESGgoNbWluaW11bV9kZWx0YRgCIAEoAUgBiAEBQhcKFV9wYXRpZW5jZV9ldmFsdWF0aW9uc0IQCg5fbWluaW11bV9kZWx0YSJhCgtXb3JrZXJzU3BlYxIQCgNtaW4YASABKAVIAIgBARIQCgNtYXgYAiABKAVIAYgBARIeCgNwb2QYAyABKAsyES5ncmFmdC52MS5Qb2RTcGVjQgYKBF9taW5CBgoEX21heCKSBAoHUG9kU3BlYxIqCglyZXNvdXJjZXMYASABKAsyFy5ncmFmdC52MS5SZXNvdXJjZXNTcGVjEjoKDW5vZGVfc2VsZWN0b3IYAiADKAsyIy5ncmFmdC52MS5Qb2RTcGVjLk5vZGVTZWxlY3RvckVudHJ5Ei0KC3RvbGVyYXRpb25zGAMgAygLMhguZ3JhZnQudjEuVG9sZXJhdGlvblNwZWMSLQoGbGFiZWxzGAQgAygLMh0uZ3JhZnQudjEuUG9kU3BlYy5MYWJlbHNFbnRyeRI3Cgthbm5vdGF0aW9ucxgFIAMoCzIiLmdyYWZ0LnYxLlBvZFNwZWMuQW5ub3RhdGlvbnNFbnRyeRIgChNwcmlvcml0eV9jbGFzc19uYW1lGAYgASgJSACIAQESHwoScnVudGltZV9jbGFzc19uYW1lGAcgASgJSAGIAQEaMwoRTm9kZVNlbGVjdG9yRW50cnkSCwoDa2V5GAEgASgJEg0KBXZhbHVlGAIgASgJOgI4ARotCgtMYWJlbHNFbnRyeRILCgNrZXkYASABKAkSDQoFdmFsdWUYAiABKAk6AjgBGjIKEEFubm90YXRpb25zRW50cnkSCwoDa2V5GAEgASgJEg0KBXZhbHVlGAIgASgJOgI4AUIWChRfcHJpb3JpdHlfY2xhc3NfbmFtZUIVChNfcnVudGltZV9jbGFzc19uYW1lIt0BCg1SZXNvdXJjZXNTcGVjEjcKCHJlcXVlc3RzGAEgAygLMiUuZ3JhZnQudjEuUmVzb3VyY2VzU3BlYy5SZXF1ZXN0c0VudHJ5EjMKBmxpbWl0cxgCIAMoCzIjLmdyYWZ0LnYxLlJlc291cmNlc1NwZWMuTGltaXRzRW50cnkaLwoNUmVxdWVzdHNFbnRyeRILCgNrZXkYASABKAkSDQoFdmFsdWUYAiABKAk6AjgBGi0KC0xpbWl0c0VudHJ5EgsKA2tleRgBIAEoCRINCgV2YWx1ZRgCIAEoCToCOAEixAEKDlRvbGVyYXRpb25TcGVjEhAKA2tleRgBIAEoCUgAiAEBEhUKCG9wZXJhdG9yGAIgASgJSAGIAQESEgoFdmFsdWUYAyABKAlIAogBARITCgZlZmZlY3QYBCABKAlIA4gBARIfChJ0b2xlcmF0aW9uX3NlY29uZHMYBSABKAVIBIgBAUIGCgRfa2V5QgsKCV9vcGVyYXRvckIICgZfdmFsdWVCCQoHX2VmZmVjdEIVChNfdG9sZXJhdGlvbl9zZWNvbmRzIugECglKb2JTdGF0dXMSLQoFcGhhc2UYASABKA4yGS5ncmFmdC52MS5Kb2JTdGF0dXMuUGhhc2VIAIgBARIWCglzdXNwZW5kZWQYAiABKAhIAYgBARIgChNvYnNlcnZlZF9nZW5lcmF0aW9uGAMgASgFSAKIAQESJwoKY29uZGl0aW9ucxgEIAMoCzITLmdyYWZ0LnYxLkNvbmRpdGlvbhIkCghwcm9ncmVzcxgFIAEoCzISLmdyYWZ0LnYxLlByb2dyZXNzEigKCmV2YWx1YXRpb24YBiABKAsyFC5ncmFmdC52MS5FdmFsdWF0aW9uEiIKB2ZhaWx1cmUYByABKAsyES5ncmFmdC52MS5GYWlsdXJlEicKBnJlc3VsdBgIIAEoCzIXLmdyYWZ0LnYxLlJlc3VsdFN1bW1hcnkSLgoKc3RhcnRfdGltZRgJIAEoCzIaLmdvb2dsZS5wcm90b2J1Zi5UaW1lc3RhbXASMwoPY29tcGxldGlvbl90aW1lGAogASgLMhouZ29vZ2xlLnByb3RvYnVmLlRpbWVzdGFtcCKWAQoFUGhhc2USCwoHUEVORElORxAAEgwKCFNDQU5OSU5HEAESDAoIUExBTk5JTkcQAhIOCgpFWFRSQUNUSU5HEAMSDAoIVFJBSU5JTkcQBBIOCgpFVkFMVUFUSU5HEAUSDQoJRVhQT1JUSU5HEAYSDAoIQ09NUExFVEUQBxIKCgZGQUlMRUQQCBINCglDQU5DRUxMRUQQCUIICgZfcGhhc2VCDAoKX3N1c3BlbmRlZEIWChRfb2JzZXJ2ZWRfZ2VuZXJhdGlvbiL9AQoJQ29uZGl0aW9uEhEKBHR5cGUYASABKAlIAIgBARITCgZzdGF0dXMYAiABKAlIAYgBARITCgZyZWFzb24YAyABKAlIAogBARIUCgdtZXNzYWdlGAQgASgJSAOIAQESIAoTb2JzZXJ2ZWRfZ2VuZXJhdGlvbhgFIAEoBUgEiAEBEjgKFGxhc3RfdHJhbnNpdGlvbl90aW1lGAYgASgLMhouZ29vZ2xlLnByb3RvYnVmLlRpbWVzdGFtcEIHCgVfdHlwZUIJCgdfc3RhdHVzQgkKB19yZWFzb25CCgoIX21lc3NhZ2VCFgoUX29ic2VydmVkX2dlbmVyYXRpb24ilgMKCFByb2dyZXNzEhUKCHBpY3R1cmVzGAEgASgFSACIAQESFgoJZXh0cmFjdGVkGAIgASgFSAGIAQESEwoGY2FjaGVkGAMgASgFSAKIAQESFQoIcmVqZWN0ZWQYBCABKAVIA4gBARIeChFpbWFnZXNfcGVyX3NlY29uZBgFIAEoAUgEiAEBEhEKBHN0ZXAYBiABKAVIBYgBARISCgVzdGVwcxgHIAEoBUgGiAEBEiIKFW1pbGxpc2Vjb25kc19wZXJfc3RlcBgIIAEoAUgHiAEBEhkKDHNlY29uZHNfbGVmdBgJIAEoAUgIiAEBEhUKCHRyYWluZXJzGAogASgFSAmIAQFCCwoJX3BpY3R1cmVzQgwKCl9leHRyYWN0ZWRCCQoHX2NhY2hlZEILCglfcmVqZWN0ZWRCFAoSX2ltYWdlc19wZXJfc2Vjb25kQgcKBV9zdGVwQggKBl9zdGVwc0IYChZfbWlsbGlzZWNvbmRzX3Blcl9zdGVwQg8KDV9zZWNvbmRzX2xlZnRCCwoJX3RyYWluZXJzIr4CCgpFdmFsdWF0aW9uEhEKBHN0ZXAYASABKAVIAIgBARISCgVlcG9jaBgCIAEoAUgBiAEBEhcKCnRyYWluX2xvc3MYAyABKAFIAogBARIbCg50cmFpbl9hY2N1cmFjeRgEIAEoAUgDiAEBEhwKD3ZhbGlkYXRpb25fbG9zcxgFIAEoAUgEiAEBEiAKE3ZhbGlkYXRpb25fYWNjdXJhY3kYBiABKAFIBYgBARIdChB2YWxpZGF0aW9uX2NvdW50GAcgASgFSAaIAQFCBwoFX3N0ZXBCCAoGX2Vwb2NoQg0KC190cmFpbl9sb3NzQhEKD190cmFpbl9hY2N1cmFjeUISChBfdmFsaWRhdGlvbl9sb3NzQhYKFF92YWxpZGF0aW9uX2FjY3VyYWN5QhMKEV92YWxpZGF0aW9uX2NvdW50IkcKB0ZhaWx1cmUSEQoEY29kZRgBIAEoCUgAiAEBEhQKB21lc3NhZ2UYAiABKAlIAYgBAUIHCgVfY29kZUIKCghfbWVzc2FnZSK5AQoNUmVzdWx0U3VtbWFyeRIVCghsb2NhdGlvbhgBIAEoCUgAiAEBEhsKDndlaWdodHNfc2hhMjU2GAIgASgJSAGIAQESGgoNdGVzdF9hY2N1cmFjeRgDIAEoAUgCiAEBEhcKCnRlc3RfY291bnQYBCABKAVIA4gBAUILCglfbG9jYXRpb25CEQoPX3dlaWdodHNfc2hhMjU2QhAKDl90ZXN0X2FjY3VyYWN5Qg0KC190ZXN0X2NvdW50YgZwcm90bzM", [file_google_protobuf_timestamp]);
+  fileDesc("ChJncmFmdC92MS9qb2IucHJvdG8SCGdyYWZ0LnYxIr4BCghHcmFmdEpvYhIYCgthcGlfdmVyc2lvbhgBIAEoCUgAiAEBEhEKBGtpbmQYAiABKAlIAYgBARImCghtZXRhZGF0YRgDIAEoCzIULmdyYWZ0LnYxLk9iamVjdE1ldGESHwoEc3BlYxgEIAEoCzIRLmdyYWZ0LnYxLkpvYlNwZWMSIwoGc3RhdHVzGAUgASgLMhMuZ3JhZnQudjEuSm9iU3RhdHVzQg4KDF9hcGlfdmVyc2lvbkIHCgVfa2luZCLNAwoKT2JqZWN0TWV0YRIRCgRuYW1lGAEgASgJSACIAQESFgoJbmFtZXNwYWNlGAIgASgJSAGIAQESEAoDdWlkGAMgASgJSAKIAQESMAoGbGFiZWxzGAQgAygLMiAuZ3JhZnQudjEuT2JqZWN0TWV0YS5MYWJlbHNFbnRyeRI6Cgthbm5vdGF0aW9ucxgFIAMoCzIlLmdyYWZ0LnYxLk9iamVjdE1ldGEuQW5ub3RhdGlvbnNFbnRyeRIXCgpnZW5lcmF0aW9uGAYgASgFSAOIAQESHQoQcmVzb3VyY2VfdmVyc2lvbhgHIAEoCUgEiAEBEjYKEmNyZWF0aW9uX3RpbWVzdGFtcBgIIAEoCzIaLmdvb2dsZS5wcm90b2J1Zi5UaW1lc3RhbXAaLQoLTGFiZWxzRW50cnkSCwoDa2V5GAEgASgJEg0KBXZhbHVlGAIgASgJOgI4ARoyChBBbm5vdGF0aW9uc0VudHJ5EgsKA2tleRgBIAEoCRINCgV2YWx1ZRgCIAEoCToCOAFCBwoFX25hbWVCDAoKX25hbWVzcGFjZUIGCgRfdWlkQg0KC19nZW5lcmF0aW9uQhMKEV9yZXNvdXJjZV92ZXJzaW9uItsHCgdKb2JTcGVjEiYKB2RhdGFzZXQYASABKAsyFS5ncmFmdC52MS5EYXRhc2V0U3BlYxIoCghiYWNrYm9uZRgCIAEoCzIWLmdyYWZ0LnYxLkJhY2tib25lU3BlYxIyCg1wcmVwcm9jZXNzaW5nGAMgASgLMhsuZ3JhZnQudjEuUHJlcHJvY2Vzc2luZ1NwZWMSEAoDY3V0GAQgASgJSACIAQESIgoFdmlld3MYBSABKAsyEy5ncmFmdC52MS5WaWV3c1NwZWMSIAoEaGVhZBgGIAEoCzISLmdyYWZ0LnYxLkhlYWRTcGVjEjUKD2luaXRpYWxfd2VpZ2h0cxgHIAEoCzIcLmdyYWZ0LnYxLkluaXRpYWxXZWlnaHRzU3BlYxIoCgh0cmFpbmluZxgIIAEoCzIWLmdyYWZ0LnYxLlRyYWluaW5nU3BlYxIdChBtaW5pbXVtX2FjY3VyYWN5GAkgASgBSAGIAQESKQoKZXh0cmFjdG9ycxgKIAEoCzIVLmdyYWZ0LnYxLldvcmtlcnNTcGVjEicKCHRyYWluZXJzGAsgASgLMhUuZ3JhZnQudjEuV29ya2Vyc1NwZWMSQAoQbnVtZXJpY3NfcHJvZmlsZRgMIAEoDjIhLmdyYWZ0LnYxLkpvYlNwZWMuTnVtZXJpY3NQcm9maWxlSAKIAQESGQoMY2FjaGVfZG9tYWluGA0gASgJSAOIAQESFAoHc3VzcGVuZBgOIAEoCEgEiAEBEiQKF2FjdGl2ZV9kZWFkbGluZV9zZWNvbmRzGA8gASgFSAWIAQESJwoadHRsX3NlY29uZHNfYWZ0ZXJfZmluaXNoZWQYECABKAVIBogBARIaCg1iYWNrb2ZmX2xpbWl0GBEgASgFSAeIAQESPgoPZGVsZXRpb25fcG9saWN5GBIgASgOMiAuZ3JhZnQudjEuSm9iU3BlYy5EZWxldGlvblBvbGljeUgIiAEBIiYKD051bWVyaWNzUHJvZmlsZRIKCgZQSU5ORUQQABIHCgNBTlkQASIoCg5EZWxldGlvblBvbGljeRIKCgZSRVRBSU4QABIKCgZERUxFVEUQAUIGCgRfY3V0QhMKEV9taW5pbXVtX2FjY3VyYWN5QhMKEV9udW1lcmljc19wcm9maWxlQg8KDV9jYWNoZV9kb21haW5CCgoIX3N1c3BlbmRCGgoYX2FjdGl2ZV9kZWFkbGluZV9zZWNvbmRzQh0KG190dGxfc2Vjb25kc19hZnRlcl9maW5pc2hlZEIQCg5fYmFja29mZl9saW1pdEISChBfZGVsZXRpb25fcG9saWN5IsUBCgtEYXRhc2V0U3BlYxITCgZzb3VyY2UYASABKAlIAIgBARIiCgVzcGxpdBgCIAEoCzITLmdyYWZ0LnYxLlNwbGl0U3BlYxIhChRtYXhfcmVqZWN0ZWRfcGVyY2VudBgDIAEoAUgBiAEBEh8KEmNyZWRlbnRpYWxzX3NlY3JldBgEIAEoCUgCiAEBQgkKB19zb3VyY2VCFwoVX21heF9yZWplY3RlZF9wZXJjZW50QhUKE19jcmVkZW50aWFsc19zZWNyZXQiuQEKCVNwbGl0U3BlYxIaCg10cmFpbl9wZXJjZW50GAEgASgBSACIAQESHwoSdmFsaWRhdGlvbl9wZXJjZW50GAIgASgBSAGIAQESGQoMdGVzdF9wZXJjZW50GAMgASgBSAKIAQESEQoEc2VlZBgEIAEoBUgDiAEBQhAKDl90cmFpbl9wZXJjZW50QhUKE192YWxpZGF0aW9uX3BlcmNlbnRCDwoNX3Rlc3RfcGVyY2VudEIHCgVfc2VlZCJyCgxCYWNrYm9uZVNwZWMSEQoEbmFtZRgBIAEoCUgAiAEBEhMKBmRpZ2VzdBgCIAEoCUgBiAEBEhcKCmxhc3RfbGF5ZXIYAyABKAlIAogBAUIHCgVfbmFtZUIJCgdfZGlnZXN0Qg0KC19sYXN0X2xheWVyIpsDChFQcmVwcm9jZXNzaW5nU3BlYxIRCgRzaXplGAEgASgFSACIAQESNwoGcmVzaXplGAIgASgOMiIuZ3JhZnQudjEuUHJlcHJvY2Vzc2luZ1NwZWMuUmVzaXplSAGIAQESFgoJcmVzaXplX3RvGAMgASgFSAKIAQESMwoEY3JvcBgEIAEoDjIgLmdyYWZ0LnYxLlByZXByb2Nlc3NpbmdTcGVjLkNyb3BIA4gBARI7CghjaGFubmVscxgFIAEoDjIkLmdyYWZ0LnYxLlByZXByb2Nlc3NpbmdTcGVjLkNoYW5uZWxzSASIAQESDAoEbWVhbhgGIAMoARIRCglkZXZpYXRpb24YByADKAEiJQoGUmVzaXplEgsKB1NUUkVUQ0gQABIOCgpTSE9SVF9TSURFEAEiEgoEQ3JvcBIKCgZDRU5URVIQACIcCghDaGFubmVscxIHCgNSR0IQABIHCgNCR1IQAUIHCgVfc2l6ZUIJCgdfcmVzaXplQgwKCl9yZXNpemVfdG9CBwoFX2Nyb3BCCwoJX2NoYW5uZWxzIooDCglWaWV3c1NwZWMSEgoFY291bnQYASABKAVIAIgBARI8ChNyYW5kb21fcmVzaXplZF9jcm9wGAIgASgLMh8uZ3JhZnQudjEuUmFuZG9tUmVzaXplZENyb3BTcGVjEhwKD2hvcml6b250YWxfZmxpcBgDIAEoCEgBiAEBEiIKBWNvbG9yGAQgASgLMhMuZ3JhZnQudjEuQ29sb3JTcGVjEhoKDXZlcnRpY2FsX2ZsaXAYBSABKAhIAogBARIoCghyb3RhdGlvbhgGIAEoCzIWLmdyYWZ0LnYxLlJvdGF0aW9uU3BlYxIiCgVzaGlmdBgHIAEoCzITLmdyYWZ0LnYxLlNoaWZ0U3BlYxIgCgR6b29tGAggASgLMhIuZ3JhZnQudjEuWm9vbVNwZWMSLQoLcmFuZG9tX2Nyb3AYCSABKAsyGC5ncmFmdC52MS5SYW5kb21Dcm9wU3BlY0IICgZfY291bnRCEgoQX2hvcml6b250YWxfZmxpcEIQCg5fdmVydGljYWxfZmxpcCKzAQoVUmFuZG9tUmVzaXplZENyb3BTcGVjEhYKCW1pbl9zY2FsZRgBIAEoAUgAiAEBEhYKCW1heF9zY2FsZRgCIAEoAUgBiAEBEhcKCm1pbl9hc3BlY3QYAyABKAFIAogBARIXCgptYXhfYXNwZWN0GAQgASgBSAOIAQFCDAoKX21pbl9zY2FsZUIMCgpfbWF4X3NjYWxlQg0KC19taW5fYXNwZWN0Qg0KC19tYXhfYXNwZWN0Im4KDlJhbmRvbUNyb3BTcGVjEhsKDm1hcmdpbl9wZXJjZW50GAEgASgBSACIAQESGgoNc2NhbGVfcGVyY2VudBgCIAEoAUgBiAEBQhEKD19tYXJnaW5fcGVyY2VudEIQCg5fc2NhbGVfcGVyY2VudCI4CgxSb3RhdGlvblNwZWMSGAoLbWF4X2RlZ3JlZXMYASABKAFIAIgBAUIOCgxfbWF4X2RlZ3JlZXMiWQoJU2hpZnRTcGVjEhYKCW1heF93aWR0aBgBIAEoAUgAiAEBEhcKCm1heF9oZWlnaHQYAiABKAFIAYgBAUIMCgpfbWF4X3dpZHRoQg0KC19tYXhfaGVpZ2h0Ij4KCFpvb21TcGVjEhAKA21pbhgBIAEoAUgAiAEBEhAKA21heBgCIAEoAUgBiAEBQgYKBF9taW5CBgoEX21heCJ/CglDb2xvclNwZWMSFwoKYnJpZ2h0bmVzcxgBIAEoAUgAiAEBEhUKCGNvbnRyYXN0GAIgASgBSAGIAQESFwoKc2F0dXJhdGlvbhgDIAEoAUgCiAEBQg0KC19icmlnaHRuZXNzQgsKCV9jb250cmFzdEINCgtfc2F0dXJhdGlvbiKbAQoISGVhZFNwZWMSJwoGbGF5ZXJzGAEgAygLMhcuZ3JhZnQudjEuSGVhZExheWVyU3BlYxIuCgtpbml0aWFsaXplchgCIAEoCzIZLmdyYWZ0LnYxLkluaXRpYWxpemVyU3BlYxIfChJpbml0aWFsX2Zyb21fY2xhc3MYAyABKAlIAIgBAUIVChNfaW5pdGlhbF9mcm9tX2NsYXNzImcKDUhlYWRMYXllclNwZWMSJAoFZGVuc2UYASABKAsyEy5ncmFmdC52MS5EZW5zZVNwZWNIABIoCgdkcm9wb3V0GAIgASgLMhUuZ3JhZnQudjEuRHJvcG91dFNwZWNIAEIGCgRraW5kIpMBCglEZW5zZVNwZWMSEgoFdW5pdHMYASABKAVIAIgBARI3CgphY3RpdmF0aW9uGAIgASgOMh4uZ3JhZnQudjEuRGVuc2VTcGVjLkFjdGl2YXRpb25IAYgBASIgCgpBY3RpdmF0aW9uEggKBE5PTkUQABIICgRSRUxVEAFCCAoGX3VuaXRzQg0KC19hY3RpdmF0aW9uIikKC0Ryb3BvdXRTcGVjEhEKBHJhdGUYASABKAFIAIgBAUIHCgVfcmF0ZSKxAQoPSW5pdGlhbGl6ZXJTcGVjEjUKDmdsb3JvdF91bmlmb3JtGAEgASgLMhsuZ3JhZnQudjEuR2xvcm90VW5pZm9ybVNwZWNIABI5ChB0cnVuY2F0ZWRfbm9ybWFsGAIgASgLMh0uZ3JhZnQudjEuVHJ1bmNhdGVkTm9ybWFsU3BlY0gAEiQKBXplcm9zGAMgASgLMhMuZ3JhZnQudjEuWmVyb3NTcGVjSABCBgoEa2luZCITChFHbG9yb3RVbmlmb3JtU3BlYyI1ChNUcnVuY2F0ZWROb3JtYWxTcGVjEhMKBnN0ZGRldhgBIAEoAUgAiAEBQgkKB19zdGRkZXYiCwoJWmVyb3NTcGVjIpEBChJJbml0aWFsV2VpZ2h0c1NwZWMSGAoLZnJvbV9yZXN1bHQYASABKAlIAIgBARIkCgZwcmVmaXgYAiABKAsyFC5ncmFmdC52MS5QcmVmaXhTcGVjEisKBnJhbmRvbRgDIAEoCzIbLmdyYWZ0LnYxLlJhbmRvbVdlaWdodHNTcGVjQg4KDF9mcm9tX3Jlc3VsdCITChFSYW5kb21XZWlnaHRzU3BlYyJECgpQcmVmaXhTcGVjEhIKBXN0cmlwGAEgASgJSACIAQESEAoDYWRkGAIgASgJSAGIAQFCCAoGX3N0cmlwQgYKBF9hZGQihggKDFRyYWluaW5nU3BlYxIQCgZlcG9jaHMYASABKAFIABIPCgVzdGVwcxgCIAEoBUgAEhcKCmJhdGNoX3NpemUYAyABKAVIAogBARITCgZncmFpbnMYBCABKAVIA4gBARIqCglvcHRpbWl6ZXIYBSABKAsyFy5ncmFmdC52MS5PcHRpbWl6ZXJTcGVjEigKCHNjaGVkdWxlGAYgASgLMhYuZ3JhZnQudjEuU2NoZWR1bGVTcGVjEkcKGWxlYXJuaW5nX3JhdGVfbXVsdGlwbGllcnMYByADKAsyJC5ncmFmdC52MS5MZWFybmluZ1JhdGVNdWx0aXBsaWVyU3BlYxIZCgx3ZWlnaHRfZGVjYXkYCCABKAFIBIgBARIbChN3ZWlnaHRfZGVjYXlfZXhlbXB0GAkgAygJEi4KBGxvc3MYCiABKA4yGy5ncmFmdC52MS5UcmFpbmluZ1NwZWMuTG9zc0gFiAEBEhwKD2xhYmVsX3Ntb290aGluZxgLIAEoAUgGiAEBEjEKDWNsYXNzX3dlaWdodHMYDCABKAsyGi5ncmFmdC52MS5DbGFzc1dlaWdodHNTcGVjEjYKCHNhbXBsaW5nGA0gASgOMh8uZ3JhZnQudjEuVHJhaW5pbmdTcGVjLlNhbXBsaW5nSAeIAQESOQoKYmF0Y2hfbm9ybRgOIAEoDjIgLmdyYWZ0LnYxLlRyYWluaW5nU3BlYy5CYXRjaE5vcm1ICIgBARIeChRldmFsdWF0ZV9ldmVyeV9zdGVwcxgPIAEoBUgBEh8KFWV2YWx1YXRlX2V2ZXJ5X2Vwb2NocxgQIAEoAUgBEjMKDmVhcmx5X3N0b3BwaW5nGBEgASgLMhsuZ3JhZnQudjEuRWFybHlTdG9wcGluZ1NwZWMSEQoEc2VlZBgSIAEoBUgJiAEBEiAKE2JhdGNoX25vcm1fbW9tZW50dW0YEyABKAFICogBASI8CgRMb3NzEhkKFVNPRlRNQVhfQ1JPU1NfRU5UUk9QWRAAEhkKFVNJR01PSURfQ1JPU1NfRU5UUk9QWRABIiwKCFNhbXBsaW5nEgwKCFNIVUZGTEVEEAASEgoOQ0xBU1NfQkFMQU5DRUQQASIiCglCYXRjaE5vcm0SCgoGRlJPWkVOEAASCQoFQkFUQ0gQAUIICgZsZW5ndGhCEAoOZXZhbHVhdGVfZXZlcnlCDQoLX2JhdGNoX3NpemVCCQoHX2dyYWluc0IPCg1fd2VpZ2h0X2RlY2F5QgcKBV9sb3NzQhIKEF9sYWJlbF9zbW9vdGhpbmdCCwoJX3NhbXBsaW5nQg0KC19iYXRjaF9ub3JtQgcKBV9zZWVkQhYKFF9iYXRjaF9ub3JtX21vbWVudHVtIq0BCg1PcHRpbWl6ZXJTcGVjEiAKA3NnZBgBIAEoCzIRLmdyYWZ0LnYxLlNnZFNwZWNIABIoCgdybXNwcm9wGAIgASgLMhUuZ3JhZnQudjEuUm1zcHJvcFNwZWNIABIiCgRhZGFtGAMgASgLMhIuZ3JhZnQudjEuQWRhbVNwZWNIABIkCgVhZGFtdxgEIAEoCzITLmdyYWZ0LnYxLkFkYW13U3BlY0gAQgYKBGtpbmQifwoHU2dkU3BlYxIaCg1sZWFybmluZ19yYXRlGAEgASgBSACIAQESFQoIbW9tZW50dW0YAiABKAFIAYgBARIVCghuZXN0ZXJvdhgDIAEoCEgCiAEBQhAKDl9sZWFybmluZ19yYXRlQgsKCV9tb21lbnR1bUILCglfbmVzdGVyb3YinwEKC1Jtc3Byb3BTcGVjEhoKDWxlYXJuaW5nX3JhdGUYASABKAFIAIgBARISCgVkZWNheRgCIAEoAUgBiAEBEhUKCG1vbWVudHVtGAMgASgBSAKIAQESFAoHZXBzaWxvbhgEIAEoAUgDiAEBQhAKDl9sZWFybmluZ19yYXRlQggKBl9kZWNheUILCglfbW9tZW50dW1CCgoIX2Vwc2lsb24ilgEKCEFkYW1TcGVjEhoKDWxlYXJuaW5nX3JhdGUYASABKAFIAIgBARISCgViZXRhMRgCIAEoAUgBiAEBEhIKBWJldGEyGAMgASgBSAKIAQESFAoHZXBzaWxvbhgEIAEoAUgDiAEBQhAKDl9sZWFybmluZ19yYXRlQggKBl9iZXRhMUIICgZfYmV0YTJCCgoIX2Vwc2lsb24ilwEKCUFkYW13U3BlYxIaCg1sZWFybmluZ19yYXRlGAEgASgBSACIAQESEgoFYmV0YTEYAiABKAFIAYgBARISCgViZXRhMhgDIAEoAUgCiAEBEhQKB2Vwc2lsb24YBCABKAFIA4gBAUIQCg5fbGVhcm5pbmdfcmF0ZUIICgZfYmV0YTFCCAoGX2JldGEyQgoKCF9lcHNpbG9uIowCCgxTY2hlZHVsZVNwZWMSGQoMd2FybXVwX3N0ZXBzGAEgASgFSAGIAQESMgoIY29uc3RhbnQYAiABKAsyHi5ncmFmdC52MS5Db25zdGFudFNjaGVkdWxlU3BlY0gAEi4KBmNvc2luZRgDIAEoCzIcLmdyYWZ0LnYxLkNvc2luZVNjaGVkdWxlU3BlY0gAEioKBHN0ZXAYBCABKAsyGi5ncmFmdC52MS5TdGVwU2NoZWR1bGVTcGVjSAASOAoLZXhwb25lbnRpYWwYBSABKAsyIS5ncmFmdC52MS5FeHBvbmVudGlhbFNjaGVkdWxlU3BlY0gAQgYKBGtpbmRCDwoNX3dhcm11cF9zdGVwcyIWChRDb25zdGFudFNjaGVkdWxlU3BlYyJEChJDb3NpbmVTY2hlZHVsZVNwZWMSGwoOZmluYWxfZnJhY3Rpb24YASABKAFIAIgBAUIRCg9fZmluYWxfZnJhY3Rpb24iXAoQU3RlcFNjaGVkdWxlU3BlYxIYCgtldmVyeV9zdGVwcxgBIAEoBUgAiAEBEhMKBmZhY3RvchgCIAEoAUgBiAEBQg4KDF9ldmVyeV9zdGVwc0IJCgdfZmFjdG9yIl8KF0V4cG9uZW50aWFsU2NoZWR1bGVTcGVjEhgKC2RlY2F5X3N0ZXBzGAEgASgFSACIAQESEQoEcmF0ZRgCIAEoAUgBiAEBQg4KDF9kZWNheV9zdGVwc0IHCgVfcmF0ZSJcChpMZWFybmluZ1JhdGVNdWx0aXBsaWVyU3BlYxITCgZsYXllcnMYASABKAlIAIgBARITCgZmYWN0b3IYAiABKAFIAYgBAUIJCgdfbGF5ZXJzQgkKB19mYWN0b3IihAEKEENsYXNzV2VpZ2h0c1NwZWMSNgoIYmFsYW5jZWQYASABKAsyIi5ncmFmdC52MS5CYWxhbmNlZENsYXNzV2VpZ2h0c1NwZWNIABIwCgVnaXZlbhgCIAEoCzIfLmdyYWZ0LnYxLkdpdmVuQ2xhc3NXZWlnaHRzU3BlY0gAQgYKBGtpbmQiGgoYQmFsYW5jZWRDbGFzc1dlaWdodHNTcGVjIoYBChVHaXZlbkNsYXNzV2VpZ2h0c1NwZWMSPQoHd2VpZ2h0cxgBIAMoCzIsLmdyYWZ0LnYxLkdpdmVuQ2xhc3NXZWlnaHRzU3BlYy5XZWlnaHRzRW50cnkaLgoMV2VpZ2h0c0VudHJ5EgsKA2tleRgBIAEoCRINCgV2YWx1ZRgCIAEoAToCOAEifQoRRWFybHlTdG9wcGluZ1NwZWMSIQoUcGF0aWVuY2VfZXZhbHVhdGlvbnMYASABKAVIAIgBARIaCg1taW5pbXVtX2RlbHRhGAIgASgBSAGIAQFCFwoVX3BhdGllbmNlX2V2YWx1YXRpb25zQhAKDl9taW5pbXVtX2RlbHRhIoEBCgtXb3JrZXJzU3BlYxIQCgNtaW4YASABKAVIAIgBARIQCgNtYXgYAiABKAVIAYgBARIeCgNwb2QYAyABKAsyES5ncmFmdC52MS5Qb2RTcGVjEhMKBmVuZ2luZRgEIAEoCUgCiAEBQgYKBF9taW5CBgoEX21heEIJCgdfZW5naW5lIpIECgdQb2RTcGVjEioKCXJlc291cmNlcxgBIAEoCzIXLmdyYWZ0LnYxLlJlc291cmNlc1NwZWMSOgoNbm9kZV9zZWxlY3RvchgCIAMoCzIjLmdyYWZ0LnYxLlBvZFNwZWMuTm9kZVNlbGVjdG9yRW50cnkSLQoLdG9sZXJhdGlvbnMYAyADKAsyGC5ncmFmdC52MS5Ub2xlcmF0aW9uU3BlYxItCgZsYWJlbHMYBCADKAsyHS5ncmFmdC52MS5Qb2RTcGVjLkxhYmVsc0VudHJ5EjcKC2Fubm90YXRpb25zGAUgAygLMiIuZ3JhZnQudjEuUG9kU3BlYy5Bbm5vdGF0aW9uc0VudHJ5EiAKE3ByaW9yaXR5X2NsYXNzX25hbWUYBiABKAlIAIgBARIfChJydW50aW1lX2NsYXNzX25hbWUYByABKAlIAYgBARozChFOb2RlU2VsZWN0b3JFbnRyeRILCgNrZXkYASABKAkSDQoFdmFsdWUYAiABKAk6AjgBGi0KC0xhYmVsc0VudHJ5EgsKA2tleRgBIAEoCRINCgV2YWx1ZRgCIAEoCToCOAEaMgoQQW5ub3RhdGlvbnNFbnRyeRILCgNrZXkYASABKAkSDQoFdmFsdWUYAiABKAk6AjgBQhYKFF9wcmlvcml0eV9jbGFzc19uYW1lQhUKE19ydW50aW1lX2NsYXNzX25hbWUi3QEKDVJlc291cmNlc1NwZWMSNwoIcmVxdWVzdHMYASADKAsyJS5ncmFmdC52MS5SZXNvdXJjZXNTcGVjLlJlcXVlc3RzRW50cnkSMwoGbGltaXRzGAIgAygLMiMuZ3JhZnQudjEuUmVzb3VyY2VzU3BlYy5MaW1pdHNFbnRyeRovCg1SZXF1ZXN0c0VudHJ5EgsKA2tleRgBIAEoCRINCgV2YWx1ZRgCIAEoCToCOAEaLQoLTGltaXRzRW50cnkSCwoDa2V5GAEgASgJEg0KBXZhbHVlGAIgASgJOgI4ASLEAQoOVG9sZXJhdGlvblNwZWMSEAoDa2V5GAEgASgJSACIAQESFQoIb3BlcmF0b3IYAiABKAlIAYgBARISCgV2YWx1ZRgDIAEoCUgCiAEBEhMKBmVmZmVjdBgEIAEoCUgDiAEBEh8KEnRvbGVyYXRpb25fc2Vjb25kcxgFIAEoBUgEiAEBQgYKBF9rZXlCCwoJX29wZXJhdG9yQggKBl92YWx1ZUIJCgdfZWZmZWN0QhUKE190b2xlcmF0aW9uX3NlY29uZHMi6AQKCUpvYlN0YXR1cxItCgVwaGFzZRgBIAEoDjIZLmdyYWZ0LnYxLkpvYlN0YXR1cy5QaGFzZUgAiAEBEhYKCXN1c3BlbmRlZBgCIAEoCEgBiAEBEiAKE29ic2VydmVkX2dlbmVyYXRpb24YAyABKAVIAogBARInCgpjb25kaXRpb25zGAQgAygLMhMuZ3JhZnQudjEuQ29uZGl0aW9uEiQKCHByb2dyZXNzGAUgASgLMhIuZ3JhZnQudjEuUHJvZ3Jlc3MSKAoKZXZhbHVhdGlvbhgGIAEoCzIULmdyYWZ0LnYxLkV2YWx1YXRpb24SIgoHZmFpbHVyZRgHIAEoCzIRLmdyYWZ0LnYxLkZhaWx1cmUSJwoGcmVzdWx0GAggASgLMhcuZ3JhZnQudjEuUmVzdWx0U3VtbWFyeRIuCgpzdGFydF90aW1lGAkgASgLMhouZ29vZ2xlLnByb3RvYnVmLlRpbWVzdGFtcBIzCg9jb21wbGV0aW9uX3RpbWUYCiABKAsyGi5nb29nbGUucHJvdG9idWYuVGltZXN0YW1wIpYBCgVQaGFzZRILCgdQRU5ESU5HEAASDAoIU0NBTk5JTkcQARIMCghQTEFOTklORxACEg4KCkVYVFJBQ1RJTkcQAxIMCghUUkFJTklORxAEEg4KCkVWQUxVQVRJTkcQBRINCglFWFBPUlRJTkcQBhIMCghDT01QTEVURRAHEgoKBkZBSUxFRBAIEg0KCUNBTkNFTExFRBAJQggKBl9waGFzZUIMCgpfc3VzcGVuZGVkQhYKFF9vYnNlcnZlZF9nZW5lcmF0aW9uIv0BCglDb25kaXRpb24SEQoEdHlwZRgBIAEoCUgAiAEBEhMKBnN0YXR1cxgCIAEoCUgBiAEBEhMKBnJlYXNvbhgDIAEoCUgCiAEBEhQKB21lc3NhZ2UYBCABKAlIA4gBARIgChNvYnNlcnZlZF9nZW5lcmF0aW9uGAUgASgFSASIAQESOAoUbGFzdF90cmFuc2l0aW9uX3RpbWUYBiABKAsyGi5nb29nbGUucHJvdG9idWYuVGltZXN0YW1wQgcKBV90eXBlQgkKB19zdGF0dXNCCQoHX3JlYXNvbkIKCghfbWVzc2FnZUIWChRfb2JzZXJ2ZWRfZ2VuZXJhdGlvbiKWAwoIUHJvZ3Jlc3MSFQoIcGljdHVyZXMYASABKAVIAIgBARIWCglleHRyYWN0ZWQYAiABKAVIAYgBARITCgZjYWNoZWQYAyABKAVIAogBARIVCghyZWplY3RlZBgEIAEoBUgDiAEBEh4KEWltYWdlc19wZXJfc2Vjb25kGAUgASgBSASIAQESEQoEc3RlcBgGIAEoBUgFiAEBEhIKBXN0ZXBzGAcgASgFSAaIAQESIgoVbWlsbGlzZWNvbmRzX3Blcl9zdGVwGAggASgBSAeIAQESGQoMc2Vjb25kc19sZWZ0GAkgASgBSAiIAQESFQoIdHJhaW5lcnMYCiABKAVICYgBAUILCglfcGljdHVyZXNCDAoKX2V4dHJhY3RlZEIJCgdfY2FjaGVkQgsKCV9yZWplY3RlZEIUChJfaW1hZ2VzX3Blcl9zZWNvbmRCBwoFX3N0ZXBCCAoGX3N0ZXBzQhgKFl9taWxsaXNlY29uZHNfcGVyX3N0ZXBCDwoNX3NlY29uZHNfbGVmdEILCglfdHJhaW5lcnMivgIKCkV2YWx1YXRpb24SEQoEc3RlcBgBIAEoBUgAiAEBEhIKBWVwb2NoGAIgASgBSAGIAQESFwoKdHJhaW5fbG9zcxgDIAEoAUgCiAEBEhsKDnRyYWluX2FjY3VyYWN5GAQgASgBSAOIAQESHAoPdmFsaWRhdGlvbl9sb3NzGAUgASgBSASIAQESIAoTdmFsaWRhdGlvbl9hY2N1cmFjeRgGIAEoAUgFiAEBEh0KEHZhbGlkYXRpb25fY291bnQYByABKAVIBogBAUIHCgVfc3RlcEIICgZfZXBvY2hCDQoLX3RyYWluX2xvc3NCEQoPX3RyYWluX2FjY3VyYWN5QhIKEF92YWxpZGF0aW9uX2xvc3NCFgoUX3ZhbGlkYXRpb25fYWNjdXJhY3lCEwoRX3ZhbGlkYXRpb25fY291bnQiRwoHRmFpbHVyZRIRCgRjb2RlGAEgASgJSACIAQESFAoHbWVzc2FnZRgCIAEoCUgBiAEBQgcKBV9jb2RlQgoKCF9tZXNzYWdlIrkBCg1SZXN1bHRTdW1tYXJ5EhUKCGxvY2F0aW9uGAEgASgJSACIAQESGwoOd2VpZ2h0c19zaGEyNTYYAiABKAlIAYgBARIaCg10ZXN0X2FjY3VyYWN5GAMgASgBSAKIAQESFwoKdGVzdF9jb3VudBgEIAEoBUgDiAEBQgsKCV9sb2NhdGlvbkIRCg9fd2VpZ2h0c19zaGEyNTZCEAoOX3Rlc3RfYWNjdXJhY3lCDQoLX3Rlc3RfY291bnRiBnByb3RvMw", [file_google_protobuf_timestamp]);
 
 /**
  * One job as a resource: what is wanted (spec) and how far it is (status). The same text is a YAML file, a Kubernetes object and, as JSON mapping, a gRPC message.
@@ -267,7 +267,8 @@ export type JobSpec = Message<"graft.v1.JobSpec"> & {
   preprocessing?: PreprocessingSpec;
 
   /**
-   * Name of the layer whose output is the feature. Default: the last layer of the backbone. The layers after it are trained with the head.
+   * Name of the layer whose output is the feature, or "input": then the pictures themselves are the features and the whole backbone is trained. Default: the last layer of the backbone.
+   * The layers after it, the tail, are trained with the head.
    *
    * @generated from field: optional string cut = 4;
    */
@@ -288,7 +289,7 @@ export type JobSpec = Message<"graft.v1.JobSpec"> & {
   head?: HeadSpec;
 
   /**
-   * Warm start of everything that is trained.
+   * What the training starts from. Default: the tail from the backbone's weights, the head from head.initializer.
    *
    * @generated from field: graft.v1.InitialWeightsSpec initial_weights = 7;
    */
@@ -400,7 +401,8 @@ export type JobSpecJson = {
   preprocessing?: PreprocessingSpecJson;
 
   /**
-   * Name of the layer whose output is the feature. Default: the last layer of the backbone. The layers after it are trained with the head.
+   * Name of the layer whose output is the feature, or "input": then the pictures themselves are the features and the whole backbone is trained. Default: the last layer of the backbone.
+   * The layers after it, the tail, are trained with the head.
    *
    * @generated from field: optional string cut = 4;
    */
@@ -421,7 +423,7 @@ export type JobSpecJson = {
   head?: HeadSpecJson;
 
   /**
-   * Warm start of everything that is trained.
+   * What the training starts from. Default: the tail from the backbone's weights, the head from head.initializer.
    *
    * @generated from field: graft.v1.InitialWeightsSpec initial_weights = 7;
    */
@@ -753,6 +755,13 @@ export type BackboneSpec = Message<"graft.v1.BackboneSpec"> & {
    * @generated from field: optional string digest = 2;
    */
   digest?: string;
+
+  /**
+   * Name of the last layer that is used; layers after it, such as a classifier for other classes, are left out. Default: the last layer of the network.
+   *
+   * @generated from field: optional string last_layer = 3;
+   */
+  lastLayer?: string;
 };
 
 /**
@@ -774,6 +783,13 @@ export type BackboneSpecJson = {
    * @generated from field: optional string digest = 2;
    */
   digest?: string;
+
+  /**
+   * Name of the last layer that is used; layers after it, such as a classifier for other classes, are left out. Default: the last layer of the network.
+   *
+   * @generated from field: optional string last_layer = 3;
+   */
+  lastLayer?: string;
 };
 
 /**
@@ -804,14 +820,14 @@ export type PreprocessingSpec = Message<"graft.v1.PreprocessingSpec"> & {
   resize?: PreprocessingSpec_Resize;
 
   /**
-   * Only with SHORT_SIDE: length of the short side in pixels, at least size.
+   * Needs resize. In pixels, at least size. Required with SHORT_SIDE; with STRETCH the default is size.
    *
    * @generated from field: optional int32 resize_to = 3;
    */
   resizeTo?: number;
 
   /**
-   * Only with SHORT_SIDE: which size x size pixels are cut out.
+   * Needs resize. Which size x size pixels are cut out.
    *
    * @generated from field: optional graft.v1.PreprocessingSpec.Crop crop = 4;
    */
@@ -860,14 +876,14 @@ export type PreprocessingSpecJson = {
   resize?: PreprocessingSpec_ResizeJson;
 
   /**
-   * Only with SHORT_SIDE: length of the short side in pixels, at least size.
+   * Needs resize. In pixels, at least size. Required with SHORT_SIDE; with STRETCH the default is size.
    *
    * @generated from field: optional int32 resize_to = 3;
    */
   resizeTo?: number;
 
   /**
-   * Only with SHORT_SIDE: which size x size pixels are cut out.
+   * Needs resize. Which size x size pixels are cut out.
    *
    * @generated from field: optional graft.v1.PreprocessingSpec.Crop crop = 4;
    */
@@ -909,7 +925,7 @@ export const PreprocessingSpecSchema: GenMessage<PreprocessingSpec, {jsonType: P
  */
 export enum PreprocessingSpec_Resize {
   /**
-   * To size x size, aspect ignored.
+   * Height and width to resize_to, aspect ignored, then a crop.
    *
    * @generated from enum value: STRETCH = 0;
    */
@@ -999,26 +1015,27 @@ export const PreprocessingSpec_ChannelsSchema: GenEnum<PreprocessingSpec_Channel
 
 /**
  * Numbered variants of every training picture: view 0 is the plain one, view v a function of (picture, this spec, v). Epoch e uses view e mod count.
+ * With a count above 1 at least one of the others is needed; they apply in the order crop, rotation, shift, zoom, flips, colour.
  *
  * @generated from message graft.v1.ViewsSpec
  */
 export type ViewsSpec = Message<"graft.v1.ViewsSpec"> & {
   /**
-   * How many views are extracted, the plain one included. Default 1.
+   * How many views are extracted, the plain one included; at most 1000. Default 1.
    *
    * @generated from field: optional int32 count = 1;
    */
   count?: number;
 
   /**
-   * Cut out a part of the picture.
+   * Cut out a part of the picture. Excludes random_crop.
    *
    * @generated from field: graft.v1.RandomResizedCropSpec random_resized_crop = 2;
    */
   randomResizedCrop?: RandomResizedCropSpec;
 
   /**
-   * Mirror half of the views. Default false.
+   * Exchange left and right in half of the views. Default false.
    *
    * @generated from field: optional bool horizontal_flip = 3;
    */
@@ -1030,30 +1047,66 @@ export type ViewsSpec = Message<"graft.v1.ViewsSpec"> & {
    * @generated from field: graft.v1.ColorSpec color = 4;
    */
   color?: ColorSpec;
+
+  /**
+   * Exchange top and bottom in half of the views. Default false.
+   *
+   * @generated from field: optional bool vertical_flip = 5;
+   */
+  verticalFlip?: boolean;
+
+  /**
+   * Turn the picture about its centre.
+   *
+   * @generated from field: graft.v1.RotationSpec rotation = 6;
+   */
+  rotation?: RotationSpec;
+
+  /**
+   * Move the picture.
+   *
+   * @generated from field: graft.v1.ShiftSpec shift = 7;
+   */
+  shift?: ShiftSpec;
+
+  /**
+   * Magnify the picture.
+   *
+   * @generated from field: graft.v1.ZoomSpec zoom = 8;
+   */
+  zoom?: ZoomSpec;
+
+  /**
+   * Enlarge the picture and cut out a part of the network's size. Excludes random_resized_crop.
+   *
+   * @generated from field: graft.v1.RandomCropSpec random_crop = 9;
+   */
+  randomCrop?: RandomCropSpec;
 };
 
 /**
  * Numbered variants of every training picture: view 0 is the plain one, view v a function of (picture, this spec, v). Epoch e uses view e mod count.
+ * With a count above 1 at least one of the others is needed; they apply in the order crop, rotation, shift, zoom, flips, colour.
  *
  * @generated from message graft.v1.ViewsSpec
  */
 export type ViewsSpecJson = {
   /**
-   * How many views are extracted, the plain one included. Default 1.
+   * How many views are extracted, the plain one included; at most 1000. Default 1.
    *
    * @generated from field: optional int32 count = 1;
    */
   count?: number;
 
   /**
-   * Cut out a part of the picture.
+   * Cut out a part of the picture. Excludes random_crop.
    *
    * @generated from field: graft.v1.RandomResizedCropSpec random_resized_crop = 2;
    */
   randomResizedCrop?: RandomResizedCropSpecJson;
 
   /**
-   * Mirror half of the views. Default false.
+   * Exchange left and right in half of the views. Default false.
    *
    * @generated from field: optional bool horizontal_flip = 3;
    */
@@ -1065,6 +1118,41 @@ export type ViewsSpecJson = {
    * @generated from field: graft.v1.ColorSpec color = 4;
    */
   color?: ColorSpecJson;
+
+  /**
+   * Exchange top and bottom in half of the views. Default false.
+   *
+   * @generated from field: optional bool vertical_flip = 5;
+   */
+  verticalFlip?: boolean;
+
+  /**
+   * Turn the picture about its centre.
+   *
+   * @generated from field: graft.v1.RotationSpec rotation = 6;
+   */
+  rotation?: RotationSpecJson;
+
+  /**
+   * Move the picture.
+   *
+   * @generated from field: graft.v1.ShiftSpec shift = 7;
+   */
+  shift?: ShiftSpecJson;
+
+  /**
+   * Magnify the picture.
+   *
+   * @generated from field: graft.v1.ZoomSpec zoom = 8;
+   */
+  zoom?: ZoomSpecJson;
+
+  /**
+   * Enlarge the picture and cut out a part of the network's size. Excludes random_resized_crop.
+   *
+   * @generated from field: graft.v1.RandomCropSpec random_crop = 9;
+   */
+  randomCrop?: RandomCropSpecJson;
 };
 
 /**
@@ -1075,34 +1163,34 @@ export const ViewsSpecSchema: GenMessage<ViewsSpec, {jsonType: ViewsSpecJson}> =
   messageDesc(file_graft_v1_job, 7);
 
 /**
- * A random part of the picture, brought to the network's size.
+ * A random part of the whole picture, brought to the network's size, as RandomResizedCrop of torchvision and Gluon.
  *
  * @generated from message graft.v1.RandomResizedCropSpec
  */
 export type RandomResizedCropSpec = Message<"graft.v1.RandomResizedCropSpec"> & {
   /**
-   * Smallest share of the area. Default 0.08.
+   * Smallest share of the area, in (0, 1]. Default 0.08.
    *
    * @generated from field: optional double min_scale = 1;
    */
   minScale?: number;
 
   /**
-   * Largest share of the area. Default 1.
+   * Largest share of the area, in (0, 1]. Default 1.
    *
    * @generated from field: optional double max_scale = 2;
    */
   maxScale?: number;
 
   /**
-   * Smallest width / height. Default 0.75.
+   * Smallest width / height, in [0.01, 100]. Default 0.75.
    *
    * @generated from field: optional double min_aspect = 3;
    */
   minAspect?: number;
 
   /**
-   * Largest width / height. Default 1.3333.
+   * Largest width / height, in [0.01, 100]. Default 1.3333.
    *
    * @generated from field: optional double max_aspect = 4;
    */
@@ -1110,34 +1198,34 @@ export type RandomResizedCropSpec = Message<"graft.v1.RandomResizedCropSpec"> & 
 };
 
 /**
- * A random part of the picture, brought to the network's size.
+ * A random part of the whole picture, brought to the network's size, as RandomResizedCrop of torchvision and Gluon.
  *
  * @generated from message graft.v1.RandomResizedCropSpec
  */
 export type RandomResizedCropSpecJson = {
   /**
-   * Smallest share of the area. Default 0.08.
+   * Smallest share of the area, in (0, 1]. Default 0.08.
    *
    * @generated from field: optional double min_scale = 1;
    */
   minScale?: number | "NaN" | "Infinity" | "-Infinity";
 
   /**
-   * Largest share of the area. Default 1.
+   * Largest share of the area, in (0, 1]. Default 1.
    *
    * @generated from field: optional double max_scale = 2;
    */
   maxScale?: number | "NaN" | "Infinity" | "-Infinity";
 
   /**
-   * Smallest width / height. Default 0.75.
+   * Smallest width / height, in [0.01, 100]. Default 0.75.
    *
    * @generated from field: optional double min_aspect = 3;
    */
   minAspect?: number | "NaN" | "Infinity" | "-Infinity";
 
   /**
-   * Largest width / height. Default 1.3333.
+   * Largest width / height, in [0.01, 100]. Default 1.3333.
    *
    * @generated from field: optional double max_aspect = 4;
    */
@@ -1152,27 +1240,209 @@ export const RandomResizedCropSpecSchema: GenMessage<RandomResizedCropSpec, {jso
   messageDesc(file_graft_v1_job, 8);
 
 /**
- * Random changes of colour: a factor in [1 - x, 1 + x] each.
+ * The distortions of TensorFlow's "retrain": the whole picture is stretched to (1 + margin/100) x U(1, 1 + scale/100) times the network's size, then a random part of that size is cut out.
+ *
+ * @generated from message graft.v1.RandomCropSpec
+ */
+export type RandomCropSpec = Message<"graft.v1.RandomCropSpec"> & {
+  /**
+   * In [0, 100]. Default 0.
+   *
+   * @generated from field: optional double margin_percent = 1;
+   */
+  marginPercent?: number;
+
+  /**
+   * In [0, 100]. Default 0.
+   *
+   * @generated from field: optional double scale_percent = 2;
+   */
+  scalePercent?: number;
+};
+
+/**
+ * The distortions of TensorFlow's "retrain": the whole picture is stretched to (1 + margin/100) x U(1, 1 + scale/100) times the network's size, then a random part of that size is cut out.
+ *
+ * @generated from message graft.v1.RandomCropSpec
+ */
+export type RandomCropSpecJson = {
+  /**
+   * In [0, 100]. Default 0.
+   *
+   * @generated from field: optional double margin_percent = 1;
+   */
+  marginPercent?: number | "NaN" | "Infinity" | "-Infinity";
+
+  /**
+   * In [0, 100]. Default 0.
+   *
+   * @generated from field: optional double scale_percent = 2;
+   */
+  scalePercent?: number | "NaN" | "Infinity" | "-Infinity";
+};
+
+/**
+ * Describes the message graft.v1.RandomCropSpec.
+ * Use `create(RandomCropSpecSchema)` to create a new message.
+ */
+export const RandomCropSpecSchema: GenMessage<RandomCropSpec, {jsonType: RandomCropSpecJson}> = /*@__PURE__*/
+  messageDesc(file_graft_v1_job, 9);
+
+/**
+ * Turned by U(-max, max). What comes in over an edge, here and with shift and zoom, repeats the nearest pixel, as in Keras' ImageDataGenerator.
+ *
+ * @generated from message graft.v1.RotationSpec
+ */
+export type RotationSpec = Message<"graft.v1.RotationSpec"> & {
+  /**
+   * In (0, 180]; required.
+   *
+   * @generated from field: optional double max_degrees = 1;
+   */
+  maxDegrees?: number;
+};
+
+/**
+ * Turned by U(-max, max). What comes in over an edge, here and with shift and zoom, repeats the nearest pixel, as in Keras' ImageDataGenerator.
+ *
+ * @generated from message graft.v1.RotationSpec
+ */
+export type RotationSpecJson = {
+  /**
+   * In (0, 180]; required.
+   *
+   * @generated from field: optional double max_degrees = 1;
+   */
+  maxDegrees?: number | "NaN" | "Infinity" | "-Infinity";
+};
+
+/**
+ * Describes the message graft.v1.RotationSpec.
+ * Use `create(RotationSpecSchema)` to create a new message.
+ */
+export const RotationSpecSchema: GenMessage<RotationSpec, {jsonType: RotationSpecJson}> = /*@__PURE__*/
+  messageDesc(file_graft_v1_job, 10);
+
+/**
+ * Moved by U(-max, max) of the side.
+ *
+ * @generated from message graft.v1.ShiftSpec
+ */
+export type ShiftSpec = Message<"graft.v1.ShiftSpec"> & {
+  /**
+   * To the left and right, in [0, 1]. Default 0.
+   *
+   * @generated from field: optional double max_width = 1;
+   */
+  maxWidth?: number;
+
+  /**
+   * Up and down, in [0, 1]. Default 0.
+   *
+   * @generated from field: optional double max_height = 2;
+   */
+  maxHeight?: number;
+};
+
+/**
+ * Moved by U(-max, max) of the side.
+ *
+ * @generated from message graft.v1.ShiftSpec
+ */
+export type ShiftSpecJson = {
+  /**
+   * To the left and right, in [0, 1]. Default 0.
+   *
+   * @generated from field: optional double max_width = 1;
+   */
+  maxWidth?: number | "NaN" | "Infinity" | "-Infinity";
+
+  /**
+   * Up and down, in [0, 1]. Default 0.
+   *
+   * @generated from field: optional double max_height = 2;
+   */
+  maxHeight?: number | "NaN" | "Infinity" | "-Infinity";
+};
+
+/**
+ * Describes the message graft.v1.ShiftSpec.
+ * Use `create(ShiftSpecSchema)` to create a new message.
+ */
+export const ShiftSpecSchema: GenMessage<ShiftSpec, {jsonType: ShiftSpecJson}> = /*@__PURE__*/
+  messageDesc(file_graft_v1_job, 11);
+
+/**
+ * Magnified by U(min, max), height and width each by a factor of its own.
+ *
+ * @generated from message graft.v1.ZoomSpec
+ */
+export type ZoomSpec = Message<"graft.v1.ZoomSpec"> & {
+  /**
+   * In [0.1, 10]. Default 1.
+   *
+   * @generated from field: optional double min = 1;
+   */
+  min?: number;
+
+  /**
+   * In [0.1, 10]. Default 1.
+   *
+   * @generated from field: optional double max = 2;
+   */
+  max?: number;
+};
+
+/**
+ * Magnified by U(min, max), height and width each by a factor of its own.
+ *
+ * @generated from message graft.v1.ZoomSpec
+ */
+export type ZoomSpecJson = {
+  /**
+   * In [0.1, 10]. Default 1.
+   *
+   * @generated from field: optional double min = 1;
+   */
+  min?: number | "NaN" | "Infinity" | "-Infinity";
+
+  /**
+   * In [0.1, 10]. Default 1.
+   *
+   * @generated from field: optional double max = 2;
+   */
+  max?: number | "NaN" | "Infinity" | "-Infinity";
+};
+
+/**
+ * Describes the message graft.v1.ZoomSpec.
+ * Use `create(ZoomSpecSchema)` to create a new message.
+ */
+export const ZoomSpecSchema: GenMessage<ZoomSpec, {jsonType: ZoomSpecJson}> = /*@__PURE__*/
+  messageDesc(file_graft_v1_job, 12);
+
+/**
+ * Random changes of colour: a factor in U(1 - x, 1 + x) each, for x in [0, 1].
  *
  * @generated from message graft.v1.ColorSpec
  */
 export type ColorSpec = Message<"graft.v1.ColorSpec"> & {
   /**
-   * Of all channels.
+   * Of all channels. Default 0.
    *
    * @generated from field: optional double brightness = 1;
    */
   brightness?: number;
 
   /**
-   * Of the distance to the mean.
+   * Of the distance to mid-grey, 127.5. Default 0.
    *
    * @generated from field: optional double contrast = 2;
    */
   contrast?: number;
 
   /**
-   * Of the distance to grey.
+   * Of the distance to the pixel's grey. Default 0.
    *
    * @generated from field: optional double saturation = 3;
    */
@@ -1180,27 +1450,27 @@ export type ColorSpec = Message<"graft.v1.ColorSpec"> & {
 };
 
 /**
- * Random changes of colour: a factor in [1 - x, 1 + x] each.
+ * Random changes of colour: a factor in U(1 - x, 1 + x) each, for x in [0, 1].
  *
  * @generated from message graft.v1.ColorSpec
  */
 export type ColorSpecJson = {
   /**
-   * Of all channels.
+   * Of all channels. Default 0.
    *
    * @generated from field: optional double brightness = 1;
    */
   brightness?: number | "NaN" | "Infinity" | "-Infinity";
 
   /**
-   * Of the distance to the mean.
+   * Of the distance to mid-grey, 127.5. Default 0.
    *
    * @generated from field: optional double contrast = 2;
    */
   contrast?: number | "NaN" | "Infinity" | "-Infinity";
 
   /**
-   * Of the distance to grey.
+   * Of the distance to the pixel's grey. Default 0.
    *
    * @generated from field: optional double saturation = 3;
    */
@@ -1212,7 +1482,7 @@ export type ColorSpecJson = {
  * Use `create(ColorSpecSchema)` to create a new message.
  */
 export const ColorSpecSchema: GenMessage<ColorSpec, {jsonType: ColorSpecJson}> = /*@__PURE__*/
-  messageDesc(file_graft_v1_job, 9);
+  messageDesc(file_graft_v1_job, 13);
 
 /**
  * The new layers. The output layer is implied by the classes.
@@ -1235,7 +1505,8 @@ export type HeadSpec = Message<"graft.v1.HeadSpec"> & {
   initializer?: InitializerSpec;
 
   /**
-   * Name of a class of the backbone's own head whose row the new output layer starts from.
+   * Name of a class of the backbone's own classifier that is also a class of the dataset: its output starts from the old class's weights; with two classes the other one starts from
+   * their negative.
    *
    * @generated from field: optional string initial_from_class = 3;
    */
@@ -1263,7 +1534,8 @@ export type HeadSpecJson = {
   initializer?: InitializerSpecJson;
 
   /**
-   * Name of a class of the backbone's own head whose row the new output layer starts from.
+   * Name of a class of the backbone's own classifier that is also a class of the dataset: its output starts from the old class's weights; with two classes the other one starts from
+   * their negative.
    *
    * @generated from field: optional string initial_from_class = 3;
    */
@@ -1275,7 +1547,7 @@ export type HeadSpecJson = {
  * Use `create(HeadSpecSchema)` to create a new message.
  */
 export const HeadSpecSchema: GenMessage<HeadSpec, {jsonType: HeadSpecJson}> = /*@__PURE__*/
-  messageDesc(file_graft_v1_job, 10);
+  messageDesc(file_graft_v1_job, 14);
 
 /**
  * One hidden layer.
@@ -1333,7 +1605,7 @@ export type HeadLayerSpecJson = {
  * Use `create(HeadLayerSpecSchema)` to create a new message.
  */
 export const HeadLayerSpecSchema: GenMessage<HeadLayerSpec, {jsonType: HeadLayerSpecJson}> = /*@__PURE__*/
-  messageDesc(file_graft_v1_job, 11);
+  messageDesc(file_graft_v1_job, 15);
 
 /**
  * A fully connected layer.
@@ -1382,7 +1654,7 @@ export type DenseSpecJson = {
  * Use `create(DenseSpecSchema)` to create a new message.
  */
 export const DenseSpecSchema: GenMessage<DenseSpec, {jsonType: DenseSpecJson}> = /*@__PURE__*/
-  messageDesc(file_graft_v1_job, 12);
+  messageDesc(file_graft_v1_job, 16);
 
 /**
  * What is applied to the outputs.
@@ -1416,7 +1688,7 @@ export type DenseSpec_ActivationJson = "NONE" | "RELU";
  * Describes the enum graft.v1.DenseSpec.Activation.
  */
 export const DenseSpec_ActivationSchema: GenEnum<DenseSpec_Activation, DenseSpec_ActivationJson> = /*@__PURE__*/
-  enumDesc(file_graft_v1_job, 12, 0);
+  enumDesc(file_graft_v1_job, 16, 0);
 
 /**
  * Dropout: in training each value is 0 with this probability, else divided by the rest.
@@ -1451,7 +1723,7 @@ export type DropoutSpecJson = {
  * Use `create(DropoutSpecSchema)` to create a new message.
  */
 export const DropoutSpecSchema: GenMessage<DropoutSpec, {jsonType: DropoutSpecJson}> = /*@__PURE__*/
-  messageDesc(file_graft_v1_job, 13);
+  messageDesc(file_graft_v1_job, 17);
 
 /**
  * Initial values of kernels; biases start at 0.
@@ -1524,7 +1796,7 @@ export type InitializerSpecJson = {
  * Use `create(InitializerSpecSchema)` to create a new message.
  */
 export const InitializerSpecSchema: GenMessage<InitializerSpec, {jsonType: InitializerSpecJson}> = /*@__PURE__*/
-  messageDesc(file_graft_v1_job, 14);
+  messageDesc(file_graft_v1_job, 18);
 
 /**
  * Uniform in +-sqrt(6 / (inputs + outputs)).
@@ -1547,7 +1819,7 @@ export type GlorotUniformSpecJson = {
  * Use `create(GlorotUniformSpecSchema)` to create a new message.
  */
 export const GlorotUniformSpecSchema: GenMessage<GlorotUniformSpec, {jsonType: GlorotUniformSpecJson}> = /*@__PURE__*/
-  messageDesc(file_graft_v1_job, 15);
+  messageDesc(file_graft_v1_job, 19);
 
 /**
  * Normal, cut off at two deviations.
@@ -1582,7 +1854,7 @@ export type TruncatedNormalSpecJson = {
  * Use `create(TruncatedNormalSpecSchema)` to create a new message.
  */
 export const TruncatedNormalSpecSchema: GenMessage<TruncatedNormalSpec, {jsonType: TruncatedNormalSpecJson}> = /*@__PURE__*/
-  messageDesc(file_graft_v1_job, 16);
+  messageDesc(file_graft_v1_job, 20);
 
 /**
  * All 0.
@@ -1605,16 +1877,16 @@ export type ZerosSpecJson = {
  * Use `create(ZerosSpecSchema)` to create a new message.
  */
 export const ZerosSpecSchema: GenMessage<ZerosSpec, {jsonType: ZerosSpecJson}> = /*@__PURE__*/
-  messageDesc(file_graft_v1_job, 17);
+  messageDesc(file_graft_v1_job, 21);
 
 /**
- * Warm start of everything that is trained from a finished result.
+ * What the training starts from.
  *
  * @generated from message graft.v1.InitialWeightsSpec
  */
 export type InitialWeightsSpec = Message<"graft.v1.InitialWeightsSpec"> & {
   /**
-   * A result folder or job id.
+   * A folder with a result of graft, or a .safetensors file: everything that is trained starts from its tensors.
    *
    * @generated from field: optional string from_result = 1;
    */
@@ -1626,16 +1898,23 @@ export type InitialWeightsSpec = Message<"graft.v1.InitialWeightsSpec"> & {
    * @generated from field: graft.v1.PrefixSpec prefix = 2;
    */
   prefix?: PrefixSpec;
+
+  /**
+   * The tail starts from head.initializer too, as if the backbone had never been trained.
+   *
+   * @generated from field: graft.v1.RandomWeightsSpec random = 3;
+   */
+  random?: RandomWeightsSpec;
 };
 
 /**
- * Warm start of everything that is trained from a finished result.
+ * What the training starts from.
  *
  * @generated from message graft.v1.InitialWeightsSpec
  */
 export type InitialWeightsSpecJson = {
   /**
-   * A result folder or job id.
+   * A folder with a result of graft, or a .safetensors file: everything that is trained starts from its tensors.
    *
    * @generated from field: optional string from_result = 1;
    */
@@ -1647,6 +1926,13 @@ export type InitialWeightsSpecJson = {
    * @generated from field: graft.v1.PrefixSpec prefix = 2;
    */
   prefix?: PrefixSpecJson;
+
+  /**
+   * The tail starts from head.initializer too, as if the backbone had never been trained.
+   *
+   * @generated from field: graft.v1.RandomWeightsSpec random = 3;
+   */
+  random?: RandomWeightsSpecJson;
 };
 
 /**
@@ -1654,7 +1940,30 @@ export type InitialWeightsSpecJson = {
  * Use `create(InitialWeightsSpecSchema)` to create a new message.
  */
 export const InitialWeightsSpecSchema: GenMessage<InitialWeightsSpec, {jsonType: InitialWeightsSpecJson}> = /*@__PURE__*/
-  messageDesc(file_graft_v1_job, 18);
+  messageDesc(file_graft_v1_job, 22);
+
+/**
+ * Nothing to say: all weights are drawn.
+ *
+ * @generated from message graft.v1.RandomWeightsSpec
+ */
+export type RandomWeightsSpec = Message<"graft.v1.RandomWeightsSpec"> & {
+};
+
+/**
+ * Nothing to say: all weights are drawn.
+ *
+ * @generated from message graft.v1.RandomWeightsSpec
+ */
+export type RandomWeightsSpecJson = {
+};
+
+/**
+ * Describes the message graft.v1.RandomWeightsSpec.
+ * Use `create(RandomWeightsSpecSchema)` to create a new message.
+ */
+export const RandomWeightsSpecSchema: GenMessage<RandomWeightsSpec, {jsonType: RandomWeightsSpecJson}> = /*@__PURE__*/
+  messageDesc(file_graft_v1_job, 23);
 
 /**
  * Renaming of tensors by their prefix.
@@ -1703,7 +2012,7 @@ export type PrefixSpecJson = {
  * Use `create(PrefixSpecSchema)` to create a new message.
  */
 export const PrefixSpecSchema: GenMessage<PrefixSpec, {jsonType: PrefixSpecJson}> = /*@__PURE__*/
-  messageDesc(file_graft_v1_job, 19);
+  messageDesc(file_graft_v1_job, 24);
 
 /**
  * The recipe.
@@ -1854,6 +2163,13 @@ export type TrainingSpec = Message<"graft.v1.TrainingSpec"> & {
    * @generated from field: optional int32 seed = 18;
    */
   seed?: number;
+
+  /**
+   * What a moving statistic keeps of itself at each step with batchNorm BATCH, in [0, 1). Default 0.99.
+   *
+   * @generated from field: optional double batch_norm_momentum = 19;
+   */
+  batchNormMomentum?: number;
 };
 
 /**
@@ -1987,6 +2303,13 @@ export type TrainingSpecJson = {
    * @generated from field: optional int32 seed = 18;
    */
   seed?: number;
+
+  /**
+   * What a moving statistic keeps of itself at each step with batchNorm BATCH, in [0, 1). Default 0.99.
+   *
+   * @generated from field: optional double batch_norm_momentum = 19;
+   */
+  batchNormMomentum?: number | "NaN" | "Infinity" | "-Infinity";
 };
 
 /**
@@ -1994,7 +2317,7 @@ export type TrainingSpecJson = {
  * Use `create(TrainingSpecSchema)` to create a new message.
  */
 export const TrainingSpecSchema: GenMessage<TrainingSpec, {jsonType: TrainingSpecJson}> = /*@__PURE__*/
-  messageDesc(file_graft_v1_job, 20);
+  messageDesc(file_graft_v1_job, 25);
 
 /**
  * What is minimised.
@@ -2028,7 +2351,7 @@ export type TrainingSpec_LossJson = "SOFTMAX_CROSS_ENTROPY" | "SIGMOID_CROSS_ENT
  * Describes the enum graft.v1.TrainingSpec.Loss.
  */
 export const TrainingSpec_LossSchema: GenEnum<TrainingSpec_Loss, TrainingSpec_LossJson> = /*@__PURE__*/
-  enumDesc(file_graft_v1_job, 20, 0);
+  enumDesc(file_graft_v1_job, 25, 0);
 
 /**
  * Order of rows.
@@ -2062,7 +2385,7 @@ export type TrainingSpec_SamplingJson = "SHUFFLED" | "CLASS_BALANCED";
  * Describes the enum graft.v1.TrainingSpec.Sampling.
  */
 export const TrainingSpec_SamplingSchema: GenEnum<TrainingSpec_Sampling, TrainingSpec_SamplingJson> = /*@__PURE__*/
-  enumDesc(file_graft_v1_job, 20, 1);
+  enumDesc(file_graft_v1_job, 25, 1);
 
 /**
  * What batch norm layers of the tail do in training.
@@ -2096,7 +2419,7 @@ export type TrainingSpec_BatchNormJson = "FROZEN" | "BATCH";
  * Describes the enum graft.v1.TrainingSpec.BatchNorm.
  */
 export const TrainingSpec_BatchNormSchema: GenEnum<TrainingSpec_BatchNorm, TrainingSpec_BatchNormJson> = /*@__PURE__*/
-  enumDesc(file_graft_v1_job, 20, 2);
+  enumDesc(file_graft_v1_job, 25, 2);
 
 /**
  * The update rule.
@@ -2184,7 +2507,7 @@ export type OptimizerSpecJson = {
  * Use `create(OptimizerSpecSchema)` to create a new message.
  */
 export const OptimizerSpecSchema: GenMessage<OptimizerSpec, {jsonType: OptimizerSpecJson}> = /*@__PURE__*/
-  messageDesc(file_graft_v1_job, 21);
+  messageDesc(file_graft_v1_job, 26);
 
 /**
  * Gradient descent.
@@ -2247,7 +2570,7 @@ export type SgdSpecJson = {
  * Use `create(SgdSpecSchema)` to create a new message.
  */
 export const SgdSpecSchema: GenMessage<SgdSpec, {jsonType: SgdSpecJson}> = /*@__PURE__*/
-  messageDesc(file_graft_v1_job, 22);
+  messageDesc(file_graft_v1_job, 27);
 
 /**
  * RMSprop.
@@ -2324,7 +2647,7 @@ export type RmspropSpecJson = {
  * Use `create(RmspropSpecSchema)` to create a new message.
  */
 export const RmspropSpecSchema: GenMessage<RmspropSpec, {jsonType: RmspropSpecJson}> = /*@__PURE__*/
-  messageDesc(file_graft_v1_job, 23);
+  messageDesc(file_graft_v1_job, 28);
 
 /**
  * Adam.
@@ -2401,7 +2724,7 @@ export type AdamSpecJson = {
  * Use `create(AdamSpecSchema)` to create a new message.
  */
 export const AdamSpecSchema: GenMessage<AdamSpec, {jsonType: AdamSpecJson}> = /*@__PURE__*/
-  messageDesc(file_graft_v1_job, 24);
+  messageDesc(file_graft_v1_job, 29);
 
 /**
  * Adam with decoupled weight decay.
@@ -2478,7 +2801,7 @@ export type AdamwSpecJson = {
  * Use `create(AdamwSpecSchema)` to create a new message.
  */
 export const AdamwSpecSchema: GenMessage<AdamwSpec, {jsonType: AdamwSpecJson}> = /*@__PURE__*/
-  messageDesc(file_graft_v1_job, 25);
+  messageDesc(file_graft_v1_job, 30);
 
 /**
  * Course of the learning rate.
@@ -2580,7 +2903,7 @@ export type ScheduleSpecJson = {
  * Use `create(ScheduleSpecSchema)` to create a new message.
  */
 export const ScheduleSpecSchema: GenMessage<ScheduleSpec, {jsonType: ScheduleSpecJson}> = /*@__PURE__*/
-  messageDesc(file_graft_v1_job, 26);
+  messageDesc(file_graft_v1_job, 31);
 
 /**
  * No change.
@@ -2603,7 +2926,7 @@ export type ConstantScheduleSpecJson = {
  * Use `create(ConstantScheduleSpecSchema)` to create a new message.
  */
 export const ConstantScheduleSpecSchema: GenMessage<ConstantScheduleSpec, {jsonType: ConstantScheduleSpecJson}> = /*@__PURE__*/
-  messageDesc(file_graft_v1_job, 27);
+  messageDesc(file_graft_v1_job, 32);
 
 /**
  * Half a cosine from the learning rate to a fraction of it at the last step.
@@ -2638,7 +2961,7 @@ export type CosineScheduleSpecJson = {
  * Use `create(CosineScheduleSpecSchema)` to create a new message.
  */
 export const CosineScheduleSpecSchema: GenMessage<CosineScheduleSpec, {jsonType: CosineScheduleSpecJson}> = /*@__PURE__*/
-  messageDesc(file_graft_v1_job, 28);
+  messageDesc(file_graft_v1_job, 33);
 
 /**
  * Times factor after every every_steps steps.
@@ -2687,7 +3010,7 @@ export type StepScheduleSpecJson = {
  * Use `create(StepScheduleSpecSchema)` to create a new message.
  */
 export const StepScheduleSpecSchema: GenMessage<StepScheduleSpec, {jsonType: StepScheduleSpecJson}> = /*@__PURE__*/
-  messageDesc(file_graft_v1_job, 29);
+  messageDesc(file_graft_v1_job, 34);
 
 /**
  * Times rate every decay_steps steps, smoothly.
@@ -2736,7 +3059,7 @@ export type ExponentialScheduleSpecJson = {
  * Use `create(ExponentialScheduleSpecSchema)` to create a new message.
  */
 export const ExponentialScheduleSpecSchema: GenMessage<ExponentialScheduleSpec, {jsonType: ExponentialScheduleSpecJson}> = /*@__PURE__*/
-  messageDesc(file_graft_v1_job, 30);
+  messageDesc(file_graft_v1_job, 35);
 
 /**
  * Another learning rate for some layers.
@@ -2785,7 +3108,7 @@ export type LearningRateMultiplierSpecJson = {
  * Use `create(LearningRateMultiplierSpecSchema)` to create a new message.
  */
 export const LearningRateMultiplierSpecSchema: GenMessage<LearningRateMultiplierSpec, {jsonType: LearningRateMultiplierSpecJson}> = /*@__PURE__*/
-  messageDesc(file_graft_v1_job, 31);
+  messageDesc(file_graft_v1_job, 36);
 
 /**
  * Weights of classes in the loss.
@@ -2843,7 +3166,7 @@ export type ClassWeightsSpecJson = {
  * Use `create(ClassWeightsSpecSchema)` to create a new message.
  */
 export const ClassWeightsSpecSchema: GenMessage<ClassWeightsSpec, {jsonType: ClassWeightsSpecJson}> = /*@__PURE__*/
-  messageDesc(file_graft_v1_job, 32);
+  messageDesc(file_graft_v1_job, 37);
 
 /**
  * Rows / (classes x rows of the class).
@@ -2866,7 +3189,7 @@ export type BalancedClassWeightsSpecJson = {
  * Use `create(BalancedClassWeightsSpecSchema)` to create a new message.
  */
 export const BalancedClassWeightsSpecSchema: GenMessage<BalancedClassWeightsSpec, {jsonType: BalancedClassWeightsSpecJson}> = /*@__PURE__*/
-  messageDesc(file_graft_v1_job, 33);
+  messageDesc(file_graft_v1_job, 38);
 
 /**
  * By name of the class; a class that is not named has weight 1.
@@ -2901,7 +3224,7 @@ export type GivenClassWeightsSpecJson = {
  * Use `create(GivenClassWeightsSpecSchema)` to create a new message.
  */
 export const GivenClassWeightsSpecSchema: GenMessage<GivenClassWeightsSpec, {jsonType: GivenClassWeightsSpecJson}> = /*@__PURE__*/
-  messageDesc(file_graft_v1_job, 34);
+  messageDesc(file_graft_v1_job, 39);
 
 /**
  * Training ends when the validation loss has not fallen for a while; the best weights are exported.
@@ -2950,7 +3273,7 @@ export type EarlyStoppingSpecJson = {
  * Use `create(EarlyStoppingSpecSchema)` to create a new message.
  */
 export const EarlyStoppingSpecSchema: GenMessage<EarlyStoppingSpec, {jsonType: EarlyStoppingSpecJson}> = /*@__PURE__*/
-  messageDesc(file_graft_v1_job, 35);
+  messageDesc(file_graft_v1_job, 40);
 
 /**
  * How many workers of one role, and on which pods.
@@ -2978,6 +3301,13 @@ export type WorkersSpec = Message<"graft.v1.WorkersSpec"> & {
    * @generated from field: graft.v1.PodSpec pod = 3;
    */
   pod?: PodSpec;
+
+  /**
+   * What computes: "onnx" or "tensorflow". Default: onnx, and for trainers tensorflow where onnx cannot train a layer.
+   *
+   * @generated from field: optional string engine = 4;
+   */
+  engine?: string;
 };
 
 /**
@@ -3006,6 +3336,13 @@ export type WorkersSpecJson = {
    * @generated from field: graft.v1.PodSpec pod = 3;
    */
   pod?: PodSpecJson;
+
+  /**
+   * What computes: "onnx" or "tensorflow". Default: onnx, and for trainers tensorflow where onnx cannot train a layer.
+   *
+   * @generated from field: optional string engine = 4;
+   */
+  engine?: string;
 };
 
 /**
@@ -3013,7 +3350,7 @@ export type WorkersSpecJson = {
  * Use `create(WorkersSpecSchema)` to create a new message.
  */
 export const WorkersSpecSchema: GenMessage<WorkersSpec, {jsonType: WorkersSpecJson}> = /*@__PURE__*/
-  messageDesc(file_graft_v1_job, 36);
+  messageDesc(file_graft_v1_job, 41);
 
 /**
  * What may be said about pods: this and nothing else.
@@ -3132,7 +3469,7 @@ export type PodSpecJson = {
  * Use `create(PodSpecSchema)` to create a new message.
  */
 export const PodSpecSchema: GenMessage<PodSpec, {jsonType: PodSpecJson}> = /*@__PURE__*/
-  messageDesc(file_graft_v1_job, 37);
+  messageDesc(file_graft_v1_job, 42);
 
 /**
  * As in Kubernetes: quantities by resource name ("cpu": "4", "nvidia.com/gpu": "1").
@@ -3181,7 +3518,7 @@ export type ResourcesSpecJson = {
  * Use `create(ResourcesSpecSchema)` to create a new message.
  */
 export const ResourcesSpecSchema: GenMessage<ResourcesSpec, {jsonType: ResourcesSpecJson}> = /*@__PURE__*/
-  messageDesc(file_graft_v1_job, 38);
+  messageDesc(file_graft_v1_job, 43);
 
 /**
  * As in Kubernetes.
@@ -3272,7 +3609,7 @@ export type TolerationSpecJson = {
  * Use `create(TolerationSpecSchema)` to create a new message.
  */
 export const TolerationSpecSchema: GenMessage<TolerationSpec, {jsonType: TolerationSpecJson}> = /*@__PURE__*/
-  messageDesc(file_graft_v1_job, 39);
+  messageDesc(file_graft_v1_job, 44);
 
 /**
  * How far a job is. A projection of objects in the store; it can be rebuilt.
@@ -3433,7 +3770,7 @@ export type JobStatusJson = {
  * Use `create(JobStatusSchema)` to create a new message.
  */
 export const JobStatusSchema: GenMessage<JobStatus, {jsonType: JobStatusJson}> = /*@__PURE__*/
-  messageDesc(file_graft_v1_job, 40);
+  messageDesc(file_graft_v1_job, 45);
 
 /**
  * Phases in the order of a job's life; docs/protocols/job-states.md has the moves.
@@ -3523,7 +3860,7 @@ export type JobStatus_PhaseJson = "PENDING" | "SCANNING" | "PLANNING" | "EXTRACT
  * Describes the enum graft.v1.JobStatus.Phase.
  */
 export const JobStatus_PhaseSchema: GenEnum<JobStatus_Phase, JobStatus_PhaseJson> = /*@__PURE__*/
-  enumDesc(file_graft_v1_job, 40, 0);
+  enumDesc(file_graft_v1_job, 45, 0);
 
 /**
  * As in Kubernetes.
@@ -3628,7 +3965,7 @@ export type ConditionJson = {
  * Use `create(ConditionSchema)` to create a new message.
  */
 export const ConditionSchema: GenMessage<Condition, {jsonType: ConditionJson}> = /*@__PURE__*/
-  messageDesc(file_graft_v1_job, 41);
+  messageDesc(file_graft_v1_job, 46);
 
 /**
  * Rates and counts of the phases so far.
@@ -3789,7 +4126,7 @@ export type ProgressJson = {
  * Use `create(ProgressSchema)` to create a new message.
  */
 export const ProgressSchema: GenMessage<Progress, {jsonType: ProgressJson}> = /*@__PURE__*/
-  messageDesc(file_graft_v1_job, 42);
+  messageDesc(file_graft_v1_job, 47);
 
 /**
  * One evaluation in training.
@@ -3908,7 +4245,7 @@ export type EvaluationJson = {
  * Use `create(EvaluationSchema)` to create a new message.
  */
 export const EvaluationSchema: GenMessage<Evaluation, {jsonType: EvaluationJson}> = /*@__PURE__*/
-  messageDesc(file_graft_v1_job, 43);
+  messageDesc(file_graft_v1_job, 48);
 
 /**
  * Why a job failed.
@@ -3957,7 +4294,7 @@ export type FailureJson = {
  * Use `create(FailureSchema)` to create a new message.
  */
 export const FailureSchema: GenMessage<Failure, {jsonType: FailureJson}> = /*@__PURE__*/
-  messageDesc(file_graft_v1_job, 44);
+  messageDesc(file_graft_v1_job, 49);
 
 /**
  * What came out.
@@ -4034,5 +4371,5 @@ export type ResultSummaryJson = {
  * Use `create(ResultSummarySchema)` to create a new message.
  */
 export const ResultSummarySchema: GenMessage<ResultSummary, {jsonType: ResultSummaryJson}> = /*@__PURE__*/
-  messageDesc(file_graft_v1_job, 45);
+  messageDesc(file_graft_v1_job, 50);
 
