@@ -1,6 +1,13 @@
-// `npm run test:all`: the tests that need Python, other versions of Node, real data, signals or minutes. Each names what it could not run and why.
+// `npm run test:all`: the tests that need Python, other versions of Node, TensorFlow, real data, signals or minutes. Each names what it could not run and why.
+import { missingPrerequisite } from "./engine-tensorflow.mjs";
 import { runSteps } from "./run.mjs";
 
+// Built once, before the tests that use it; without it they are skipped and named.
+const missing = missingPrerequisite("cpu");
+if (missing !== undefined) console.log(`TensorFlow engine: ${missing}`);
+const engine = { name: "TensorFlow engine", args: ["scripts/engine-tensorflow.mjs"] };
+
 runSteps([
+  ...(missing === undefined ? [engine] : []),
   { name: "all tests", args: ["node_modules/vitest/vitest.mjs", "run", "--config", "vitest.all.config.ts", ...process.argv.slice(2)] },
 ]);
