@@ -70,6 +70,8 @@ export function checkTrainable(engine: string, { tail, cut, network }: Pick<CutB
 /** The layers after a legal cut. */
 function above(network: Network, cut: string): Network {
   const position = network.layers.findIndex(({ name }) => name === cut);
-  const layers = network.layers.slice(position + 1).map((layer) => ({ ...layer, inputs: layer.inputs.map((input) => (input === cut ? INPUT : input)) }));
+  const layers = network.layers
+    .slice(position + 1)
+    .map((layer) => ({ ...layer, inputs: layer.inputs.map((input) => (input === cut ? INPUT : input)) }));
   return { ...network, layers };
 }
