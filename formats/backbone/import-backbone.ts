@@ -10,7 +10,7 @@ import {
 } from "../../domain/network/catalog/catalog.js";
 import { belowDenseLayers, checkLabels, needClassifier, withoutClassifier } from "../../domain/network/classifier.js";
 import { appendNetwork } from "../../domain/network/compose.js";
-import { nameMaps, type NameMap } from "../../domain/network/name-maps.js";
+import { nameMapsFor, type NameMap } from "../../domain/network/name-maps.js";
 import { INPUT, type Network, type Tensor, type Weights } from "../../domain/network/network.js";
 import { type Preprocessing, settledPreprocessing } from "../../domain/network/preprocessing.js";
 import { renameTensors, type PrefixChange } from "../../domain/network/rename-tensors.js";
@@ -242,7 +242,7 @@ function closestOf(candidates: readonly Candidate[], files: WeightFiles, size: n
 /** By the first scheme of names under which every tensor fits, else by the one under which the fewest do not. */
 function bestMatch(network: Network, tensors: ReadonlyMap<string, Tensor>): { match: WeightsMatch; nameMap: NameMap } {
   let best: { match: WeightsMatch; nameMap: NameMap } | undefined;
-  for (const nameMap of nameMaps) {
+  for (const nameMap of nameMapsFor(tensors.keys())) {
     const match = matchWeights(network, tensors, nameMap);
     if (best === undefined || match.problems.length < best.match.problems.length) best = { match, nameMap };
     if (match.problems.length === 0) break;
