@@ -163,11 +163,12 @@ function ofCatalogue(files: WeightFiles, request: ImportRequest): Found {
     const parsed = parseTopologyName(name);
     if (parsed === undefined) continue;
     const closest = closestOf(variantsOf(parsed), files, size, how);
-    if (closest.match.problems.length > 0) {
-      checkPrefix(request, files, closest);
-      throw weightsInvalid(closest.network, closest.nameMap, closest.match.problems);
-    }
-    return closest;
+    if (closest.match.problems.length === 0) return closest;
+    checkPrefix(request, files, closest);
+    throw (
+      misnamed(closest, closestOf(catalogEntries(size), files, size, "")) ??
+      weightsInvalid(closest.network, closest.nameMap, closest.match.problems)
+    );
   }
   if (request.topology !== undefined)
     throw new CodedError("BACKBONE_UNKNOWN", `"${request.topology}" is no topology of the catalogue, such as mobilenet_v2_1.0_224`);
@@ -180,6 +181,16 @@ function ofCatalogue(files: WeightFiles, request: ImportRequest): Found {
     "WEIGHTS_INVALID",
     `no topology of the catalogue has exactly these tensors; the closest is ${topologyOf(closest)}: ${message}`,
     { ...details },
+  );
+}
+
+/** Where the weights do not fit the named topology but are exactly those of another: of another width, for instance. */
+function misnamed({ network, match }: Found, other: Found): CodedError | undefined {
+  if (other.match.problems.length > 0) return undefined;
+  return new CodedError(
+    "WEIGHTS_INVALID",
+    `the weights do not fit ${network.name} (${match.problems[0] ?? ""}, and ${match.problems.length - 1} more such); they are exactly those of ${other.network.name}; give --topology ${other.network.name}, or the file that belongs to ${network.name}`,
+    { problems: match.problems.slice(0, 1), problemCount: match.problems.length, fits: other.network.name },
   );
 }
 
