@@ -50,7 +50,8 @@ addJobFlags(storeFlag(program.command("train").argument("<dir>", "folder of clas
 Examples:
   graft train ./flowers                                 all defaults
   graft train ./flowers --backbone mobilenet_v2_0.35_224 --steps 500 --out ./flowers-small
-  graft train ./flowers --optimizer sgd --learning-rate 0.01 --trainers 4`,
+  graft train ./flowers --optimizer sgd --learning-rate 0.01 --trainers 4
+  graft train ./flowers --from ./flowers-model --learning-rate 0.001 --out ./flowers-longer`,
   )
   .action(run(async (source: string, flags: TrainFlags) => (await import("./commands/train.js")).train(source, flags)));
 

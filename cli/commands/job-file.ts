@@ -8,7 +8,7 @@ import { limits } from "../../domain/limits.js";
 import { parseJobFile } from "../../formats/job-file/job-file.js";
 
 /**
- * A job file with the flags applied. A relative source is relative to the job file's folder, as the file's author meant it.
+ * A job file with the flags applied. Relative paths (source, `initialWeights.fromResult`) are relative to the job file's folder, as the file's author meant it.
  * @throws CodedError SPEC_INVALID, USAGE_INVALID
  */
 export async function readJobFile(
@@ -17,10 +17,12 @@ export async function readJobFile(
 ): Promise<{ readonly spec: JobSpec; readonly name: string }> {
   const { metadata, spec } = parseJobFile(await readText(file), file);
   const source = spec.dataset?.source;
-  const inPlace =
-    source === undefined || source.includes("://")
-      ? spec
-      : { ...spec, dataset: { ...spec.dataset, source: resolve(dirname(file), source) } };
+  const fromResult = spec.initialWeights?.fromResult;
+  const inPlace = {
+    ...spec,
+    ...(source !== undefined && !source.includes("://") && { dataset: { ...spec.dataset, source: resolve(dirname(file), source) } }),
+    ...(fromResult !== undefined && { initialWeights: { ...spec.initialWeights, fromResult: resolve(dirname(file), fromResult) } }),
+  };
   return { spec: applyOverrides(inPlace, flags), name: metadata.name ?? basename(file, extname(file)) };
 }
 

@@ -14,6 +14,7 @@ import { runLocalJob } from "../../services/local/run-job.js";
 import { storeFolder } from "../config.js";
 import { openProgress } from "../progress.js";
 import { interruptSignal } from "../interrupt.js";
+import { networkOfResult } from "./continued-result.js";
 import { copyResult } from "./copy-result.js";
 import { readJobFile } from "./job-file.js";
 
@@ -24,9 +25,10 @@ export interface TrainFlags {
   readonly [jobFlag: string]: unknown;
 }
 
-/** `graft train DIR`: all defaults but what the flags say. */
+/** `graft train DIR`: all defaults but what the flags say; with `--from` the network of that result. */
 export async function train(source: string, flags: TrainFlags): Promise<void> {
-  await runSpec(applyOverrides({ dataset: { source } }, flags), nameOf(source), flags, `graft train ${source}`);
+  const network = typeof flags["from"] === "string" ? await networkOfResult(flags["from"]) : {};
+  await runSpec(applyOverrides({ ...network, dataset: { source } }, flags), nameOf(source), flags, `graft train ${source}`);
 }
 
 /** `graft run JOB.yaml`: a relative source is relative to the job file's folder, as the file's author meant it. */
@@ -38,7 +40,12 @@ export async function runJobFile(file: string, flags: TrainFlags): Promise<void>
 async function runSpec(spec: JobSpec, name: string, flags: TrainFlags, subject: string): Promise<void> {
   // 1. Whatever can be wrong with the request is found before anything is written.
   const resolved = resolveJob(spec, subject);
-  const job = { ...resolved, dataset: { ...resolved.dataset, source: resolve(resolved.dataset.source) } };
+  const { dataset, initialWeights } = resolved;
+  const job = {
+    ...resolved,
+    dataset: { ...dataset, source: resolve(dataset.source) },
+    initialWeights: initialWeights.kind === "result" ? { ...initialWeights, from: resolve(initialWeights.from) } : initialWeights,
+  };
   const out = flags.out ?? `${name}-model`;
   await checkOut(out);
   await openFilesystemDataset(job.dataset.source);

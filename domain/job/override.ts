@@ -1,4 +1,5 @@
 import { CodedError } from "../errors.js";
+import { engineNames } from "../training/trainable-layers.js";
 import { defaults } from "./defaults.js";
 import { nearest } from "./problems.js";
 import type { JobSpec, OptimizerSpec } from "./spec.js";
@@ -41,6 +42,8 @@ export const overrides: readonly Override[] = [
   ),
   field("--backbone", "NAME", "text", ["backbone.name"], `pretrained network; default ${defaults.backbone}`, ["backbone.digest"]),
   field("--cut", "LAYER", "text", ["cut"], "layer whose output is the feature; default the last"),
+  field("--from", "OUT", "text", ["initialWeights.fromResult"], "start from the weights of a finished result; `graft train` takes its network too"),
+  field("--from-class", "CLASS", "text", ["head.initialFromClass"], "start an output from a class of the backbone's own classifier"),
   field("--size", "PIXELS", "integer", ["preprocessing.size"], "height and width of the network's input; default the backbone's"),
   field("--epochs", "N", "number", ["training.epochs"], `length of training; default ${defaults.epochs}`, ["training.steps"]),
   field("--steps", "N", "integer", ["training.steps"], "length of training in steps, instead of --epochs", ["training.epochs"]),
@@ -89,6 +92,14 @@ export const overrides: readonly Override[] = [
     },
   },
   field("--weight-decay", "X", "number", ["training.weightDecay"], `default ${defaults.weightDecay}`),
+  {
+    flag: "--batch-norm",
+    value: "MODE",
+    kind: ["FROZEN", "BATCH"],
+    paths: ["training.batchNorm"],
+    description: `what batch norm above the cut uses: stored statistics or those of the batch; default ${defaults.batchNorm}`,
+    set: (spec, mode: "FROZEN" | "BATCH") => setIn(spec, "training.batchNorm", mode),
+  },
   field("--label-smoothing", "X", "number", ["training.labelSmoothing"], `default ${defaults.labelSmoothing}`),
   field(
     "--evaluate-every-steps",
@@ -115,6 +126,22 @@ export const overrides: readonly Override[] = [
     `workers that compute features; default ${defaults.extractors.max}`,
   ),
   field("--trainers", "N", "integer", ["trainers.min", "trainers.max"], `workers that train; default ${defaults.trainers.max}`),
+  {
+    flag: "--engine",
+    value: "NAME",
+    kind: engineNames,
+    paths: ["trainers.engine"],
+    description: "what trains: onnx or tensorflow (`graft engines`); default onnx, where it can",
+    set: (spec, name: string) => setIn(spec, "trainers.engine", name),
+  },
+  {
+    flag: "--extractor-engine",
+    value: "NAME",
+    kind: engineNames,
+    paths: ["extractors.engine"],
+    description: "what computes features; default onnx",
+    set: (spec, name: string) => setIn(spec, "extractors.engine", name),
+  },
 ];
 
 /**

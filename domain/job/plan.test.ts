@@ -1,5 +1,6 @@
 import assert from "node:assert";
 import { describe, expect, test } from "vitest";
+import { featureCut } from "../../test/support/feature-cut.js";
 import { CodedError } from "../errors.js";
 import { expectedCounts } from "./expected-counts.js";
 import { assertFeasible, planJob, type PlanInputs } from "./plan.js";
@@ -21,8 +22,8 @@ function inputs(spec: JobSpec = {}, more: Partial<PlanInputs> = {}): PlanInputs 
     cached: 0,
     backbone: { name: "mobilenet_v2_1.0_224", digest: "0123456789abcdef", cut: "global_average_pool" },
     frozen: { parameters: 2_257_984, multiplyAdds: 300_774_272, size: 224, batch: 8 },
-    tail: undefined,
-    featureShape: [1280],
+    network: featureCut([1280]),
+    engine: "onnx",
     local: true,
     ...more,
   };
@@ -90,7 +91,7 @@ describe("planJob", () => {
     ],
     [
       "too much for a trainer",
-      inputs({}, { featureShape: [1280 * 4000], pictures: 1250 }),
+      inputs({}, { network: featureCut([1280 * 4000]), pictures: 1250 }),
       "JOB_TOO_LARGE",
       /the features need 25\.6 GB, at most 17\.2 GB/,
     ],

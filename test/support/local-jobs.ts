@@ -50,9 +50,10 @@ export function temporaryFolder(): { readonly path: string; readonly remove: () 
   return { path, remove: () => rmSync(path, { recursive: true, force: true }) };
 }
 
-/** Copies the first pictures of each class of the samples to `folder`. */
-export function samplePictures(folder: string, perClass = Infinity): string {
-  for (const label of readdirSync(sampleFlowers, { withFileTypes: true }).filter((entry) => entry.isDirectory())) {
+/** Copies the first pictures of each of the first classes of the samples to `folder`. */
+export function samplePictures(folder: string, perClass = Infinity, classes = Infinity): string {
+  const labels = readdirSync(sampleFlowers, { withFileTypes: true }).filter((entry) => entry.isDirectory());
+  for (const label of labels.slice(0, classes)) {
     mkdirSync(join(folder, label.name), { recursive: true });
     const names = readdirSync(join(sampleFlowers, label.name)).sort();
     for (const name of names.slice(0, perClass)) cpSync(join(sampleFlowers, label.name, name), join(folder, label.name, name));

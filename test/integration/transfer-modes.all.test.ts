@@ -1,0 +1,129 @@
+import { join } from "node:path";
+import { afterAll, beforeAll, describe, expect, test } from "vitest";
+import type { Milestone } from "../../domain/job/records.js";
+import type { JobSpec } from "../../domain/job/spec.js";
+import { listEngines } from "../../platform/engine/engines.js";
+import { finished, JobProcess, jobOn, samplePictures, smallJob, temporaryFolder } from "../support/local-jobs.js";
+
+const missing = (await listEngines()).filter(({ available }) => !available).map(({ name }) => name);
+const PER_CLASS = 13;
+/** Long enough for a checkpoint, after step 50, that is not the last. */
+const STEPS = 56;
+
+const training = { steps: STEPS, batchSize: 16, evaluateEverySteps: 14, optimizer: { sgd: { learningRate: 0.01, momentum: 0.9 } } };
+const backbone = { name: "mobilenet_v2_0.35_224" };
+
+/** Every transfer mode; what trains it is chosen by itself. */
+const modes: readonly { readonly name: string; readonly engine: string; readonly job: JobSpec }[] = [
+  {
+    name: "a frozen backbone, three views",
+    engine: "onnx",
+    job: {
+      ...smallJob,
+      views: {
+        count: 3,
+        randomResizedCrop: { minScale: 0.3 },
+        horizontalFlip: true,
+        color: { brightness: 0.3, contrast: 0.3, saturation: 0.3 },
+      },
+      training,
+    },
+  },
+  {
+    name: "a flattened map, one hidden layer, one logit",
+    engine: "onnx",
+    job: {
+      backbone: { ...backbone, lastLayer: "block_13_project_BN" },
+      preprocessing: { size: 96 },
+      head: { layers: [{ dense: { units: 32, activation: "RELU" } }] },
+      training: { ...training, loss: "SIGMOID_CROSS_ENTROPY", optimizer: { rmsprop: { learningRate: 0.0003 } } },
+    },
+  },
+  {
+    name: "the last block, stored statistics, a faster head, no decay of biases",
+    engine: "tensorflow",
+    job: {
+      backbone,
+      preprocessing: { size: 96 },
+      cut: "block_15_add",
+      training: { ...training, learningRateMultipliers: [{ layers: "head/*", factor: 10 }], weightDecayExempt: ["*/bias", "*/beta"] },
+    },
+  },
+  {
+    name: "the last block, batch statistics, dropout, early stopping",
+    engine: "tensorflow",
+    job: {
+      backbone,
+      preprocessing: { size: 96 },
+      cut: "block_15_add",
+      head: { layers: [{ dropout: { rate: 0.2 } }] },
+      training: { ...training, batchNorm: "BATCH", batchNormMomentum: 0.9, earlyStopping: { patienceEvaluations: 10 } },
+    },
+  },
+  {
+    name: "everything from the pixels on, batch statistics, two views",
+    engine: "tensorflow",
+    job: {
+      backbone,
+      preprocessing: { size: 64 },
+      cut: "input",
+      views: { count: 2, horizontalFlip: true, rotation: { maxDegrees: 20 } },
+      training: { ...training, batchNorm: "BATCH" },
+    },
+  },
+  {
+    name: "everything from random weights",
+    engine: "tensorflow",
+    job: {
+      backbone,
+      preprocessing: { size: 64 },
+      cut: "input",
+      initialWeights: { random: {} },
+      training: { ...training, batchNorm: "BATCH", optimizer: { adam: { learningRate: 0.001 } } },
+    },
+  },
+];
+
+describe.each(modes)("$name ($engine)", ({ job, engine }) => {
+  const skipped = missing.includes(engine);
+  const folder = temporaryFolder();
+  afterAll(folder.remove);
+  const pictures = join(folder.path, "pictures");
+  const sigmoid = job.training?.loss === "SIGMOID_CROSS_ENTROPY";
+  let stores = 0;
+  const newStore = (): string => join(folder.path, `store-${String(stores++)}`);
+  let digest: string;
+
+  beforeAll(async () => {
+    if (skipped) return;
+    samplePictures(pictures, PER_CLASS, sigmoid ? 2 : undefined);
+    const { result } = await finished({ store: newStore(), spec: jobOn(pictures, job) });
+    digest = result.metrics.weightsSha256;
+    expect(Object.keys(result.grainsComputed)).toEqual(["trainer-0"]);
+  });
+
+  test.skipIf(skipped)("two trainers and two extractors give the weights of one", async () => {
+    const { result } = await finished({ store: newStore(), spec: jobOn(pictures, job, { trainers: 2, extractors: 2 }) });
+    expect(result.metrics.weightsSha256).toBe(digest);
+    expect(result.grainsComputed).toEqual({ "trainer-0": STEPS * 4, "trainer-1": STEPS * 4 });
+  });
+
+  test.skipIf(skipped)("four trainers give them too", async () => {
+    const { result } = await finished({ store: newStore(), spec: jobOn(pictures, job, { trainers: 4 }) });
+    expect(result.metrics.weightsSha256).toBe(digest);
+    expect(Object.values(result.grainsComputed)).toEqual([STEPS * 2, STEPS * 2, STEPS * 2, STEPS * 2]);
+  });
+
+  test.skipIf(skipped).each<[Milestone, number]>([
+    ["mid batch", 7],
+    ["between updates", 53],
+  ])("killed by SIGKILL %s and run again", async (milestone, occurrence) => {
+    const store = newStore();
+    const spec = jobOn(pictures, job);
+    const killed = await new JobProcess({ store, spec, kill: { milestone, occurrence } }).end;
+    expect(killed, killed.stderr).toMatchObject({ signal: "SIGKILL", result: undefined });
+    const { result } = await finished({ store, spec });
+    expect(result.metrics.weightsSha256).toBe(digest);
+    if (milestone === "between updates") expect(result.grainsComputed["trainer-0"]).toBe((STEPS - 50) * 8);
+  });
+});
