@@ -6,7 +6,7 @@ export interface JobSpec {
   readonly dataset?: DatasetSpec;
   readonly backbone?: { readonly name?: string; readonly digest?: string };
   readonly preprocessing?: PreprocessingSpec;
-  /** Name of the layer whose output is the feature. Default: the last layer of the backbone. */
+  /** Name of the layer whose output is the feature. Default: the last layer of the backbone, below a classifier of its own. */
   readonly cut?: string;
   readonly views?: ViewsSpec;
   readonly head?: HeadSpec;
