@@ -43,6 +43,7 @@ export const overrides: readonly Override[] = [
   field("--backbone", "NAME", "text", ["backbone.name"], `pretrained network; default ${defaults.backbone}`, ["backbone.digest"]),
   field("--cut", "LAYER", "text", ["cut"], "layer whose output is the feature; default the last"),
   field("--from", "OUT", "text", ["initialWeights.fromResult"], "start from the weights of a finished result; `graft train` takes its network too"),
+  field("--from-class", "CLASS", "text", ["head.initialFromClass"], "start an output from a class of the backbone's own classifier"),
   field("--size", "PIXELS", "integer", ["preprocessing.size"], "height and width of the network's input; default the backbone's"),
   field("--epochs", "N", "number", ["training.epochs"], `length of training; default ${defaults.epochs}`, ["training.steps"]),
   field("--steps", "N", "integer", ["training.steps"], "length of training in steps, instead of --epochs", ["training.epochs"]),
