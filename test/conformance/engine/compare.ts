@@ -1,8 +1,5 @@
 import { expect } from "vitest";
-<<<<<<< HEAD
 import type { ParameterLayout } from "../../../domain/training/parameters.js";
-=======
->>>>>>> main
 
 /** Every value within `tolerance` times the largest expected one (at least 1). */
 export function expectClose(found: ArrayLike<number>, expected: ArrayLike<number>, tolerance: number, what = "value"): void {
@@ -17,7 +14,6 @@ export function expectWithin(found: ArrayLike<number>, expected: ArrayLike<numbe
   }
 }
 
-<<<<<<< HEAD
 /**
  * Gradients, tensor by tensor: each within 1e-4 of its largest slope; or of a tenth of the largest of all, below which only rounding is left (a bias below batch norm has no slope at all).
  */
@@ -30,8 +26,6 @@ export function expectTensors(layout: ParameterLayout, found: Float32Array, expe
   }
 }
 
-=======
->>>>>>> main
 export function largestOf(values: ArrayLike<number>): number {
   let largest = 0;
   for (let i = 0; i < values.length; i++) largest = Math.max(largest, Math.abs(values[i] as number));
