@@ -9,55 +9,63 @@ import type { Binding } from "./binding.js";
 /** TensorFlow in this process. */
 export interface Runtime {
   readonly binding: Binding;
-  /** `4.22.0+tensorflow-2.21.0`: of the package and of the library. */
-  readonly version: string;
+  /** Of tfjs-node. */
+  readonly packageVersion: string;
+  /** Of TensorFlow. */
+  readonly libraryVersion: string;
   readonly onGpu: boolean;
   /** cpu, or the model of the GPU. */
   readonly device: string;
-  /** Threads of one kernel. */
+  /** Of one kernel on the CPU. */
   readonly threads: number;
 }
 
-/** How it is put together where it is missing. */
+/** Fixed, so that machines with different numbers of cores have one numerics profile. */
+export const defaultThreads = 4;
+
+/** What to do where it is missing. */
 export const remedy =
   'put it together with "npm run engine:tensorflow" in graft\'s folder ("npm run engine:tensorflow -- --gpu" for CUDA), or use the onnx engine, which needs nothing else';
 
 const packages = ["@tensorflow/tfjs-node-gpu", "@tensorflow/tfjs-node"] as const;
 
-/** Threads are the library's, and it reads their number once: the first engine of a process decides. */
+/** The library is the process's, and reads its number of threads once: what is opened first decides. */
 let loaded: Runtime | undefined;
 
 /**
- * TensorFlow by tfjs-node: as it was installed by npm, else as scripts/engine-tensorflow.mjs put it together; the one for GPUs first.
+ * TensorFlow with this number of threads.
  * @throws CodedError ENGINE_UNAVAILABLE with the reason and what to do.
  */
 export function loadRuntime(threads: number): Runtime {
-  if (loaded !== undefined && loaded.threads !== threads) {
-    throw new CodedError(
-      "ENGINE_UNAVAILABLE",
-      `engine tensorflow: this process runs it with ${loaded.threads} threads and cannot change to ${threads}; use one number of threads, or another process`,
-      { threads: loaded.threads },
-    );
-  }
-  return (loaded ??= load(threads));
+  const found = findRuntime(threads);
+  if ("missing" in found)
+    throw new CodedError("ENGINE_UNAVAILABLE", `engine tensorflow: ${found.missing}; ${remedy}`, { engine: "tensorflow" });
+  if (found.runtime.threads === threads) return found.runtime;
+  throw new CodedError(
+    "ENGINE_UNAVAILABLE",
+    `engine tensorflow: this process runs it with ${found.runtime.threads} threads, which cannot be changed to ${threads}; use one number of threads, or another process`,
+    { engine: "tensorflow", threads: found.runtime.threads },
+  );
 }
 
-function load(threads: number): Runtime {
+/** TensorFlow by tfjs-node: as it was installed by npm, else as scripts/engine-tensorflow.mjs put it together; the one for GPUs first. What is loaded already stays as it is. */
+export function findRuntime(threads = defaultThreads): { readonly runtime: Runtime } | { readonly missing: string } {
+  if (loaded !== undefined) return { runtime: loaded };
   prepareProcess(threads);
   const reasons: string[] = [];
   for (const { name, from } of candidates()) {
     try {
       const tf = createRequire(from)(name) as TfjsNode;
-      const { binding, isUsingGpuDevice } = tf.backend();
-      const version = `${tf.version["tfjs-node"]}+tensorflow-${binding.TF_Version}`;
-      return { binding, version, onGpu: isUsingGpuDevice, device: isUsingGpuDevice ? gpuModel() : "cpu", threads };
+      const { binding, isUsingGpuDevice: onGpu } = tf.backend();
+      const versions = { packageVersion: tf.version["tfjs-node"], libraryVersion: binding.TF_Version };
+      loaded = { binding, ...versions, onGpu, device: onGpu ? gpuModel() : "cpu", threads };
+      return { runtime: loaded };
     } catch (error) {
       if (isMissing(error, name)) continue;
       reasons.push(`${name}: ${error instanceof Error ? (error.message.split("\n")[0] ?? "") : String(error)}`);
     }
   }
-  const reason = reasons.length > 0 ? reasons.join("; ") : `neither ${packages.join(" nor ")} is installed`;
-  throw new CodedError("ENGINE_UNAVAILABLE", `engine tensorflow: ${reason}; ${remedy}`, { engine: "tensorflow" });
+  return { missing: reasons.length > 0 ? reasons.join("; ") : `${packages.join(" and ")} are not installed` };
 }
 
 /** What the package's main module gives, as far as it is used here. */

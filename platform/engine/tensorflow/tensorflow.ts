@@ -3,15 +3,12 @@ import { instructionSet } from "../instruction-set.js";
 import { compileEvaluation } from "./evaluation.js";
 import { compileForward, passRows } from "./forward.js";
 import { compileGradient } from "./gradient.js";
-import { loadRuntime } from "./load.js";
+import { defaultThreads, loadRuntime } from "./load.js";
 
 export interface TensorflowOptions {
-  /** Threads of one kernel on the CPU; the bits of gradients depend on them. One number a process. */
+  /** Threads of one kernel on the CPU; the bits of gradients depend on them. All engines of a process have the same. */
   readonly threads?: number;
 }
-
-/** Fixed, so that machines with different numbers of cores have one profile. */
-export const defaultThreads = 4;
 
 /**
  * TensorFlow by tfjs-node, on a GPU where there is one.
@@ -21,7 +18,7 @@ export async function openTensorflowEngine({ threads = defaultThreads }: Tensorf
   const runtime = loadRuntime(threads);
   const profile = {
     engine: "tensorflow",
-    engineVersion: runtime.version,
+    engineVersion: `${runtime.packageVersion}+tensorflow-${runtime.libraryVersion}`,
     device: runtime.device,
     instructionSet: instructionSet(),
     threads: runtime.onGpu ? 0 : threads,
