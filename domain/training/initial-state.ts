@@ -6,7 +6,7 @@ import { classifierRow, sameClassName } from "../network/classifier.js";
 import type { Tensor, Weights } from "../network/network.js";
 import { sameShape } from "../network/shapes.js";
 import { initializeParameters } from "./initialize.js";
-import { type ParameterLayout, tensorsOf } from "./parameters.js";
+import { tensorsOf } from "./parameters.js";
 import type { TrainingShape } from "./training-plan.js";
 
 /** What training starts from: filled in. */

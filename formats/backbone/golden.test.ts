@@ -167,5 +167,8 @@ test.skipIf(data === undefined)("Inception v3 takes pictures of any size from 75
     assert.deepEqual(network.layers, imported.network.layers);
     assert.deepEqual(preprocessing, imported.preprocessing);
   }
-  assert.throws(() => cutBackbone({ backbone: whole, preprocessing: { size: 74 }, cut: "mixed7" }, published), /give the network larger pictures/);
+  assert.throws(
+    () => cutBackbone({ backbone: whole, preprocessing: { size: 74 }, cut: "mixed7" }, published),
+    /give the network larger pictures/,
+  );
 });

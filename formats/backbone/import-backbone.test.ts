@@ -170,6 +170,12 @@ test("a network without preprocessing, and one whose pictures have another size"
   const imported = await importBackbone({ name: "mine", files: exported, preprocessing: { ...values, size: 128 } });
   assert.deepEqual(imported.preprocessing, { ...values, size: 128, resize: "STRETCH", resizeTo: 128 });
   assert.deepEqual(imported.network.inputShape, [128, 128, 3]);
+  // ResNets are cropped; a resizeTo for that must not stay behind where the whole picture is wanted.
+  const like = { name: "mine", files: exported, topology: "resnet18_v1" };
+  const { resize, resizeTo } = (await importBackbone(like)).preprocessing;
+  assert.deepEqual([resize, resizeTo], ["SHORT_SIDE", 110]);
+  const stretched = (await importBackbone({ ...like, preprocessing: { resize: "STRETCH" } })).preprocessing;
+  assert.deepEqual([stretched.resize, stretched.resizeTo], ["STRETCH", 96]);
   await refused("FILE_FORMAT_INVALID", /names the weight file "group1-shard1of1.bin", which is not there/, {
     name: "mine",
     files: new Map([...exported].filter(([name]) => name === "model.json")),

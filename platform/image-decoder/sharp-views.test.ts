@@ -102,8 +102,8 @@ describe("movement", () => {
     [{ degrees: 17 }],
     [{ degrees: -151.5 }],
     [{ zoom: { x: 2, y: 1.5 } }],
-    [{ zoom: { x: 0.1, y: 10 } }],
-    [{ zoom: { x: 0.1, y: 0.1 }, degrees: 45, shift: { x: 1, y: -1 } }],
+    [{ zoom: { x: 0.25, y: 4 } }],
+    [{ zoom: { x: 0.25, y: 0.25 }, degrees: 45, shift: { x: 1, y: -1 } }],
     [{ degrees: 33, shift: { x: 0.13, y: -0.21 }, zoom: { x: 1.3, y: 0.7 } }],
     [{ degrees: -8, shift: { x: -0.5, y: 0.01 }, zoom: { x: 0.8, y: 0.9 } }],
   ])("%j: turned about the centre, shifted, magnified, the edges repeated", async (movement) => {
@@ -123,6 +123,14 @@ describe("movement", () => {
     const worst = farthest(await moved(movement), bilinear);
     assert.ok(worst <= 2, `off by ${worst}`);
   });
+});
+
+test("the smallest magnification fills a view of any size", async () => {
+  for (const side of [1, 2, 63, 65]) {
+    const movement = { degrees: 0, shift: { x: 0, y: 0 }, zoom: { x: 0.25, y: 0.25 } };
+    const view = await renderView(waves(side, side), { ...still, movement }, side, "linear");
+    assert.equal(view.length, side * side * 3);
+  }
 });
 
 describe("flips", () => {

@@ -42,7 +42,11 @@ export function pinPlan(job: ResolvedJob, { backbone, digest }: StoredBackbone, 
 }
 
 /** What features of plain pictures depend on. Pixels depend on geometry alone, so that every network of one input size shares them. */
-function plainFeatureSpec({ pixels, preprocessing, cut, featureShape: shape }: CutBackbone, digest: string, profile: NumericsProfile): FeatureSpec {
+function plainFeatureSpec(
+  { pixels, preprocessing, cut, featureShape: shape }: CutBackbone,
+  digest: string,
+  profile: NumericsProfile,
+): FeatureSpec {
   const common = { formatVersion: 1, cut, shape, profile } as const;
   if (!pixels) return { ...common, backboneDigest: digest, preprocessing, dtype: "float32" };
   const untouched = { channels: "RGB", mean: [0, 0, 0], deviation: [1, 1, 1] } as const;
@@ -77,7 +81,17 @@ export function checkFeasible(
   const counts = expectedCounts(listing.counts, listing.givenSplits, job.dataset.split);
   const { pictures, classes } = listing;
   assertFeasible(
-    planJob({ ...networkInputs(job, stored), engine: pinned.trainingProfile.engine, pictures, classes, counts, exact: false, cached: 0, memoryBytes, local: true }),
+    planJob({
+      ...networkInputs(job, stored),
+      engine: pinned.trainingProfile.engine,
+      pictures,
+      classes,
+      counts,
+      exact: false,
+      cached: 0,
+      memoryBytes,
+      local: true,
+    }),
   );
   checkInitialWeights(job, stored, { classes, counts }, given);
 }
