@@ -79,6 +79,11 @@ describe("flags over a job file", () => {
       backbone: "b",
       cut: "c",
       labelSmoothing: "0.1",
+      batchNorm: "BATCH",
+      from: "out",
+      fromClass: "daisy",
+      engine: "tensorflow",
+      extractorEngine: "tensorflow",
     };
     const base: JobSpec = { dataset: { source: "a" }, training: { optimizer: { rmsprop: {} } } };
     for (const override of overrides) {

@@ -1,5 +1,5 @@
 import { planTasks, shardRowLimit, valueBytes } from "../features/plan-tasks.js";
-import { CodedError, type ErrorCode } from "../errors.js";
+import { CodedError } from "../errors.js";
 import { elementCount, type Shape } from "../network/network.js";
 import { multiplyAddsPerImage, parameterCount } from "../network/shapes.js";
 import { classWeightsOf } from "../training/class-weights.js";

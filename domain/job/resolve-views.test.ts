@@ -69,7 +69,7 @@ describe("resolveViews", () => {
     [{ count: 2, shift: { maxWidth: 0 } }, "views.shift: changes nothing; give a maxWidth, maxHeight above 0"],
     [{ count: 2, shift: { maxWidth: -0.1 } }, "views.shift.maxWidth: must be between 0 and 1, found -0.1"],
     [{ count: 2, zoom: {} }, "views.zoom: changes nothing; give min, max or both"],
-    [{ count: 2, zoom: { min: 0.05 } }, "views.zoom.min: must be between 0.1 and 10, found 0.05"],
+    [{ count: 2, zoom: { min: 0.05 } }, "views.zoom.min: must be between 0.25 and 4, found 0.05"],
     [{ count: 2, zoom: { min: 1.2 } }, "views.zoom.max: must be at least min (1.2), found 1"],
     [{ count: 2, color: {} }, "views.color: changes nothing; give a brightness, contrast, saturation above 0"],
     [{ count: 2, color: { brightness: NaN } }, "views.color.brightness: must be between 0 and 1, found NaN"],
@@ -83,7 +83,7 @@ describe("resolveViews", () => {
     assert.deepEqual(problemsOf({ count: 1, rotation: {}, zoom: { max: 11 }, color: { saturation: 2 } }), [
       "views.count: must be at least 2, found 1: view 0 is the plain picture",
       "views.rotation.maxDegrees: is required: > 0 and at most 180",
-      "views.zoom.max: must be between 0.1 and 10, found 11",
+      "views.zoom.max: must be between 0.25 and 4, found 11",
       "views.color.saturation: must be between 0 and 1, found 2",
     ]);
   });

@@ -10,7 +10,8 @@ const VIEWS_MAX = 1_000;
 const share: Range = { text: "> 0 and at most 1", holds: (value) => value > 0 && value <= 1 };
 const aspect: Range = { text: "between 0.01 and 100", holds: (value) => value >= 0.01 && value <= 100 };
 const degrees: Range = { text: "> 0 and at most 180", holds: (value) => value > 0 && value <= 180 };
-const magnification: Range = { text: "between 0.1 and 10", holds: (value) => value >= 0.1 && value <= 10 };
+/** At a quarter a view shows the picture with its repeated edges on 16 times its area, all of which is held in memory. */
+const magnification: Range = { text: "between 0.25 and 4", holds: (value) => value >= 0.25 && value <= 4 };
 
 /** The views with their defaults; problems go to `check` with paths under `views`. */
 export function resolveViews(given: ViewsSpec, check: FieldCheck): ResolvedJob["views"] {

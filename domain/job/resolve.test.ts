@@ -304,7 +304,9 @@ describe("resolveJob", () => {
       "initialWeights: fromResult and random exclude each other; keep one of them",
     ]);
     expect(from({ initialWeights: { prefix: { add: "x" } } })).toEqual(["initialWeights.prefix: needs fromResult beside it"]);
-    expect(from({ initialWeights: { fromResult: "out" }, head: { initialFromClass: "daisy" } })[0]).toMatch(/^head.initialFromClass: excludes/u);
+    expect(from({ initialWeights: { fromResult: "out" }, head: { initialFromClass: "daisy" } })[0]).toMatch(
+      /^head.initialFromClass: excludes/u,
+    );
     expect(from({ trainers: { engine: "keras" } })).toEqual(['trainers.engine: must be one of onnx, tensorflow, found "keras"']);
   });
 

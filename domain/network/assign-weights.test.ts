@@ -3,7 +3,7 @@ import { test } from "vitest";
 import { CodedError } from "../errors.js";
 import { assignWeights } from "./assign-weights.js";
 import { buildTopology } from "./catalog/catalog.js";
-import { nameMaps, plainNames } from "./name-maps.js";
+import { nameMapsFor, plainNames } from "./name-maps.js";
 import { elementCount, type Tensor } from "./network.js";
 import { weightSpecs } from "./shapes.js";
 
@@ -75,8 +75,27 @@ test("a 1x1 kernel is a dense kernel, but a 1x7 kernel is no 7x1 kernel", () => 
   );
 });
 
+test("Inception v3 as Keras saves it, numbered from 0 or on from other models, is the published network, numbered from 1", () => {
+  const { network: inception } = buildTopology("inception_v3", { width: 1, size: 75 });
+  const published = new Map(weightSpecs(inception).map(({ name, shape }) => [name, zeros(...shape)]));
+  for (const first of [0, 188]) {
+    const numbered = (kind: string, number: number): string => (number === 0 ? kind : `${kind}_${number}`);
+    const saved = new Map(
+      [...published].map(([name, tensor]) => [
+        name.replace(/^(\w+?)_(\d+)(?=\/)/, (_, kind: string, number: string) => numbered(kind, Number(number) - 1 + first)),
+        tensor,
+      ]),
+    );
+    assert.equal(saved.has("conv2d/kernel"), first === 0);
+    const [, keras, renumbered] = nameMapsFor(saved.keys());
+    assert.throws(() => assignWeights(inception, saved, keras!), /missing: /);
+    const weights = assignWeights(inception, saved, renumbered!);
+    for (const [name, { data }] of published) assert.equal(weights.get(name)?.data, data, name);
+  }
+});
+
 test("names of tensors in each scheme", () => {
-  const [plain, keras, slimV2, slimV1, torchvision, gluon] = nameMaps;
+  const [plain, keras, renumbered, slimV2, slimV1, torchvision, gluon] = nameMapsFor(["conv2d/kernel:0", "batch_normalization_3/beta:0"]);
   assert.equal(plain?.map("fire2/concat/kernel:0"), "fire2/concat/kernel");
   assert.equal(keras?.map("conv1/uniform1"), "conv1/kernel");
   assert.equal(keras?.map("fire2/squeeze1x1/b"), "fire2/squeeze1x1/bias");
@@ -86,6 +105,9 @@ test("names of tensors in each scheme", () => {
   assert.equal(keras?.map("block_1_depthwise/depthwise_kernel:0"), "block_1_depthwise/depthwise_kernel");
   assert.equal(keras?.map("kernel"), undefined);
   assert.equal(keras?.map("conv1/momentum"), undefined);
+  assert.equal(renumbered?.map("conv2d_7/kernel:0"), "conv2d_8/kernel");
+  assert.equal(renumbered?.map("batch_normalization_5/moving_mean:0"), "batch_normalization_3/moving_mean");
+  assert.equal(renumbered?.map("predictions/bias:0"), "predictions/bias");
   assert.equal(slimV2?.map("Conv_weights"), "Conv1/kernel");
   assert.equal(slimV2?.map("Conv_1_BatchNorm_moving_mean"), "Conv_1_bn/moving_mean");
   assert.equal(slimV2?.map("MobilenetV2/expanded_conv_12/depthwise/depthwise_weights"), "block_12_depthwise/depthwise_kernel");
@@ -118,7 +140,7 @@ const unfit: readonly (readonly [string, (tensors: Map<string, Tensor>) => unkno
 
 test.each(unfit)("PyTorch's tensors: %s is named", (_what, change, message) => {
   const resnet = buildTopology("resnet18_v1", { width: 1, size: 32 }).network;
-  const torchvision = nameMaps.find(({ name }) => name === "torchvision ResNet")!;
+  const torchvision = nameMapsFor([]).find(({ name }) => name === "torchvision ResNet")!;
   const norms = new Set(resnet.layers.filter(({ kind }) => kind === "batchNorm").map(({ name }) => name));
   const tensors = new Map<string, Tensor>([["bn1.num_batches_tracked", zeros()]]);
   for (const { name, shape } of weightSpecs(resnet)) {

@@ -102,10 +102,10 @@ function threeClasses(labels?: readonly string[]): Pick<Backbone, "name" | "netw
 
 test("a class's row is the column of the kernel and the bias, found under any of its names", () => {
   const backbone = threeClasses(["background", "Hot Dog, hotdog, red hot", "bald_eagle"]);
-  const row = { kernel: Float32Array.of(2, 5), bias: Math.fround(0.2), index: 1 };
+  const row = { kernel: Float32Array.of(2, 5), bias: Math.fround(0.2), index: 1, classes: 3 };
   for (const name of ["hotdog", "hot dog", "HOT-DOG", " red__hot ", "hot dog, hotdog, red hot"])
     assert.deepEqual(classifierRow(backbone, name), row);
-  assert.deepEqual(classifierRow(backbone, "bald eagle"), { kernel: Float32Array.of(3, 6), bias: Math.fround(0.3), index: 2 });
+  assert.deepEqual(classifierRow(backbone, "bald eagle"), { kernel: Float32Array.of(3, 6), bias: Math.fround(0.3), index: 2, classes: 3 });
 
   // A label that is exactly the name goes before one that has it among its synonyms.
   assert.equal(classifierRow(threeClasses(["maillot", "maillot, tank suit", "c"]), "maillot").index, 0);
@@ -116,7 +116,12 @@ test("a pointwise convolution has the same rows; a layer without bias has 0; one
   const network = chain([4, 4, 2], mean, { ...pointwise(3), bias: false } as LayerKind);
   const weights = new Map([["conv2d1/kernel", { shape: [1, 1, 2, 3], data: Float32Array.of(1, 2, 3, 4, 5, 6) }]]);
   const labels = ["a", "b", "c"];
-  assert.deepEqual(classifierRow({ name: "n", network, weights, labels }, "c"), { kernel: Float32Array.of(3, 6), bias: 0, index: 2 });
+  assert.deepEqual(classifierRow({ name: "n", network, weights, labels }, "c"), {
+    kernel: Float32Array.of(3, 6),
+    bias: 0,
+    index: 2,
+    classes: 3,
+  });
 
   const single = {
     name: "n",
@@ -127,8 +132,8 @@ test("a pointwise convolution has the same rows; a layer without bias has 0; one
     ]),
     labels: ["cat", "dog"],
   };
-  assert.deepEqual(classifierRow(single, "dog"), { kernel: Float32Array.of(7, -8), bias: 0.5, index: 1 });
-  assert.deepEqual(classifierRow(single, "cat"), { kernel: Float32Array.of(-7, 8), bias: -0.5, index: 0 });
+  assert.deepEqual(classifierRow(single, "dog"), { kernel: Float32Array.of(7, -8), bias: 0.5, index: 1, classes: 1 });
+  assert.deepEqual(classifierRow(single, "cat"), { kernel: Float32Array.of(-7, 8), bias: -0.5, index: 0, classes: 1 });
 });
 
 test("what has no such row is refused and the remedy named", () => {

@@ -22,6 +22,8 @@ export interface ClassifierRow {
   readonly bias: number;
   /** The position of the class among the labels. */
   readonly index: number;
+  /** Outputs of the classifier. */
+  readonly classes: number;
 }
 
 const afterClassifier: ReadonlySet<LayerKind["kind"]> = new Set(["flatten", "softmax", "sigmoid", "dropout"]);
@@ -129,6 +131,7 @@ export function classifierRow(backbone: Pick<Backbone, "name" | "network" | "wei
     kernel: Float32Array.from({ length: kernel.data.length / classes }, (_, row) => sign * kernel.data[row * classes + column]!),
     bias: sign * (weights.get(`${layer}/bias`)?.data[column] ?? 0),
     index,
+    classes,
   };
 }
 

@@ -35,6 +35,24 @@ const keras: NameMap = {
   },
 };
 
+/**
+ * Layers without names of their own are numbered by Keras, from 1 in the published files of Inception v3, today from 0 (`conv2d`, `conv2d_1`) and on from
+ * one model to the next in a program. Here they count from 1, whatever the first is.
+ */
+function kerasRenumbered(fileNames: Iterable<string>): NameMap {
+  const pattern = /^(conv2d|batch_normalization)(?:_(\d+))?(?=\/)/;
+  const first = new Map<string, number>();
+  for (const fileName of fileNames) {
+    const [, kind, number = "0"] = pattern.exec(fileName) ?? [];
+    if (kind !== undefined) first.set(kind, Math.min(Number(number), first.get(kind) ?? Infinity));
+  }
+  return {
+    name: "renumbered Keras",
+    map: (fileName) =>
+      keras.map(fileName)?.replace(pattern, (_, kind: string, number = "0") => `${kind}_${Number(number) - (first.get(kind) ?? 1) + 1}`),
+  };
+}
+
 /** TF-slim's checkpoint of MobileNetV2, its scopes joined by `/` or `_`, with or without the leading `MobilenetV2`. */
 const slimMobilenetV2: NameMap = {
   name: "TF-slim MobileNetV2",
@@ -131,5 +149,7 @@ const gluonResnetV2: NameMap = {
     fileName === "features.0.gamma" || (fileName === "features.0.beta" && data.every((value) => value === 0)),
 };
 
-/** All schemes, the most exact first. */
-export const nameMaps: readonly NameMap[] = [plainNames, keras, slimMobilenetV2, slimMobilenetV1, torchvisionResnet, gluonResnetV2];
+/** All schemes for a file with these names of tensors, the most exact first. */
+export function nameMapsFor(fileNames: Iterable<string>): readonly NameMap[] {
+  return [plainNames, keras, kerasRenumbered(fileNames), slimMobilenetV2, slimMobilenetV1, torchvisionResnet, gluonResnetV2];
+}

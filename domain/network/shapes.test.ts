@@ -61,6 +61,8 @@ test("the published counts of MobileNetV2 1.0 and Inception v3", () => {
   assert.equal(multiplyAddsPerImage(mobilenet), 299_494_272);
   const { network: inception } = buildTopology("inception_v3", { width: 1, size: 299 });
   assert.deepEqual(parameterCount(inception), { total: 21_802_784, trainable: 21_768_352 });
+  const { network: whole } = buildTopology("inception_v3", { width: 1, size: 299, top: 1000 });
+  assert.equal(parameterCount(whole).total, 23_851_784);
 });
 
 test("every fault of a network is refused and its layer named", () => {

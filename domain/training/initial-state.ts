@@ -1,11 +1,12 @@
 import { CodedError } from "../errors.js";
+import { exactLog } from "../exact-math.js";
 import type { ResolvedJob } from "../job/job.js";
 import type { Backbone } from "../network/backbone.js";
 import { classifierRow, sameClassName } from "../network/classifier.js";
 import type { Tensor, Weights } from "../network/network.js";
 import { sameShape } from "../network/shapes.js";
 import { initializeParameters } from "./initialize.js";
-import { type ParameterLayout, tensorsOf } from "./parameters.js";
+import { tensorsOf } from "./parameters.js";
 import type { TrainingShape } from "./training-plan.js";
 
 /** What training starts from: filled in. */
@@ -76,7 +77,10 @@ function copyGiven(
   classes: readonly string[],
   backboneDigest: string,
 ): void {
-  if (origin !== undefined && !(origin.classes.length === classes.length && origin.classes.every((name, index) => name === classes[index]))) {
+  if (
+    origin !== undefined &&
+    !(origin.classes.length === classes.length && origin.classes.every((name, index) => name === classes[index]))
+  ) {
     throw weightsInvalid(
       from,
       `its classes are ${listed(origin.classes)}, the dataset has ${listed(classes)}; use it as a backbone instead (graft backbone add)`,
@@ -106,8 +110,9 @@ function copyGiven(
 }
 
 /**
- * The output of the class from the weights that the backbone's classifier had for it; with two classes the other output from their negative, as if the old logit alone decided; with a
- * single logit, which speaks for the second class, that logit.
+ * The output of the class from the weights w and the bias b that the backbone's classifier of C classes had for it; with two classes the other output from their negative; with a single
+ * logit, which speaks for the second class, that logit. With one or two outputs the old logit z alone decides, so the bias becomes b - ln(C - 1): the old softmax gives the class the
+ * log-odds z - ln(sum of exp(z_j) over the others), which is that much where the others have logits about 0, their mean.
  */
 function startFromClass(
   targets: ReadonlyMap<string, Tensor>,
@@ -118,7 +123,10 @@ function startFromClass(
   const row = classifierRow(backbone, className);
   const label = classes.findIndex((name) => sameClassName(name, className));
   if (label < 0)
-    throw new CodedError("SPEC_INVALID", `head.initialFromClass: "${className}" is a class of ${backbone.name}, but not of the dataset, whose classes are ${listed(classes)}`);
+    throw new CodedError(
+      "SPEC_INVALID",
+      `head.initialFromClass: "${className}" is a class of ${backbone.name}, but not of the dataset, whose classes are ${listed(classes)}`,
+    );
   const kernel = targets.get(`${OUTPUT}/kernel`);
   const bias = targets.get(`${OUTPUT}/bias`);
   if (kernel === undefined || bias === undefined || kernel.shape[0] !== row.kernel.length)
@@ -126,9 +134,10 @@ function startFromClass(
       backbone.name,
       `its class "${className}" has ${row.kernel.length} weights, the output layer here takes ${kernel?.shape[0] ?? 0} values; leave head.layers out and let backbone.lastLayer be the layer below its classifier`,
     );
+  const threshold = classes.length === 2 && row.classes > 2 ? exactLog(row.classes - 1) : 0;
   const set = (output: number, sign: 1 | -1): void => {
     row.kernel.forEach((value, input) => (kernel.data[input * outputs + output] = sign * value));
-    bias.data[output] = sign * row.bias;
+    bias.data[output] = sign * (row.bias - threshold);
   };
   if (outputs === 1) set(0, label === 1 ? 1 : -1);
   else {

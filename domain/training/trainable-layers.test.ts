@@ -1,9 +1,9 @@
 import { expect, test } from "vitest";
 import { CodedError } from "../errors.js";
 import { cutAt } from "../network/cut.js";
-import type { Network } from "../network/network.js";
+import { INPUT, type Layer, type LayerKind, type Network } from "../network/network.js";
 import { buildTopology } from "../network/catalog/catalog.js";
-import { checkTrainable } from "./trainable-layers.js";
+import { checkTrainable, enginesThatTrain, trainingEngine } from "./trainable-layers.js";
 
 const { network } = buildTopology("mobilenet_v2", { width: 0.35, size: 96, top: undefined });
 test("a cut at the output leaves nothing above it to refuse", () => {
@@ -32,8 +32,74 @@ test("dense layers above the cut are no obstacle", () => {
   expect(() => check(withDense, "block_15_add")).toThrow(/at or after "global_average_pool"/);
 });
 
+const window = { strides: [1, 1], padding: { top: 0, bottom: 0, left: 0, right: 0 } } as const;
+const kinds: readonly (readonly [onnx: boolean, LayerKind])[] = [
+  [true, { kind: "dense", units: 3, bias: true }],
+  [true, { kind: "relu" }],
+  [true, { kind: "relu6" }],
+  [true, { kind: "sigmoid" }],
+  [true, { kind: "dropout", rate: 0.5 }],
+  [true, { kind: "flatten" }],
+  [false, { kind: "conv2d", filters: 2, kernel: [1, 1], bias: true, ...window }],
+  [false, { kind: "depthwiseConv2d", kernel: [1, 1], bias: true, ...window }],
+  [false, { kind: "batchNorm", epsilon: 1e-3, scale: true, center: true }],
+  [false, { kind: "maxPool", size: [1, 1], ...window }],
+  [false, { kind: "averagePool", size: [1, 1], ...window }],
+  [false, { kind: "globalAveragePool" }],
+  [false, { kind: "zeroPad", padding: window.padding }],
+  [false, { kind: "softmax" }],
+];
+test.each(kinds.map(([onnx, kind]) => ({ ...kind, onnx })))(
+  "$kind is trained by onnx: $onnx; by tensorflow always",
+  ({ onnx, ...kind }) => {
+    const tail = networkOf([{ ...kind, name: "layer", inputs: [INPUT] }]);
+    expect(enginesThatTrain({ tail, pixels: false })).toEqual(onnx ? ["onnx", "tensorflow"] : ["tensorflow"]);
+  },
+);
+
+test.each(["add", "concat"] as const)("%s is trained by tensorflow only", (kind) => {
+  const tail = networkOf([
+    { kind: "relu", name: "a", inputs: [INPUT] },
+    { kind, name: "sum", inputs: ["a", "a"] },
+  ]);
+  expect(enginesThatTrain({ tail, pixels: false })).toEqual(["tensorflow"]);
+});
+
+test("a chain that branches and pixels are refused by the name of the layer", () => {
+  const branches = networkOf([
+    { kind: "relu", name: "a", inputs: [INPUT] },
+    { kind: "relu", name: "aside", inputs: ["a"] },
+    { kind: "sigmoid", name: "b", inputs: ["a"] },
+  ]);
+  expect(() => checkTrainable("onnx", { tail: branches, pixels: false, cut: INPUT, network: branches })).toThrow(
+    /layer "b" \(sigmoid\), which does not take the layer before it; use engine tensorflow/,
+  );
+  const flat = networkOf([{ kind: "flatten", name: "flat", inputs: [INPUT] }]);
+  expect(() => checkTrainable("onnx", { tail: flat, pixels: false, cut: INPUT, network: flat })).not.toThrow();
+  expect(() => checkTrainable("onnx", { tail: flat, pixels: true, cut: INPUT, network: flat })).toThrow(
+    /layer "flat" \(flatten\), which takes pixels; use engine tensorflow .*choose a cut at or after "flat"/,
+  );
+});
+
+test("the engine is the wanted one, or the first that can train everything above the cut", () => {
+  const atOutput = { tail: undefined, pixels: false };
+  const below = { tail: cutAt(network, "block_15_add").tail, pixels: false };
+  expect([trainingEngine(undefined, atOutput), trainingEngine(undefined, below)]).toEqual(["onnx", "tensorflow"]);
+  expect([trainingEngine("tensorflow", atOutput), trainingEngine("onnx", below)]).toEqual(["tensorflow", "onnx"]);
+});
+
+test("tensorflow trains anything, and an engine that is not known is left to what opens engines", () => {
+  const part = { tail: cutAt(network, INPUT).tail, pixels: true, cut: INPUT, network };
+  expect(() => checkTrainable("tensorflow", part)).not.toThrow();
+  expect(() => checkTrainable("torch", part)).not.toThrow();
+});
+
+function networkOf(layers: Layer[]): Network {
+  return { name: "tail", inputShape: [2, 2, 1], layers, output: layers.at(-1)?.name ?? INPUT };
+}
+
 function check(of: Network, cut: string): void {
-  checkTrainable("onnx", { network: of, cut, tail: cutAt(of, cut).tail });
+  checkTrainable("onnx", { network: of, cut, tail: cutAt(of, cut).tail, pixels: cut === INPUT });
 }
 
 function refusalOf(cut: string): CodedError {

@@ -15,6 +15,9 @@ export function isDenseChainLayer(layer: Layer): layer is DenseChainLayer {
   return (denseChainKinds as readonly string[]).includes(layer.kind);
 }
 
+/** What stands above a cut, and whether pixels enter it. */
+export type TrainedPart = Pick<CutBackbone, "tail" | "pixels">;
+
 /** What an engine cannot train. */
 export interface TrainingObstacle {
   readonly layer: string;
@@ -23,15 +26,16 @@ export interface TrainingObstacle {
 }
 
 /**
- * The first thing in the tail that an engine cannot train; undefined where it can train all of it. Heads are dense and no obstacle to any engine.
+ * The first thing above the cut that an engine cannot train; undefined where it can train all of it. Heads are dense and no obstacle to any engine.
  * onnx trains chains of dense layers on vectors or on maps that are flattened first; tensorflow trains every kind of layer, and takes pixels.
  */
-const obstacleOf: Readonly<Record<EngineName, (tail: Network) => TrainingObstacle | undefined>> = {
-  onnx: (tail) => {
+const obstacleOf: Readonly<Record<EngineName, (part: TrainedPart) => TrainingObstacle | undefined>> = {
+  onnx: ({ tail, pixels }) => {
     let previous = INPUT;
-    for (const layer of tail.layers) {
+    for (const layer of tail?.layers ?? []) {
       if (!isDenseChainLayer(layer)) return { layer: layer.name, reason: `(${layer.kind})` };
       if (layer.inputs[0] !== previous) return { layer: layer.name, reason: `(${layer.kind}), which does not take the layer before it` };
+      if (pixels && previous === INPUT) return { layer: layer.name, reason: `(${layer.kind}), which takes pixels` };
       previous = layer.name;
     }
     return undefined;
@@ -39,26 +43,30 @@ const obstacleOf: Readonly<Record<EngineName, (tail: Network) => TrainingObstacl
   tensorflow: () => undefined,
 };
 
-/** Engines that can train `tail`, the preferred first. */
-export function enginesThatTrain(tail: Network | undefined): EngineName[] {
-  return engineNames.filter((engine) => tail === undefined || obstacleOf[engine](tail) === undefined);
+/** Engines that can train what stands above the cut, the preferred first. */
+export function enginesThatTrain(part: TrainedPart): EngineName[] {
+  return engineNames.filter((engine) => obstacleOf[engine](part) === undefined);
 }
 
-/** The engine that trains `tail`: the wanted one, or the first that can. A pure function, so that a job means the same on every machine. */
-export function trainingEngine(wanted: EngineName | undefined, tail: Network | undefined): EngineName {
-  return wanted ?? enginesThatTrain(tail)[0] ?? "onnx";
+/** The engine that trains: the wanted one, or the first that can. A pure function, so that a job means the same on every machine. */
+export function trainingEngine(wanted: EngineName | undefined, part: TrainedPart): EngineName {
+  return wanted ?? enginesThatTrain(part)[0] ?? "onnx";
 }
 
 /**
  * Finds out before any work is done whether an engine can train everything above the cut.
  * @throws CodedError ENGINE_UNSUPPORTED naming the first layer that it cannot train, an engine that can, and the earliest cut above which this one can.
  */
-export function checkTrainable(engine: string, { tail, cut, network }: Pick<CutBackbone, "tail" | "cut" | "network">): void {
+export function checkTrainable(
+  engine: string,
+  { tail, pixels, cut, network }: Pick<CutBackbone, "tail" | "pixels" | "cut" | "network">,
+): void {
   const check = engineNames.find((name) => name === engine);
-  const obstacle = tail === undefined || check === undefined ? undefined : obstacleOf[check](tail);
-  if (obstacle === undefined || tail === undefined || check === undefined) return;
-  const earliest = legalCuts(network).find((each) => obstacleOf[check](above(network, each)) === undefined) ?? network.output;
-  const others = enginesThatTrain(tail);
+  const obstacle = check && obstacleOf[check]({ tail, pixels });
+  if (check === undefined || obstacle === undefined) return;
+  const isTrainableAbove = (layer: string): boolean => obstacleOf[check]({ tail: above(network, layer), pixels: false }) === undefined;
+  const earliest = legalCuts(network).find(isTrainableAbove) ?? network.output;
+  const others = enginesThatTrain({ tail, pixels });
   const remedy = others.length === 0 ? "" : `use engine ${others.join(" or ")} (trainers.engine, --engine), or `;
   throw new CodedError(
     "ENGINE_UNSUPPORTED",
@@ -70,6 +78,8 @@ export function checkTrainable(engine: string, { tail, cut, network }: Pick<CutB
 /** The layers after a legal cut. */
 function above(network: Network, cut: string): Network {
   const position = network.layers.findIndex(({ name }) => name === cut);
-  const layers = network.layers.slice(position + 1).map((layer) => ({ ...layer, inputs: layer.inputs.map((input) => (input === cut ? INPUT : input)) }));
+  const layers = network.layers
+    .slice(position + 1)
+    .map((layer) => ({ ...layer, inputs: layer.inputs.map((input) => (input === cut ? INPUT : input)) }));
   return { ...network, layers };
 }

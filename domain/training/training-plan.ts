@@ -60,11 +60,7 @@ const CHECKPOINT_STEPS_MIN = 50;
  * @throws CodedError NETWORK_INVALID where tail and head do not fit; SPEC_INVALID for a loss that is not for so many classes and for class weights of unknown classes;
  * DATASET_INVALID for balanced weights of a class without training pictures.
  */
-export function planTraining(
-  job: ResolvedJob,
-  cut: CutBackbone,
-  samples: Pick<SamplesRecord, "classes" | "counts">,
-): TrainingPlan {
+export function planTraining(job: ResolvedJob, cut: CutBackbone, samples: Pick<SamplesRecord, "classes" | "counts">): TrainingPlan {
   const { classes, counts } = samples;
   const problem = lossProblem(job.training.loss, classes.length);
   if (problem !== undefined) throw new CodedError("SPEC_INVALID", problem);
@@ -75,11 +71,7 @@ export function planTraining(
 }
 
 /** The same without what needs counted pictures and fitting classes: for a plan that says what a job would cost. @throws CodedError NETWORK_INVALID */
-export function trainingShape(
-  job: ResolvedJob,
-  cut: CutBackbone,
-  samples: Pick<SamplesRecord, "classes" | "counts">,
-): TrainingShape {
+export function trainingShape(job: ResolvedJob, cut: CutBackbone, samples: Pick<SamplesRecord, "classes" | "counts">): TrainingShape {
   const recipe = job.training;
   const { tail, featureShape, pixels, preprocessing } = cut;
   const { classes, counts } = samples;

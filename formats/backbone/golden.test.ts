@@ -2,12 +2,18 @@ import assert from "node:assert/strict";
 import { readdirSync, readFileSync } from "node:fs";
 import { expect, test } from "vitest";
 import type { Backbone } from "../../domain/network/backbone.js";
+import { cutBackbone } from "../../domain/job/cut-backbone.js";
+import { classifierOf, classifierRow } from "../../domain/network/classifier.js";
 import { cutAt } from "../../domain/network/cut.js";
 import type { Network } from "../../domain/network/network.js";
+import { layerShapes } from "../../domain/network/shapes.js";
 import { openOnnxEngine } from "../../platform/engine/onnx/onnx.js";
+import { labelsOfFile } from "../passport/labels.js";
 import { importBackbone, type ImportRequest } from "./import-backbone.js";
 
 /** Every published weight file against the features that its golden.json states, through every format that the folder has. */
+/** What a job says that uses all of its backbone. */
+const whole = { lastLayer: undefined };
 const data = process.env["GRAFT_TEST_DATA"];
 
 interface Pooled {
@@ -118,3 +124,51 @@ for (const [folder, files] of [
     }
   });
 }
+
+test.skipIf(data === undefined)(
+  "MobileNetV2's row for a class gives the score that its whole top gives (needs GRAFT_TEST_DATA)",
+  async () => {
+    const folder = "mobilenet_v2_1.0_224";
+    const labels = labelsOfFile(readFileSync(`${data}/weights/imagenet_labels_1001.txt`), "imagenet_labels_1001.txt");
+    const backbone = await importBackbone({ name: folder, files: read(folder, "backbone.safetensors", "top_1001.safetensors"), labels });
+    assert.deepEqual(classifierOf(backbone.network), { layer: "predictions", input: "global_average_pool", classes: 1001 });
+    const logits = await features(backbone, backbone.network);
+    const { prefix, cut } = cutBackbone({ backbone: whole, preprocessing: {}, cut: undefined }, backbone);
+    assert.equal(cut, "global_average_pool");
+    const feature = await features(backbone, prefix);
+    for (const [name, index] of [
+      ["daisy", 986],
+      ["hotdog", 935],
+      ["red hot", 935],
+      ["hot-dog", 935],
+      ["Background", 0],
+    ] as const) {
+      const row = classifierRow(backbone, name);
+      assert.equal(row.index, index);
+      const score = row.kernel.reduce((sum, weight, i) => sum + weight * feature[i]!, row.bias);
+      assert.ok(Math.abs(score - logits[index]!) < 1e-4, `${name}: ${score}, its logit is ${logits[index]}`);
+    }
+    assert.throws(() => classifierRow(backbone, "crane"), /2 classes of that name \(lines of its labels: 136 "crane", 519 "crane"\)/);
+    assert.throws(() => classifierRow(backbone, "daysy"), /did you mean "daisy"/);
+  },
+);
+
+test.skipIf(data === undefined)("Inception v3 takes pictures of any size from 75 pixels (needs GRAFT_TEST_DATA)", async () => {
+  const files = read("inception_v3_299_finetuned", "model.json", "weights.bin");
+  const request = { name: "inception_v3", files, preprocessing: pixelsBy255 };
+  const published = await importBackbone(request);
+  for (const [size, side] of [
+    [150, 7],
+    [75, 3],
+  ] as const) {
+    const { prefix, network, preprocessing } = cutBackbone({ backbone: whole, preprocessing: { size }, cut: "mixed7" }, published);
+    assert.deepEqual(layerShapes(prefix).get("mixed7"), [side, side, 768]);
+    const imported = await importBackbone({ ...request, preprocessing: { ...pixelsBy255, size } });
+    assert.deepEqual(network.layers, imported.network.layers);
+    assert.deepEqual(preprocessing, imported.preprocessing);
+  }
+  assert.throws(
+    () => cutBackbone({ backbone: whole, preprocessing: { size: 74 }, cut: "mixed7" }, published),
+    /give the network larger pictures/,
+  );
+});

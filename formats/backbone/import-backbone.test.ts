@@ -2,6 +2,7 @@ import assert from "node:assert/strict";
 import { beforeAll, test } from "vitest";
 import { backboneDigest, type Backbone } from "../../domain/network/backbone.js";
 import { buildTopology } from "../../domain/network/catalog/catalog.js";
+import { classifierOf } from "../../domain/network/classifier.js";
 import { appendNetwork, headNetwork } from "../../domain/network/compose.js";
 import { CodedError, type ErrorCode } from "../../domain/errors.js";
 import { elementCount, INPUT, type Layer, type Network, type Tensor } from "../../domain/network/network.js";
@@ -59,14 +60,29 @@ test("the topology is the given one, or that of the name, or the one that the te
 });
 
 test("what does not fit is refused", async () => {
-  await refused("WEIGHTS_INVALID", /do not fit inception_v3_299.*tensors are wrong/, { name: "inception_v3", files });
+  await refused("WEIGHTS_INVALID", /do not fit inception_v3_299.*they are exactly those of squeezenet_1.1_227; give --topology/, {
+    name: "inception_v3",
+    files,
+  });
+  const wide = new Map(backboneOf("mobilenet_v2", 0.35, 96).weights);
+  const request = { name: "a", files: new Map([["w.safetensors", encodeSafetensors(wide)]]), topology: "mobilenet_v2_0.5_96" };
+  await refused(
+    "WEIGHTS_INVALID",
+    /do not fit mobilenet_v2_0.5_96 \(misshaped: .*, and \d+ more such\); they are exactly those of mobilenet_v2_0.35_224/,
+    request,
+  );
+  wide.delete("Conv1/kernel");
+  await refused("WEIGHTS_INVALID", /do not fit mobilenet_v2_0.5_96 .*\d+ of its tensors are wrong.*\n.*missing: Conv1\/kernel/, {
+    ...request,
+    files: new Map([["w.safetensors", encodeSafetensors(wide)]]),
+  });
   await refused("BACKBONE_UNKNOWN", /"alexnet" is no topology/, { name: "a", files, topology: "alexnet" });
   await refused("USAGE_INVALID", /backbone name "..\/x"/, { name: "../x", files });
   await refused("FILE_FORMAT_INVALID", /no TensorFlow.js LayersModel.*among the files given: a.bin/, {
     name: "a",
     files: new Map([["a.bin", new Uint8Array(50)]]),
   });
-  await refused("FILE_FORMAT_INVALID", /tensor ".*" is in x.safetensors and in another/, {
+  await refused("FILE_FORMAT_INVALID", /tensor "conv1\/bias" is in weights.safetensors and in x.safetensors; give one/, {
     name: "a",
     files: new Map([...files, ["x.safetensors", [...files.values()][0] as Uint8Array]]),
   });
@@ -90,6 +106,17 @@ test("tensors are found behind another prefix", async () => {
   const imported = await importBackbone({ ...request, prefix: { strip: "net.base/" } });
   assert.equal(backboneDigest(imported), backboneDigest(squeezenet));
   await refused("USAGE_INVALID", /"net.bass": no tensor's name begins with it/, { ...request, prefix: { strip: "net.bass" } });
+  await refused(
+    "USAGE_INVALID",
+    /without "net." the names are base\/conv1\/bias, .* squeezenet_1.1_64 has no layer of such a name; expected names such as conv1\/kernel/,
+    { ...request, prefix: { strip: "net." } },
+  );
+  // Without a word of the topology as well.
+  await refused("USAGE_INVALID", /with "my." in front the names are my.net.base\/conv1\/bias/, {
+    ...request,
+    name: "a",
+    prefix: { add: "my." },
+  });
   const cut = new Map([...squeezenet.weights].map(([name, tensor]) => [name.slice(1), tensor]));
   // "conv1" lost its first letter, and so did "fire2".
   await refused("WEIGHTS_INVALID", /missing: fire2\/squeeze1x1\/kernel/, {
@@ -128,6 +155,10 @@ test("an exported TensorFlow.js model is the backbone again that it was made of,
     if (preprocessing.channels === "RGB") assert.equal(backboneDigest(imported), backboneDigest(backbone));
     // Turning the channels round is a convolution of the exported model.
     else assert.equal(imported.network.layers.length, backbone.network.layers.length + 1);
+
+    const kept = await importBackbone({ name: "again", files: exported, keepClassifier: true });
+    assert.deepEqual(kept.labels, ["a", "b"]);
+    assert.deepEqual(classifierOf(kept.network), { layer: "head/output", input: "head/relu_1", classes: 2 });
   }
 });
 
@@ -139,10 +170,23 @@ test("a network without preprocessing, and one whose pictures have another size"
   const imported = await importBackbone({ name: "mine", files: exported, preprocessing: { ...values, size: 128 } });
   assert.deepEqual(imported.preprocessing, { ...values, size: 128, resize: "STRETCH", resizeTo: 128 });
   assert.deepEqual(imported.network.inputShape, [128, 128, 3]);
+  // ResNets are cropped; a resizeTo for that must not stay behind where the whole picture is wanted.
+  const like = { name: "mine", files: exported, topology: "resnet18_v1" };
+  const { resize, resizeTo } = (await importBackbone(like)).preprocessing;
+  assert.deepEqual([resize, resizeTo], ["SHORT_SIDE", 110]);
+  const stretched = (await importBackbone({ ...like, preprocessing: { resize: "STRETCH" } })).preprocessing;
+  assert.deepEqual([stretched.resize, stretched.resizeTo], ["STRETCH", 96]);
   await refused("FILE_FORMAT_INVALID", /names the weight file "group1-shard1of1.bin", which is not there/, {
     name: "mine",
     files: new Map([...exported].filter(([name]) => name === "model.json")),
   });
+});
+
+test("the folder's name may say how pictures are prepared, whatever name is given", async () => {
+  const { network, preprocessing } = buildTopology("mobilenet_v2", { width: 0.35, size: 96 });
+  const exported = encodeTfjs(network, weightsFor(network), { labels: [], version: "0" });
+  const imported = await importBackbone({ name: "mine", sourceName: "mobilenet_v2_0.35_96", files: exported });
+  assert.deepEqual(imported.preprocessing, preprocessing);
 });
 
 test("a network that ends in a map of features is pooled", async () => {

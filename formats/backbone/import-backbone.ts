@@ -10,7 +10,7 @@ import {
 } from "../../domain/network/catalog/catalog.js";
 import { belowDenseLayers, checkLabels, needClassifier, withoutClassifier } from "../../domain/network/classifier.js";
 import { appendNetwork } from "../../domain/network/compose.js";
-import { nameMaps, type NameMap } from "../../domain/network/name-maps.js";
+import { nameMapsFor, type NameMap } from "../../domain/network/name-maps.js";
 import { INPUT, type Network, type Tensor, type Weights } from "../../domain/network/network.js";
 import { type Preprocessing, settledPreprocessing } from "../../domain/network/preprocessing.js";
 import { renameTensors, type PrefixChange } from "../../domain/network/rename-tensors.js";
@@ -163,11 +163,12 @@ function ofCatalogue(files: WeightFiles, request: ImportRequest): Found {
     const parsed = parseTopologyName(name);
     if (parsed === undefined) continue;
     const closest = closestOf(variantsOf(parsed), files, size, how);
-    if (closest.match.problems.length > 0) {
-      checkPrefix(request, files, closest);
-      throw weightsInvalid(closest.network, closest.nameMap, closest.match.problems);
-    }
-    return closest;
+    if (closest.match.problems.length === 0) return closest;
+    checkPrefix(request, files, closest);
+    throw (
+      misnamed(closest, closestOf(catalogEntries(size), files, size, "")) ??
+      weightsInvalid(closest.network, closest.nameMap, closest.match.problems)
+    );
   }
   if (request.topology !== undefined)
     throw new CodedError("BACKBONE_UNKNOWN", `"${request.topology}" is no topology of the catalogue, such as mobilenet_v2_1.0_224`);
@@ -180,6 +181,16 @@ function ofCatalogue(files: WeightFiles, request: ImportRequest): Found {
     "WEIGHTS_INVALID",
     `no topology of the catalogue has exactly these tensors; the closest is ${topologyOf(closest)}: ${message}`,
     { ...details },
+  );
+}
+
+/** Where the weights do not fit the named topology but are exactly those of another: of another width, for instance. */
+function misnamed({ network, match }: Found, other: Found): CodedError | undefined {
+  if (other.match.problems.length > 0) return undefined;
+  return new CodedError(
+    "WEIGHTS_INVALID",
+    `the weights do not fit ${network.name} (${match.problems[0] ?? ""}, and ${match.problems.length - 1} more such); they are exactly those of ${other.network.name}; give --topology ${other.network.name}, or the file that belongs to ${network.name}`,
+    { problems: match.problems.slice(0, 1), problemCount: match.problems.length, fits: other.network.name },
   );
 }
 
@@ -242,7 +253,7 @@ function closestOf(candidates: readonly Candidate[], files: WeightFiles, size: n
 /** By the first scheme of names under which every tensor fits, else by the one under which the fewest do not. */
 function bestMatch(network: Network, tensors: ReadonlyMap<string, Tensor>): { match: WeightsMatch; nameMap: NameMap } {
   let best: { match: WeightsMatch; nameMap: NameMap } | undefined;
-  for (const nameMap of nameMaps) {
+  for (const nameMap of nameMapsFor(tensors.keys())) {
     const match = matchWeights(network, tensors, nameMap);
     if (best === undefined || match.problems.length < best.match.problems.length) best = { match, nameMap };
     if (match.problems.length === 0) break;

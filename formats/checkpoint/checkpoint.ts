@@ -70,10 +70,7 @@ export function encodeCheckpoint(checkpoint: Checkpoint, layouts: CheckpointLayo
     slotsSha256: weightsSha256(slots),
   };
   const text = canonicalJson({ ...metadata, sha256: sha256Hex(canonicalJson(metadata)) });
-  return encodeSafetensors(
-    new Map([...prefixed("parameters/", parameters), ...slots]),
-    new Map([[METADATA_KEY, text]]),
-  );
+  return encodeSafetensors(new Map([...prefixed("parameters/", parameters), ...slots]), new Map([[METADATA_KEY, text]]));
 }
 
 /**

@@ -48,6 +48,9 @@ export function convertKerasLayer(className: string, name: string, config: JsonO
       const kernel = pair("kernel_size");
       const strides = pair("strides", [1, 1]);
       const filters = asCount(config["filters"], `${place}: filters`);
+      // Of one pixel, which is a vector here, it is a dense layer, and the kernel [1, 1, in, out] is that of one.
+      if (input.length === 1 && kernel[0] === 1 && kernel[1] === 1)
+        return withActivation({ kind: "dense", units: filters, bias: boolean("use_bias", true) });
       return withActivation({
         kind: "conv2d",
         filters,
@@ -97,12 +100,19 @@ export function convertKerasLayer(className: string, name: string, config: JsonO
       return [{ kind: className === "MaxPooling2D" ? "maxPool" : "averagePool", size, strides, padding: padding(size, strides) }];
     }
     case "GlobalAveragePooling2D":
-      only("keepdims", config["keepdims"], false);
+      // With keepdims it is [1, 1, channels], the same values: a vector here, of which all that may follow is what treats one pixel.
+      only("keepdims", config["keepdims"], false, true);
       return [{ kind: "globalAveragePool" }];
     case "ZeroPadding2D":
       return [{ kind: "zeroPad", padding: zeroPadding(config["padding"] ?? 1, place) }];
     case "Flatten":
       return [{ kind: "flatten" }];
+    case "Reshape": {
+      const [channels] = input;
+      if (input.length !== 1) refuse(`only a vector can be reshaped, found [${input.join(", ")}]`);
+      only("target_shape", config["target_shape"], [channels], [1, 1, channels], [-1], [1, 1, -1]);
+      return [];
+    }
     case "Dense":
       return withActivation({ kind: "dense", units: asCount(config["units"], `${place}: units`), bias: boolean("use_bias", true) });
     case "Dropout":

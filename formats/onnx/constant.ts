@@ -25,7 +25,9 @@ export function readConstant(proto: TensorProto): Tensor | Integers {
     throw new CodedError("FILE_FORMAT_INVALID", `ONNX model: constant "${name.slice(0, 200)}" ${problem}`, { tensor: name });
   };
   if (proto.dataLocation === TensorProto_DataLocation.EXTERNAL)
-    refuse("lies in another file; save the model with its weights inside (onnx.save_model(model, path, save_as_external_data=False))");
+    refuse(
+      "lies in another file; save the model with its weights inside (torch.onnx.export(…, external_data=False), or onnx.save_model(model, path, save_as_external_data=False))",
+    );
   const shape = dims.map(Number);
   const count = elementCount(shape);
   if (!shape.every((length) => Number.isSafeInteger(length) && length >= 0) || count > ELEMENTS_MAX)

@@ -1,6 +1,6 @@
 import assert from "node:assert/strict";
 import { describe, test } from "vitest";
-import { decodeLabels, encodeLabels } from "./labels.js";
+import { decodeLabels, encodeLabels, labelsOfFile } from "./labels.js";
 import { decodePassport, encodePassport, type Passport } from "./passport.js";
 import { examplePassport } from "../../test/support/example-passport.js";
 import { decodeTrainedWeights, encodeTrainedWeights } from "./trained-weights.js";
@@ -54,5 +54,16 @@ describe("labels.txt", () => {
   test("damage is refused", () => {
     assert.throws(() => decodeLabels("a\nb"), { code: "FILE_FORMAT_INVALID" });
     assert.throws(() => decodeLabels("a\\x\n"), { code: "FILE_FORMAT_INVALID" });
+  });
+
+  test("a file that people wrote is read the same, with a byte order mark, CR LF and no last end", () => {
+    const read = (text: string): string[] => labelsOfFile(new TextEncoder().encode(text), "my.txt");
+    assert.deepEqual(read("\ufeffbackground\r\ntench, Tinca tinca \r\nhot dog"), ["background", "tench, Tinca tinca", "hot dog"]);
+    assert.deepEqual(read(encodeLabels(["a\nb", "c\\d"])), ["a\nb", "c\\d"]);
+    assert.throws(() => read("a\n\nb\n"), {
+      code: "FILE_FORMAT_INVALID",
+      message: /my.txt: expected one label a line, found nothing on line 2/,
+    });
+    assert.throws(() => read(""), { code: "FILE_FORMAT_INVALID", message: /my.txt: .* found no line/ });
   });
 });

@@ -54,16 +54,22 @@ describe("the report", () => {
     assert.equal(page.match(/url\(|@import/), null);
   });
 
-  test("its Python is Python: one statement a line, for both ways of resizing", async () => {
+  test("its Python is Python: one statement a line, for every way of resizing", async () => {
     const example = exampleReport();
-    const preprocessing = { ...example.passport.features.preprocessing, size: 224, resize: "SHORT_SIDE", resizeTo: 256 } as const;
-    const passport = { ...example.passport, features: { ...example.passport.features, preprocessing } };
-    const page = await renderReport(exampleReport({ passport }));
+    const pageOf = (resize: "STRETCH" | "SHORT_SIDE"): Promise<string> => {
+      const preprocessing = { ...example.passport.features.preprocessing, size: 224, resize, resizeTo: 256 };
+      return renderReport(exampleReport({ passport: { ...example.passport, features: { ...example.passport.features, preprocessing } } }));
+    };
+    const shortSide = await pageOf("SHORT_SIDE");
+    assert.ok(shortSide.includes("the short side resized to 256, then the centre 224 x 224, bilinear"));
     assert.ok(
-      page.includes(
+      shortSide.includes(
         "\nscale = 256 / min(picture.size)\npicture = picture.resize([round(side * scale) for side in picture.size], Image.BILINEAR)\nleft, top = ",
       ),
     );
+    const stretched = await pageOf("STRETCH");
+    assert.ok(stretched.includes("stretched to 256 x 256, then the centre 224 x 224, bilinear"));
+    assert.ok(stretched.includes("\npicture = picture.resize((256, 256), Image.BILINEAR)\nleft, top = [(side - 224) // 2 for side"));
     assert.ok((await renderReport(example)).includes("\npicture = picture.resize((224, 224), Image.BILINEAR)\nsession = "));
   });
 

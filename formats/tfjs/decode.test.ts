@@ -121,6 +121,29 @@ test("sequential models, models inside models, open sizes, and the nodes of Kera
   assert.deepEqual(layersOf(keras3), ["r:relu6<input", "a:add<input,r"]);
 });
 
+test("a top of pointwise convolutions on one pixel is read as dense layers, as in Keras's MobileNetV1", () => {
+  const top = functional(
+    "act_softmax",
+    layer("GlobalAveragePooling2D", "pool", { keepdims: true }, "input_1"),
+    layer("Dropout", "dropout", { rate: 0.001 }, "pool"),
+    layer("Conv2D", "conv_preds", { filters: 5, kernel_size: [1, 1], padding: "same" }, "dropout"),
+    layer("Reshape", "reshape_2", { target_shape: [5] }, "conv_preds"),
+    layer("Activation", "act_softmax", { activation: "softmax" }, "reshape_2"),
+  );
+  assert.deepEqual(layersOf(top), [
+    "pool:globalAveragePool<input",
+    "dropout:dropout<pool",
+    "conv_preds:dense<dropout",
+    "act_softmax:softmax<conv_preds",
+  ]);
+  const wide = layer("Conv2D", "x", { filters: 5, kernel_size: [3, 3], padding: "same" }, "pool");
+  refused(
+    "NETWORK_INVALID",
+    /layer "x" \(conv2d\)/,
+    functional("x", layer("GlobalAveragePooling2D", "pool", { keepdims: true }, "input_1"), wide),
+  );
+});
+
 test("a Rescaling layer at the start is read as preparation of the picture, anywhere else it is refused", () => {
   const rescaling = layer("Rescaling", "rescaling", { scale: 0.5, offset: -1 }, "input_1");
   const topology = functional("relu", rescaling, layer("ReLU", "relu", {}, "rescaling"));
@@ -147,7 +170,11 @@ test("what cannot be expressed is refused and its layer named", () => {
   refused("NETWORK_INVALID", /layer "x".*activation "tanh"/, one("Activation", { activation: "tanh" }));
   refused("NETWORK_INVALID", /layer "x".*max_value 5/, one("ReLU", { max_value: 5 }));
   refused("NETWORK_INVALID", /layer "x".*axis 1/, one("BatchNormalization", { axis: 1 }));
-  refused("NETWORK_INVALID", /layer "x".*keepdims true/, one("GlobalAveragePooling2D", { keepdims: true }));
+  refused(
+    "NETWORK_INVALID",
+    /layer "x" \(Reshape\): only a vector can be reshaped, found \[8, 8, 3\]/,
+    one("Reshape", { target_shape: [192] }),
+  );
   refused("FILE_FORMAT_INVALID", /layer "x".*filters must be a whole number/, one("Conv2D", { filters: "8", kernel_size: 3 }));
   refused("NETWORK_INVALID", /layer "x".*takes a vector/, one("Dense", { units: 3 }));
   const shared = { ...layer("ReLU", "x", {}, "input_1"), inbound_nodes: [[["input_1", 0, 0, {}]], [["input_1", 0, 0, {}]]] };

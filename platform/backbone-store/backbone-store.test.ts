@@ -74,6 +74,29 @@ test("a name means what was added last, and older content is found by its digest
   assert.equal((await store.list()).length, 1);
 });
 
+test("labels are kept beside a backbone, whose digest does not know them; a name has those that it was last added with", async () => {
+  const objects = memoryObjectStore();
+  const store = new BackboneStore(objects);
+  const { digest } = await store.add({ ...tiny("a", 1), labels: ["cat", "dog, hound"] });
+  await store.add({ ...tiny("german", 1), labels: ["Katze", "Hund"] });
+  await store.add(tiny("bare", 1));
+  assert.equal(digest, backboneDigest(tiny("a", 1)));
+  const labelsOf = async (name: string): Promise<unknown> => (await store.find(name, digest)).backbone.labels;
+  assert.deepEqual(await Promise.all(["a", "german", "bare"].map(labelsOf)), [["cat", "dog, hound"], ["Katze", "Hund"], undefined]);
+
+  await store.add({ ...tiny("a", 1), labels: ["cat", "dog"] });
+  assert.deepEqual(await labelsOf("a"), ["cat", "dog"]);
+  await store.add({ ...tiny("a", 1), labels: ["cat", "dog"] });
+  const keys = await keysOf(objects);
+  assert.equal(keys.filter((key) => key.startsWith("backbones/names/a/")).length, 2);
+
+  const [labels = ""] = keys.filter((key) => key.includes("/labels/"));
+  assert.match(labels, new RegExp(`^backbones/${digest}/labels/[0-9a-f]{64}\\.txt$`));
+  for (const key of keys.filter((each) => each.includes("/labels/"))) await objects.put(key, new TextEncoder().encode("x\ny\n"));
+  await refused("OBJECT_CORRUPT", /labels\/[0-9a-f]{64}.txt \(a\) in memory: what is there has another SHA-256/, store.find("a"));
+  await refused("WEIGHTS_INVALID", /classes do not match/, store.add({ ...tiny("a", 1), labels: ["cat"] }));
+});
+
 test("an unknown name or digest is refused and what is there is named", async () => {
   const store = new BackboneStore(memoryObjectStore());
   await refused("BACKBONE_UNKNOWN", /"a" is not in memory; there are none/, store.find("a"));

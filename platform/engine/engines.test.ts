@@ -3,21 +3,15 @@ import { listEngines, openEngine } from "./engines.js";
 import { cpuFlags, instructionSetOf } from "./instruction-set.js";
 
 test("every engine is listed, with its version or with the reason and a remedy", async () => {
-  const engines = await listEngines();
-  expect(engines.map(({ name, available }) => [name, available])).toEqual([
-    ["onnx", true],
-    ["tensorflow", false],
-  ]);
-  expect(engines[0]?.detail).toMatch(/^onnxruntime-node \d+\.\d+\.\d+, \w+, providers: .*cpu/);
-  expect(engines[1]?.detail).not.toBe("");
-  expect(engines[1]?.remedy).not.toBe("");
+  const [onnx, tensorflow] = await listEngines();
+  expect(onnx).toMatchObject({ name: "onnx", available: true });
+  expect(onnx?.detail).toMatch(/^onnxruntime-node \d+\.\d+\.\d+, \w+, providers: .*cpu/);
+  expect(tensorflow).toMatchObject({ name: "tensorflow" });
+  if (tensorflow?.available) expect(tensorflow.detail).toMatch(/^tfjs-node \d+\.\d+\.\d+, TensorFlow \d+\.\d+\.\d+, \w+, device: .+/);
+  else expect(tensorflow?.remedy).toContain("npm run engine:tensorflow");
 });
 
 test("an engine that cannot be opened says what to do", async () => {
-  await expect(openEngine("tensorflow")).rejects.toMatchObject({
-    code: "ENGINE_UNAVAILABLE",
-    message: expect.stringContaining("use the onnx engine") as string,
-  });
   await expect(openEngine("torch")).rejects.toMatchObject({
     code: "ENGINE_UNAVAILABLE",
     message: expect.stringContaining("onnx and tensorflow") as string,

@@ -15,9 +15,9 @@ export interface EngineStatus {
 
 export const defaultEngine = "onnx";
 
-/** Every engine that graft knows, whether it can run here or not. Adapters are loaded only here and in `openEngine`: their packages take longer to load than `graft --help` may take. */
+/** Every engine that graft knows, whether it can run here or not. */
 export async function listEngines(): Promise<EngineStatus[]> {
-  return Promise.all(engineNames.map(statusOf));
+  return Promise.all(engineNames.map((name) => statuses[name]()));
 }
 
 /**
@@ -25,31 +25,33 @@ export async function listEngines(): Promise<EngineStatus[]> {
  */
 export async function openEngine(name: string, options: { readonly threads?: number } = {}): Promise<Engine> {
   if (name === "onnx") return (await import("./onnx/onnx.js")).openOnnxEngine(options);
-  if (name === "tensorflow") {
-    const { detail, remedy } = tensorflow;
-    throw new CodedError("ENGINE_UNAVAILABLE", `engine tensorflow: ${detail}; ${remedy}`, { engine: name });
-  }
+  if (name === "tensorflow") return (await import("./tensorflow/tensorflow.js")).openTensorflowEngine(options);
   throw new CodedError("ENGINE_UNAVAILABLE", `engine "${name}" is not known; the engines are ${engineNames.join(" and ")}`, {
     engine: name,
   });
 }
 
-const tensorflow: EngineStatus = {
-  name: "tensorflow",
-  available: false,
-  detail: "this version of graft has no TensorFlow engine yet",
-  remedy: "use the onnx engine, which needs nothing else",
-};
-
-async function statusOf(name: EngineName): Promise<EngineStatus> {
-  if (name === "tensorflow") return tensorflow;
-  try {
-    const { executionProviders, loadRuntime, runtimeVersion } = await import("./onnx/runtime.js");
-    const runtime = await loadRuntime();
-    const detail = `onnxruntime-node ${runtimeVersion(runtime)}, ${instructionSet()}, providers: ${executionProviders.join(", ")}`;
+/** Adapters are loaded only here and in `openEngine`: their packages take longer to load than `graft --help` may take. */
+const statuses: Readonly<Record<EngineName, () => Promise<EngineStatus>>> = {
+  async onnx() {
+    const name = "onnx";
+    try {
+      const { executionProviders, loadRuntime, runtimeVersion } = await import("./onnx/runtime.js");
+      const runtime = await loadRuntime();
+      const detail = `onnxruntime-node ${runtimeVersion(runtime)}, ${instructionSet()}, providers: ${executionProviders.join(", ")}`;
+      return { name, available: true, detail, remedy: "" };
+    } catch (error) {
+      if (!(error instanceof CodedError)) throw error;
+      return { name, available: false, detail: error.message, remedy: "install graft's dependencies again with npm install" };
+    }
+  },
+  async tensorflow() {
+    const name = "tensorflow";
+    const { findRuntime, remedy } = await import("./tensorflow/load.js");
+    const found = findRuntime();
+    if ("missing" in found) return { name, available: false, detail: found.missing, remedy };
+    const { packageVersion, libraryVersion, device } = found.runtime;
+    const detail = `tfjs-node ${packageVersion}, TensorFlow ${libraryVersion}, ${instructionSet()}, device: ${device}`;
     return { name, available: true, detail, remedy: "" };
-  } catch (error) {
-    if (!(error instanceof CodedError)) throw error;
-    return { name, available: false, detail: error.message, remedy: "install graft's dependencies again with npm install" };
-  }
-}
+  },
+};

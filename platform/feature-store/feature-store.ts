@@ -350,7 +350,9 @@ export class FeatureStore {
       const fits =
         shard.featureSpecDigest === this.digest && shard.view === known.view && shard.imageIds.length === known.rows * IMAGE_ID_BYTES;
       const sameKind = shard.features instanceof Uint8Array === (this.spec.dtype === "uint8");
-      return fits && sameKind && elementCount(shard.shape) === elementCount(this.spec.shape) ? shard : "it holds other features than the index says";
+      return fits && sameKind && elementCount(shard.shape) === elementCount(this.spec.shape)
+        ? shard
+        : "it holds other features than the index says";
     } catch (error) {
       if (error instanceof CodedError && error.code === "OBJECT_CORRUPT") return error.message;
       throw error;

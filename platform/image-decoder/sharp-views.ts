@@ -55,10 +55,8 @@ function wholePixels(window: PictureWindow, { width, height }: Pixels): PictureW
  */
 async function moved(picture: Sharp, { degrees, shift, zoom }: Movement, size: number): Promise<Sharp> {
   const [cos, sin] = [cosPi(degrees / 180), sinPi(degrees / 180)];
-  const matrix = [
-    [zoom.x * cos, -zoom.x * sin],
-    [zoom.y * sin, zoom.y * cos],
-  ] as const;
+  const toRight: [number, number] = [zoom.x * cos, -zoom.x * sin];
+  const downwards: [number, number] = [zoom.y * sin, zoom.y * cos];
   const centre = (size - 1) / 2;
 
   // 1. How far beyond the picture the corners of the view look: the way back from view to picture.
@@ -71,20 +69,19 @@ async function moved(picture: Sharp, { degrees, shift, zoom }: Movement, size: n
       }),
     ),
   );
-  // Two pixels more for the interpolation, and as many as keep the result from being smaller than the view.
-  const margin = Math.max(0, Math.ceil(reach - centre)) + 2 + Math.ceil(1 / Math.min(zoom.x, zoom.y));
+  // One pixel more, so that the picture is not smaller than the view when its sides are rounded at a quarter of its size.
+  const margin = Math.max(0, Math.ceil(reach - centre)) + 1;
   const side = size + 2 * margin;
   const extended = await pixelsOf(picture.extend({ top: margin, bottom: margin, left: margin, right: margin, extendWith: "copy" }));
 
   // 2. Pixel (0, 0) of what libvips returns is the upper left corner of the box round the turned and magnified picture, rounded; from there on offsets count. So chosen, the view begins there.
-  const boxLeft = -Math.round(-Math.min(0, matrix[0][0] * side, matrix[0][1] * side, (matrix[0][0] + matrix[0][1]) * side));
-  const boxTop = -Math.round(-Math.min(0, matrix[1][0] * side, matrix[1][1] * side, (matrix[1][0] + matrix[1][1]) * side));
+  const boxStart = ([a, b]: readonly [number, number]): number => -Math.round(-Math.min(0, a * side, b * side, (a + b) * side));
   const turned = await pixelsOf(
-    opened(extended).affine([[...matrix[0]], [...matrix[1]]], {
+    opened(extended).affine([toRight, downwards], {
       idx: -(margin + centre),
       idy: -(margin + centre),
-      odx: boxLeft + centre + zoom.x * shift.x * size,
-      ody: boxTop + centre + zoom.y * shift.y * size,
+      odx: boxStart(toRight) + centre + zoom.x * shift.x * size,
+      ody: boxStart(downwards) + centre + zoom.y * shift.y * size,
       interpolator: "bilinear",
     }),
   );

@@ -145,6 +145,12 @@ describe("geometry", () => {
     assert.ok(farthest(result, expected) <= 3, `off by ${farthest(result, expected)}`);
   });
 
+  test("STRETCH beyond the size ignores the aspect and takes the centre", async () => {
+    const result = await pixels(await picture(300, 200).png().toBuffer(), { size: 64, resize: "STRETCH", resizeTo: 80 });
+    const expected = (x: number, y: number): number[] => [((x + 8.5) * 255) / 80, ((y + 8.5) * 255) / 80, 40];
+    assert.ok(farthest(result, expected) <= 3, `off by ${farthest(result, expected)}`);
+  });
+
   test("a turned picture is cropped as it is seen", async () => {
     const upright = await picture(300, 200).png().toBuffer();
     const stored = await sharp(await sharp(upright).rotate(270).png().toBuffer())

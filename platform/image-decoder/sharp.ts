@@ -28,7 +28,7 @@ const KERNEL = "linear";
 
 /**
  * Short side, in sizes of the network's input, of the largest picture that windows are cut out of. A window of a quarter of each side still has every pixel that the network takes
- * (the smallest of the usual random resized crop has 8 % of the area), and a photograph of 12 megapixels is decoded at a quarter of the cost.
+ * (the smallest of the usual random resized crop has 8 % of the area), and a view of a photograph of 12 megapixels takes half the time.
  */
 const WHOLE_PICTURE_SIZES = 4;
 
@@ -159,7 +159,10 @@ async function wholePicture(bytes: Uint8Array, size: number): Promise<Pixels> {
   return pixelsOf(upright(bytes).resize(shortSide, shortSide, { fit: "outside", withoutEnlargement: true, kernel: KERNEL }));
 }
 
-/** One after another: a call keeps one thread busy. */
+/**
+ * One after another: a call keeps one thread busy. Eight random resized crops of one picture (flower_photos, 224 pixels) take 17 ms of CPU time; decoded anew for each they take 36, and a
+ * plain picture 3.5.
+ */
 async function decodedViews(bytes: Uint8Array, geometry: Geometry, { augmentation, imageId, views }: ViewsRequest): Promise<Uint8Array[]> {
   const hasWindow = (augmentation?.randomResizedCrop ?? augmentation?.randomCrop) !== undefined;
   const plain = !hasWindow || views.includes(0) ? await plainPicture(bytes, geometry) : undefined;

@@ -53,7 +53,8 @@ export class JobObjects {
   async readInitialWeights(sha256: string): Promise<Uint8Array> {
     const key = this.keyOf(`initial-weights/${sha256}.safetensors`);
     const bytes = await this.#store.read(key);
-    if (bytes === undefined) throw new CodedError("OBJECT_MISSING", `${key}: the weights that training starts from are gone; run the job anew`);
+    if (bytes === undefined)
+      throw new CodedError("OBJECT_MISSING", `${key}: the weights that training starts from are gone; run the job anew`);
     if (sha256Hex(bytes) !== sha256)
       throw new CodedError("OBJECT_CORRUPT", `${key}: the bytes do not fit their name; delete it and run the job anew`);
     return bytes;

@@ -54,7 +54,14 @@ async function setup({ trainers = 2 } = {}) {
     layers: [{ kind: "globalAveragePool", name: "pool", inputs: [INPUT] }],
     output: "pool",
   };
-  const backbone = { name: "tiny", network, preprocessing: { size: 2, resize: "STRETCH", resizeTo: 2 }, weights: new Map(), origin: "", licence: "" };
+  const backbone = {
+    name: "tiny",
+    network,
+    preprocessing: { size: 2, resize: "STRETCH", resizeTo: 2 },
+    weights: new Map(),
+    origin: "",
+    licence: "",
+  };
   const events: JobEvent[] = [];
   const coordinator = new JobCoordinator("job", {
     store,

@@ -93,8 +93,8 @@ export interface Engines {
 /** The engines that the job names, or those that can do its work (domain/training/trainable-layers.ts). @throws CodedError BACKBONE_UNKNOWN, CUT_ILLEGAL and others of the network */
 export async function enginesOf(local: Local, job: ResolvedJob): Promise<Engines> {
   const { backbone } = await findBackbone(local.backbones, job.backbone.name, job.backbone.digest);
-  const { tail } = cutBackbone(job, backbone);
-  return { extraction: job.engines.extraction ?? defaultEngine, training: trainingEngine(job.engines.training, tail) };
+  const training = trainingEngine(job.engines.training, cutBackbone(job, backbone));
+  return { extraction: job.engines.extraction ?? defaultEngine, training };
 }
 
 export async function profilesOf(local: Local, engines: Engines): Promise<JobProfiles> {

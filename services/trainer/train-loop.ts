@@ -71,8 +71,7 @@ async function stepToTheEnd(
     // 3. The same update in every trainer.
     if (total !== state.optimizer.sums) state.optimizer.sums.set(total);
     state.optimizer.update(state.step, learningRate, 1 / batchSize);
-    if (recipe.batchNorm === "BATCH")
-      moveStatistics(state.statistics, state.batchStatistics, batchSize, recipe.batchNormMomentum);
+    if (recipe.batchNorm === "BATCH") moveStatistics(state.statistics, state.batchStatistics, batchSize, recipe.batchNormMomentum);
     state.step++;
     const { since } = state;
     state.since = { loss: since.loss + loss, correct: since.correct + correct, rows: since.rows + batchSize };

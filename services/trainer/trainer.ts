@@ -81,8 +81,7 @@ async function trainInGeneration(
   // 2. The state to start from: that of the generation's checkpoint, or the initial one.
   const state = new TrainingState(plan);
   const checkpoints = new Checkpoints(job, plan, milestone);
-  if (generation.startStep === 0)
-    initializeState(state, plan, facts.record.job, backbone, await initialWeights(job, facts.plan));
+  if (generation.startStep === 0) initializeState(state, plan, facts.record.job, backbone, await initialWeights(job, facts.plan));
   else if (!(await checkpoints.restore(state, generation.startStep))) return;
 
   // 3. Train.
@@ -97,7 +96,14 @@ async function trainInGeneration(
     const exchange =
       generation.trainers.length === 1
         ? undefined
-        : new Exchange(deps, channelOf(generation, rank), generation.trainers, plan.grains, plan.layout.length + counters(plan), state.step);
+        : new Exchange(
+            deps,
+            channelOf(generation, rank),
+            generation.trainers,
+            plan.grains,
+            plan.layout.length + counters(plan),
+            state.step,
+          );
     opened.push(() => exchange?.close());
     const grains = await OwnGrains.open(
       plan,

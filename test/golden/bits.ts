@@ -1,5 +1,6 @@
 import { createHash } from "node:crypto";
 import { cosPi, exactExp, exactLog, sinPi } from "../../domain/exact-math.js";
+import { drawView } from "../../domain/features/views.js";
 import type { Optimizer, Schedule } from "../../domain/job/job.js";
 import { permutation, randomKey, RandomStream } from "../../domain/random.js";
 import { GrainInput } from "../../domain/training/grains.js";
@@ -27,6 +28,8 @@ export function bitDigests(): Record<string, string> {
     ),
   );
 
+  digests["views"] = digest(Float64Array.from(viewNumbers()));
+
   const order = shuffledOrder(42, 1_003, 96);
   digests["shuffledOrder"] = digest(...Array.from({ length: 40 }, (_, step) => order.batch(step).slice()));
   const labels = Int32Array.from({ length: 1_003 }, (_, row) => (row % 7) % 5);
@@ -50,6 +53,30 @@ export function bitDigests(): Record<string, string> {
   }
   for (const [name, optimizer] of Object.entries(optimizers)) digests[`optimizer ${name}`] = digest(...trained(optimizer));
   return digests;
+}
+
+/** What is drawn for 200 views of pictures of different aspects, with each crop. */
+function* viewNumbers(): Generator<number> {
+  const others = {
+    horizontalFlip: true,
+    verticalFlip: true,
+    rotation: { maxDegrees: 40 },
+    shift: { maxWidth: 0.2, maxHeight: 0.1 },
+    zoom: { min: 0.8, max: 1.2 },
+    color: { brightness: 0.4, contrast: 0.3, saturation: 0.2 },
+  };
+  const crops = [
+    { randomResizedCrop: { minScale: 0.08, maxScale: 1, minAspect: 0.75, maxAspect: 1.3333 } },
+    { randomCrop: { marginPercent: 10, scalePercent: 20 } },
+  ];
+  for (let view = 1; view <= 200; view++) {
+    for (const crop of crops) {
+      const draw = drawView({ ...crop, ...others }, "5e".repeat(32), view, { width: 100 + 3 * view, height: 400 });
+      const { window, movement, flippedHorizontally, flippedVertically, color } = draw;
+      yield* Object.values({ ...window, ...movement?.shift, degrees: movement?.degrees ?? NaN, ...color });
+      yield* [movement?.zoom.x ?? NaN, movement?.zoom.y ?? NaN, Number(flippedHorizontally), Number(flippedVertically)];
+    }
+  }
 }
 
 const schedules: Record<string, Schedule> = {

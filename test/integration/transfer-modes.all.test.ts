@@ -20,7 +20,12 @@ const modes: readonly { readonly name: string; readonly engine: string; readonly
     engine: "onnx",
     job: {
       ...smallJob,
-      views: { count: 3, randomResizedCrop: { minScale: 0.3 }, horizontalFlip: true, color: { brightness: 0.3, contrast: 0.3, saturation: 0.3 } },
+      views: {
+        count: 3,
+        randomResizedCrop: { minScale: 0.3 },
+        horizontalFlip: true,
+        color: { brightness: 0.3, contrast: 0.3, saturation: 0.3 },
+      },
       training,
     },
   },

@@ -2,10 +2,10 @@ import { INPUT, type Network } from "../network.js";
 import { NetworkBuilder, type Window } from "./builder.js";
 
 /**
- * Inception v3 without its top (https://arxiv.org/abs/1512.00567) with the layer names of Keras: `mixed0` to `mixed10`, and `conv2d_N`,
+ * Inception v3 (https://arxiv.org/abs/1512.00567) with the layer names of Keras: `mixed0` to `mixed10`, and `conv2d_N`,
  * `batch_normalization_N`, `activation_N` numbered from 1 in the order in which Keras makes them. Any size from 75.
  */
-export function inceptionV3(name: string, size: number): Network {
+export function inceptionV3(name: string, size: number, top: number | undefined): Network {
   const net = new NetworkBuilder(name, [size, size, 3]);
   let convolutions = 0;
   let maxPools = 0;
@@ -61,5 +61,7 @@ export function inceptionV3(name: string, size: number): Network {
     const branch33 = concat(`concatenate_${++concatenations}`, conv(start33, 384, 1, 3), conv(start33, 384, 3, 1));
     x = concat(`mixed${block + 9}`, branch1, branch3, branch33, conv(smooth(x), 192, 1, 1));
   }
-  return net.build(net.add("global_average_pool", { kind: "globalAveragePool" }, x));
+  x = net.add("global_average_pool", { kind: "globalAveragePool" }, x);
+  if (top !== undefined) x = net.add("predictions", { kind: "dense", units: top, bias: true }, x);
+  return net.build(x);
 }

@@ -38,13 +38,15 @@ export function denseChain({ network, loss, preprocessing }: Trainable): DenseCh
   const width = (name: string): number => elementCount(shapes.get(name) ?? []);
   let previous = INPUT;
   const steps = network.layers.map((layer): ChainStep => {
-    if (!isDenseChainLayer(layer)) throw unsupported(network, layer, `layers of kind ${layer.kind} cannot be trained by the onnx engine yet`);
+    if (!isDenseChainLayer(layer)) throw unsupported(network, layer, `layers of kind ${layer.kind} cannot be trained`);
     if (layer.inputs[0] !== previous)
       throw unsupported(
         network,
         layer,
         `it takes "${layer.inputs[0] ?? ""}", but only a chain in which each layer takes the one before it can be trained`,
       );
+    if (preprocessing !== undefined && previous === INPUT)
+      throw unsupported(network, layer, "it takes pixels, but only features can be trained on");
     previous = layer.name;
     return { layer, rowsIn: width(layer.inputs[0]), rowsOut: width(layer.name) };
   });
@@ -55,8 +57,6 @@ export function denseChain({ network, loss, preprocessing }: Trainable): DenseCh
       `engine onnx: network ${network.name} must be a chain with a dense layer, whose last layer is its output`,
     );
   }
-  if (preprocessing !== undefined)
-    throw new CodedError("ENGINE_UNSUPPORTED", `engine onnx: network ${network.name} takes pixels; only features can be trained on`);
   const fits = loss.kind === "sigmoid" ? last.rowsOut === 1 : last.rowsOut >= 1;
   if (!fits)
     throw new CodedError(
@@ -158,7 +158,7 @@ export function valueOf(values: ReadonlyMap<string, string>, name: string): stri
 }
 
 function unsupported(network: Network, layer: Layer, problem: string): CodedError {
-  const remedy = "cut the backbone at a later layer, so that only dense layers stand above it";
+  const remedy = "use engine tensorflow, or cut the backbone at a later layer, so that only dense layers stand above it";
   return new CodedError(
     "ENGINE_UNSUPPORTED",
     `engine onnx: network ${network.name}, layer "${layer.name}" (${layer.kind}): ${problem}; ${remedy}`,

@@ -1,6 +1,7 @@
 import { strict as assert } from "node:assert";
 import type { Tensor } from "onnxruntime-node";
-import type { Tensor as Activation } from "../../../domain/network/network.js";
+import type { Shape, Tensor as Activation } from "../../../domain/network/network.js";
+import { layerShapes } from "../../../domain/network/shapes.js";
 import { parameterLayout } from "../../../domain/training/parameters.js";
 import { GraphBuilder } from "../../../formats/onnx/graph-builder.js";
 import type { Evaluation, EvaluationInput, Trainable } from "../engine.js";
@@ -16,13 +17,14 @@ export async function compileEvaluation(runtime: Runtime, trainable: Trainable, 
   const chain = denseChain(trainable);
   const layout = parameterLayout(trainable.network);
   const columns = targetColumns(chain, loss);
+  const shapes = layerShapes(trainable.network);
 
   const graph = new GraphBuilder();
   const values = encodeChain(graph, chain, rows, false);
   // Those that have weights or are an activation; dropout and flatten only pass on what is there.
   const shown = chain.steps
     .filter(({ layer }) => layer.kind !== "dropout" && layer.kind !== "flatten")
-    .map(({ layer, rowsOut }) => ({ name: layer.name, units: rowsOut }));
+    .map(({ layer, rowsOut }) => ({ name: layer.name, units: rowsOut, shape: [rows, ...(shapes.get(layer.name) as Shape)] }));
   for (const { name, units } of shown) {
     graph.node("Identity", [valueOf(values, name)], {}, `activation/${name}`);
     graph.output(`activation/${name}`, "float32", [rows, units]);
@@ -70,10 +72,10 @@ export async function compileEvaluation(runtime: Runtime, trainable: Trainable, 
         shown.map(({ name }) => `activation/${name}`),
       );
       return new Map(
-        shown.map(({ name, units }): [string, Activation] => {
+        shown.map(({ name, shape }): [string, Activation] => {
           const data = results[`activation/${name}`]?.data;
           assert(data instanceof Float32Array);
-          return [name, { shape: [rows, units], data }];
+          return [name, { shape, data }];
         }),
       );
     },

@@ -1379,14 +1379,14 @@ export const ShiftSpecSchema: GenMessage<ShiftSpec, {jsonType: ShiftSpecJson}> =
  */
 export type ZoomSpec = Message<"graft.v1.ZoomSpec"> & {
   /**
-   * In [0.1, 10]. Default 1.
+   * In [0.25, 4]. Default 1.
    *
    * @generated from field: optional double min = 1;
    */
   min?: number;
 
   /**
-   * In [0.1, 10]. Default 1.
+   * In [0.25, 4]. Default 1.
    *
    * @generated from field: optional double max = 2;
    */
@@ -1400,14 +1400,14 @@ export type ZoomSpec = Message<"graft.v1.ZoomSpec"> & {
  */
 export type ZoomSpecJson = {
   /**
-   * In [0.1, 10]. Default 1.
+   * In [0.25, 4]. Default 1.
    *
    * @generated from field: optional double min = 1;
    */
   min?: number | "NaN" | "Infinity" | "-Infinity";
 
   /**
-   * In [0.1, 10]. Default 1.
+   * In [0.25, 4]. Default 1.
    *
    * @generated from field: optional double max = 2;
    */
