@@ -77,17 +77,17 @@ scipy.io.savemat(sys.argv[1], {name: numpy.array([values], "uint16") for name, v
   test.each<[problem: string, damage: () => string[] | undefined, message: string]>([
     [
       "a picture that is not there",
-      () => void unlinkSync(join(folder, "jpg/image_00004.jpg")),
+      () => unlinkSync(join(folder, "jpg/image_00004.jpg")),
       "1 of 6 pictures are not there, the first jpg/image_00004.jpg",
     ],
     [
       "no setid.mat",
-      () => void unlinkSync(join(folder, "setid.mat")),
+      () => unlinkSync(join(folder, "setid.mat")),
       "setid.mat: expected a MATLAB file, found No such file or directory",
     ],
     [
       "a file of another kind",
-      () => void writeFileSync(join(folder, "setid.mat"), "<html>".repeat(50)),
+      () => writeFileSync(join(folder, "setid.mat"), "<html>".repeat(50)),
       "setid.mat: expected a MATLAB file",
     ],
     [
