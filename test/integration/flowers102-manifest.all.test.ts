@@ -80,16 +80,8 @@ scipy.io.savemat(sys.argv[1], {name: numpy.array([values], "uint16") for name, v
       () => unlinkSync(join(folder, "jpg/image_00004.jpg")),
       "1 of 6 pictures are not there, the first jpg/image_00004.jpg",
     ],
-    [
-      "no setid.mat",
-      () => unlinkSync(join(folder, "setid.mat")),
-      "setid.mat: expected a MATLAB file, found No such file or directory",
-    ],
-    [
-      "a file of another kind",
-      () => writeFileSync(join(folder, "setid.mat"), "<html>".repeat(50)),
-      "setid.mat: expected a MATLAB file",
-    ],
+    ["no setid.mat", () => unlinkSync(join(folder, "setid.mat")), "setid.mat: expected a MATLAB file, found No such file or directory"],
+    ["a file of another kind", () => writeFileSync(join(folder, "setid.mat"), "<html>".repeat(50)), "setid.mat: expected a MATLAB file"],
     [
       "the two files confused",
       () => save("setid.mat", { labels: [1, 2] }) as undefined,
