@@ -6,7 +6,7 @@ import { parameterLayout, statisticsLayout, type ParameterLayout } from "../../.
 import { isPowerOfTwo } from "../../../domain/training/tree.js";
 import type { Gradient, GradientInput, GradientShape, Trainable } from "../engine.js";
 import { refuseUntrainable } from "../refuse-untrainable.js";
-import { sumRowLosses, Targets } from "../onnx/row-sums.js";
+import { sumRowLosses, Targets } from "../row-sums.js";
 import { GrainSums } from "./grain-sums.js";
 import { Kernels, type Value } from "./kernels.js";
 import { float32 } from "./layer-run.js";
