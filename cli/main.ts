@@ -69,6 +69,7 @@ addJobFlags(storeFlag(program.command("run").argument("<job.yaml>", "a GraftJob"
 addJobFlags(storeFlag(program.command("plan").argument("<dir or job.yaml>")), { withDataset: true })
   .summary("say what a job would do, and start nothing")
   .option("--read", "read, hash and decode every picture, so that counts are exact and bad pictures are known")
+  .option("--no-probe", "do not try for some seconds how fast this machine is")
   .option("--json", "the plan as JSON")
   .addHelpText("after", "\nExamples:\n  graft plan ./flowers\n  graft plan job.yaml --read --json")
   .action(run(async (source: string, flags: PlanFlags) => (await import("./commands/plan.js")).plan(source, flags)));

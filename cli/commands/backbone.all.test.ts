@@ -1,10 +1,12 @@
 import { createHash } from "node:crypto";
-import { mkdtempSync, readFileSync, rmSync } from "node:fs";
+import { cpSync, mkdirSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from "node:fs";
 import { createServer } from "node:http";
 import type { AddressInfo } from "node:net";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { afterAll, expect, test } from "vitest";
+import { encodeSafetensors } from "../../formats/safetensors/safetensors.js";
+import { readBundledBackbone } from "../../platform/backbone-store/bundled.js";
 import { runGraft } from "../../test/support/program.js";
 
 const root = mkdtempSync(join(tmpdir(), "graft-backbone-"));
@@ -70,6 +72,67 @@ test("what was exported is a backbone again: frozen below the cut it is the netw
   expect(metrics.weightsSha256).toBe(
     (JSON.parse(readFileSync(join(out, "metrics.json"), "utf8")) as { weightsSha256: string }).weightsSha256,
   );
+});
+
+test("with its classifier kept, a result is a backbone whose labels are those of labels.txt; jobs are still cut below it", async () => {
+  const added = await add(out, "--name", "whole", "--keep-classifier");
+  const labels = readFileSync(join(out, "labels.txt"), "utf8").trim().split("\n");
+  expect(labels).toEqual(["daisy", "dandelion", "roses", "sunflowers", "tulips"]);
+  expect(added).toMatchObject({
+    cut: "global_average_pool",
+    featureShape: [1280],
+    labels: 5,
+    classifier: { layer: "head/output", input: "global_average_pool", classes: 5 },
+  });
+  expect(added.digest).not.toBe((await listed()).get("mobilenet_v2_0.35_224"));
+  const { stdout } = await runGraft(["backbone", "show", "whole", "--store", store]);
+  expect(stdout).toMatch(/classifier +head\/output on global_average_pool, 5 outputs, 5 labels: daisy; dandelion; roses; …\n/);
+  const shown = await runGraft(["backbone", "show", "whole", "--store", store, "--json"]);
+  expect(JSON.parse(shown.stdout)).toMatchObject({ labels, output: "head/probabilities" });
+  const trained = await runGraft([
+    ...["train", "samples/flowers", "--backbone", "whole", "--steps", "20"],
+    ...["--store", store, "--out", join(root, "on-whole")],
+  ]);
+  expect(trained).toMatchObject({ exitCode: 0, stderr: "" });
+});
+
+test("files that make one network together, by themselves or as a folder, whatever they are called", async () => {
+  const { backbone } = await readBundledBackbone("mobilenet_v2_0.35_224");
+  const folder = join(root, "parts");
+  const names = join(root, "names.txt");
+  mkdirSync(folder);
+  const tensors = [...backbone.weights].map(([name, tensor]) => [`net/${name}`, tensor] as const);
+  const top = new Map([
+    ["net/predictions/kernel", { shape: [1280, 1000], data: new Float32Array(1280 * 1000).fill(0.5) }],
+    ["net/predictions/bias", { shape: [1000], data: new Float32Array(1000) }],
+  ]);
+  writeFileSync(join(folder, "below"), encodeSafetensors(new Map(tensors)));
+  writeFileSync(join(folder, "top"), encodeSafetensors(top));
+  writeFileSync(join(folder, "README"), "no weights\n");
+  writeFileSync(names, Array.from({ length: 1000 }, (_, index) => `class ${index}`).join("\r\n"));
+  const flags = ["--strip-prefix", "net/", "--topology", "mobilenet_v2_0.35_224"];
+
+  const below = await add(join(folder, "below"), ...flags, "--name", "below");
+  expect(below.digest).toBe((await listed()).get("mobilenet_v2_0.35_224"));
+  const both = await add(join(folder, "below"), join(folder, "top"), ...flags, "--labels", names, "--name", "both");
+  expect(both).toMatchObject({ labels: 1000, cut: "global_average_pool", classifier: { layer: "predictions", classes: 1000 } });
+  const asFolder = await add(folder, ...flags, "--keep-classifier");
+  expect(asFolder).toMatchObject({ name: "parts", digest: both.digest, labels: 0 });
+  // Of one name in two folders: both are read, and their common tensors are named with both files.
+  mkdirSync(join(root, "other"));
+  writeFileSync(join(root, "other", "top"), encodeSafetensors(top));
+  const twice = await runGraft(["backbone", "add", join(folder, "top"), join(root, "other", "top"), "--store", store]);
+  expect(twice.exitCode).toBe(3);
+  expect(twice.stderr).toMatch(/tensor "net\/predictions\/bias" is in .*other\/top and in top; give one of these files/);
+});
+
+test("an ONNX model is found in a folder by its content", async () => {
+  const folder = join(root, "onnx");
+  mkdirSync(folder);
+  cpSync(join(out, "model.onnx"), join(folder, "weights.bin"));
+  writeFileSync(join(folder, "notes.json"), "{}");
+  const added = await add(folder);
+  expect(added).toMatchObject({ name: "onnx", featureShape: [1280] });
 });
 
 test("the SHA-256 is checked first, and a right one lets the file in", async () => {

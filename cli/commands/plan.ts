@@ -9,14 +9,17 @@ import type { JobSpec } from "../../domain/job/spec.js";
 import { manifestFormat } from "../../formats/manifest/manifest.js";
 import { openFilesystemDataset } from "../../platform/dataset-source/filesystem.js";
 import { openLocal } from "../../services/local/local.js";
-import { type LocalPlan, planLocalJob } from "../../services/local/plan-job.js";
+import { type LocalPlan, planLocalJob, type PlanProgress } from "../../services/local/plan-job.js";
 import { storeFolder } from "../config.js";
 import { statusLine } from "../status-line.js";
+import { networkOfResult } from "./continued-result.js";
 import { readJobFile } from "./job-file.js";
 
 export interface PlanFlags {
   readonly store?: string;
   readonly read?: boolean;
+  /** False with `--no-probe`. */
+  readonly probe?: boolean;
   readonly json?: boolean;
   readonly [jobFlag: string]: unknown;
 }
@@ -26,23 +29,30 @@ const REJECTED_SHOWN = 10;
 
 /** `graft plan`: says what a job would do; the exit code is that of the first thing that keeps it from running. */
 export async function plan(source: string, flags: PlanFlags): Promise<void> {
-  const spec = isJobFile(source) ? (await readJobFile(source, flags)).spec : datasetSpec(source, flags);
+  const spec = isJobFile(source) ? (await readJobFile(source, flags)).spec : await datasetSpec(source, flags);
   const job = resolveJob(spec, source);
   const dataset = await openFilesystemDataset(job.dataset.source);
   const local = await openLocal(storeFolder(flags));
   const status = statusLine();
   const planned = await planLocalJob(local, job, dataset, {
     read: flags.read === true,
-    progress: (progress) =>
-      status.show("read" in progress ? `read ${count(progress.read, "picture")}` : `listed ${count(progress.listed, "picture")}`),
+    probe: flags.probe !== false,
+    progress: (progress) => status.show(progressText(progress)),
   }).finally(status.clear);
   process.stdout.write(flags.json === true ? `${JSON.stringify(jsonOf(planned))}\n` : `${render(planned)}\n`);
   const [obstacle] = planned.plan.obstacles;
   if (obstacle !== undefined) process.exitCode = errorCodes[obstacle.code].exitCode;
 }
 
-function datasetSpec(source: string, flags: PlanFlags): JobSpec {
-  return applyOverrides({ dataset: { source } }, flags);
+function progressText(progress: PlanProgress): string {
+  if ("probing" in progress) return `trying ${progress.probing}`;
+  return "read" in progress ? `read ${count(progress.read, "picture")}` : `listed ${count(progress.listed, "picture")}`;
+}
+
+/** As `graft train` would run it: with `--from` the network of that result. */
+async function datasetSpec(source: string, flags: PlanFlags): Promise<JobSpec> {
+  const network = typeof flags["from"] === "string" ? await networkOfResult(flags["from"]) : {};
+  return applyOverrides({ ...network, dataset: { source } }, flags);
 }
 
 /** The plan's fields, and beside them what was left out. */

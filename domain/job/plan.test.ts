@@ -4,8 +4,10 @@ import { featureCut } from "../../test/support/feature-cut.js";
 import { CodedError } from "../errors.js";
 import { expectedCounts } from "./expected-counts.js";
 import { assertFeasible, planJob, type PlanInputs } from "./plan.js";
-import { chooseTrainers } from "./plan-costs.js";
 import { renderPlan } from "./render-plan.js";
+import { buildTopology } from "../network/catalog/catalog.js";
+import { cutBackbone, type CutBackbone } from "./cut-backbone.js";
+import type { ResolvedJob } from "./job.js";
 import { resolveJob } from "./resolve.js";
 import type { JobSpec } from "./spec.js";
 
@@ -20,10 +22,9 @@ function inputs(spec: JobSpec = {}, more: Partial<PlanInputs> = {}): PlanInputs 
     counts: { train: [500, 500], validation: [60, 65], test: [65, 60] },
     exact: true,
     cached: 0,
-    backbone: { name: "mobilenet_v2_1.0_224", digest: "0123456789abcdef", cut: "global_average_pool" },
-    frozen: { parameters: 2_257_984, multiplyAdds: 300_774_272, size: 224, batch: 8 },
+    backbone: { name: "mobilenet_v2_1.0_224", digest: "0123456789abcdef", parameters: 2_257_984 },
     network: featureCut([1280]),
-    engine: "onnx",
+    engines: { extraction: "onnx", training: "onnx" },
     local: true,
     ...more,
   };
@@ -35,6 +36,7 @@ describe("planJob", () => {
     assert.deepEqual(plan.extraction.cached, { value: 250, exact: true });
     assert.deepEqual(plan.extraction.toExtract, { value: 1000, exact: true });
     assert.deepEqual([plan.extraction.tasks, plan.extraction.taskPictures], [20, 64]);
+    assert.deepEqual(plan.extraction.viewsToExtract, { value: 1000, exact: true });
     assert.equal(plan.extraction.bytesToWrite, 1000 * (1280 * 4 + 48 + 2500));
     assert.equal(plan.features.shardRows, 4096);
     assert.equal(plan.training.parameters, 1280 * 2 + 2);
@@ -50,7 +52,7 @@ describe("planJob", () => {
       inputs({}, { speeds: { imagesPerSecond: { value: 250, origin: "measured" }, millisecondsPerStep: { value: 2, origin: "probed" } } }),
     );
     assert.equal(plan.extraction.seconds, 5);
-    const evaluated = (125 * Math.ceil(1042 / 53) + 125) / 96;
+    const evaluated = (125 * Math.ceil(1042 / 53) + 1250) / 96;
     assert.equal(plan.training.seconds.toFixed(9), (2.084 + (evaluated * 2) / 3000).toFixed(9));
     assert.deepEqual([plan.extraction.imagesPerSecond.origin, plan.training.millisecondsPerStep.origin], ["measured", "probed"]);
     assert.equal(planJob(inputs()).extraction.imagesPerSecond.origin, "assumed");
@@ -66,14 +68,19 @@ describe("planJob", () => {
     assert.equal(planJob(inputs({ training })).training.evaluateEverySteps, steps);
   });
 
-  test("a trainer holds the features, the parameters with their slots and the partial sums", () => {
-    const memory = (spec: JobSpec): number => planJob(inputs(spec)).training.memoryBytes;
-    const parameters = 4 * (1280 * 2 + 2);
-    const adam = memory({ training: { optimizer: { adam: {} } } });
-    assert.equal(adam - 200e6, 1250 * 1280 * 4 + parameters * (3 + 2 + 3 + 1));
-    assert.equal(adam - memory({ training: { optimizer: { sgd: { momentum: 0 } } } }), 2 * parameters);
-    assert.equal(adam - memory({ training: { optimizer: { sgd: { momentum: 0.9 } } } }), parameters);
-    assert.equal(adam - memory({ training: { optimizer: { adam: {} }, grains: 1 } }), 3 * parameters);
+  test("a measured step has the evaluations on the way in it", () => {
+    const seconds = (origin: "measured" | "probed"): number =>
+      planJob(inputs({}, { speeds: { millisecondsPerStep: { value: 2, origin } } })).training.seconds;
+    assert.equal((seconds("probed") - seconds("measured")).toFixed(9), ((((125 * Math.ceil(1042 / 53)) / 96) * 2) / 3000).toFixed(9));
+  });
+
+  test("views: what is counted is shown, else every training picture lacks all of its views", () => {
+    const spec: JobSpec = { views: { count: 4, horizontalFlip: true } };
+    const estimated = planJob(inputs(spec, { exact: false, cached: 625 })).extraction;
+    assert.deepEqual([estimated.toExtract.value, estimated.viewsToExtract.value], [625, (625 * (4 * 1000 + 250)) / 1250]);
+    const counted = planJob(inputs(spec, { cached: 250, toExtract: { pictures: 1000, views: 3000, thumbnails: 7 } })).extraction;
+    assert.equal(counted.bytesToWrite, 3000 * (1280 * 4 + 48) + 7 * 2500);
+    assert.equal(counted.seconds, 3000 / counted.imagesPerSecond.value);
   });
 
   test.each<[string, PlanInputs, string, RegExp]>([
@@ -95,7 +102,18 @@ describe("planJob", () => {
       "JOB_TOO_LARGE",
       /the features need 25\.6 GB, at most 17\.2 GB/,
     ],
-    ["too little memory", inputs({}, { memoryBytes: 100e6 }), "JOB_TOO_LARGE", /a trainer needs about 206 MB of memory, there are 100 MB/],
+    [
+      "too little memory",
+      inputs({}, { memoryBytes: 100e6 }),
+      "JOB_TOO_LARGE",
+      /a trainer needs about 2\d\d MB of memory \(process 225 MB, .*\), there are 100 MB/,
+    ],
+    [
+      "an engine that is missing",
+      inputs({}, { obstacles: [{ code: "ENGINE_UNAVAILABLE", message: "engine tensorflow: not installed" }] }),
+      "ENGINE_UNAVAILABLE",
+      /engine tensorflow: not installed/,
+    ],
     [
       "sigmoid for three classes",
       inputs(
@@ -111,7 +129,8 @@ describe("planJob", () => {
       () => assertFeasible(plan),
       (error) => error instanceof CodedError && error.code === code && message.test(error.message),
     );
-    expect(renderPlan(plan)).toMatch(message);
+    const text = renderPlan(plan);
+    expect(text.slice(text.indexOf("cannot run: "))).toMatch(message);
   });
 
   test("an empty dataset has no plan", () => {
@@ -140,48 +159,6 @@ describe("planJob", () => {
   });
 });
 
-describe("chooseTrainers", () => {
-  const question = {
-    wanted: { min: 1, max: 16 },
-    grains: 8,
-    parameters: 130_662,
-    millisecondsPerStep: 1.2,
-    exchangeBytesPerSecond: 330e6,
-    local: false,
-  };
-
-  test("takes one where the exchange costs more than it saves, and says so", () => {
-    const choice = chooseTrainers(question);
-    assert.equal(choice.trainers, 1);
-    assert.equal(choice.exchangeBytesPerStep, 0);
-    assert.equal(
-      choice.reason,
-      "a step takes 1.20 ms of computing + 0.00 ms of exchange; with 2: 0.60 ms of computing + 5.17 ms of exchange",
-    );
-  });
-
-  test("takes more where computing costs more, never more than grains or allowed", () => {
-    const large = { ...question, millisecondsPerStep: 900 };
-    assert.deepEqual([chooseTrainers(large).trainers, chooseTrainers(large).reason.includes("possible with 8 grains")], [8, true]);
-    assert.equal(chooseTrainers({ ...large, wanted: { min: 1, max: 4 } }).trainers, 4);
-    // Five trainers of eight grains are no faster than four: one of them has two grains in either case.
-    assert.equal(chooseTrainers({ ...large, wanted: { min: 1, max: 7 } }).trainers, 4);
-    assert.equal(chooseTrainers(large).exchangeBytesPerStep, 2 * 4 * 130_662 * 7);
-  });
-
-  test("takes as many as asked for; locally one unless asked", () => {
-    assert.deepEqual(
-      [
-        chooseTrainers({ ...question, wanted: { min: 3, max: 3 } }).trainers,
-        chooseTrainers({ ...question, wanted: { min: 3, max: 3 } }).reason,
-      ],
-      [3, "as asked for"],
-    );
-    assert.equal(chooseTrainers({ ...question, millisecondsPerStep: 900, local: true }).trainers, 1);
-    assert.equal(chooseTrainers({ ...question, wanted: { min: 16, max: 16 } }).trainers, 8);
-  });
-});
-
 describe("expectedCounts", () => {
   const one = (pictures: number, given: Partial<typeof none>, splits: ("train" | "validation" | "test")[]) => {
     const counts = expectedCounts([{ label: "a", pictures, given: { ...none, ...given } }], splits, split);
@@ -201,35 +178,94 @@ describe("expectedCounts", () => {
   });
 });
 
-test("a rendered plan", () => {
-  const plan = planJob(
-    inputs(
-      { trainers: { min: 2, max: 2 } },
-      {
-        exact: false,
-        cached: 250,
-        speeds: { imagesPerSecond: { value: 212.4, origin: "measured" }, millisecondsPerStep: { value: 1.234, origin: "probed" } },
-      },
-    ),
-  );
-  assert.equal(
-    renderPlan(plan),
-    `dataset     flowers: 1,250 pictures in 2 classes
-backbone    mobilenet_v2_1.0_224 (0123456789ab), cut global_average_pool, 301 M multiply-adds a picture
+describe("renderPlan", () => {
+  test("a head on frozen features", () => {
+    const job = resolveJob({ dataset: { source: "flowers" }, trainers: { min: 2, max: 2 } });
+    const plan = planJob(
+      inputs(
+        {},
+        {
+          job,
+          network: mobilenetAt(job, 1),
+          exact: false,
+          cached: 250,
+          speeds: { imagesPerSecond: { value: 212.4, origin: "measured" }, millisecondsPerStep: { value: 1.234, origin: "probed" } },
+        },
+      ),
+    );
+    assert.equal(
+      renderPlan(plan),
+      `dataset     flowers: 1,250 pictures in 2 classes
+backbone    mobilenet_v2_1.0_224 (0123456789ab) at 224 x 224: frozen up to global_average_pool, 299 M multiply-adds a picture
 feature     [1280] float32, 5.12 kB a picture
 cached      ≈ 250 of 1,250
 to extract  ≈ 1,000 pictures; 20 tasks of up to 64 pictures, 1 extractor
 to write    ≈ 7.67 MB of features and thumbnails
-extraction  ≈ 4.7 s at 212 images/s (measured)
-trained     2,562 parameters, 2.6 k multiply-adds a row
+extraction  ≈ 4.7 s at 212 images/s (measured), engine onnx
+trained     2,562 parameters of the head, 2.6 k multiply-adds a row
+start       the head from glorotUniform
 steps       ≈ 1,042 of 96 rows in 8 grains, evaluated every 53 steps
-training    ≈ 1.3 s at 1.23 ms/step (probed)
-trainers    2 (as asked for), 20.5 kB exchanged a step
-memory      ≈ 315 MB an extractor, ≈ 206 MB a trainer
+training    ≈ 1.4 s at 1.30 ms/step (probed), engine onnx
+trainers    2 (as asked for; a step takes 1.23 ms of computing + 0.06 ms of exchange), 20.5 kB exchanged a step
+memory      ≈ 401 MB an extractor, ≈ 279 MB a trainer (process 225 MB, files 18.1 MB, backbone 18.1 MB, activations 10.8 MB, features 6.40 MB)
 class    train  validation   test
 daisy    ≈ 500        ≈ 60   ≈ 65
 roses    ≈ 500        ≈ 65   ≈ 60
 all    ≈ 1,000       ≈ 125  ≈ 125
 ≈ estimated: not every picture's identity is known yet; --read counts`,
-  );
+    );
+  });
+
+  test.each<[string, JobSpec, RegExp[]]>([
+    [
+      "frozen statistics",
+      {},
+      [
+        /^batch norm {2}FROZEN: normalised with the 4,128 moving statistics, which stay$/m,
+        /^start {7}the tail from the backbone, the head from glorotUniform$/m,
+      ],
+    ],
+    [
+      "statistics of the batch",
+      { training: { batchNorm: "BATCH" } },
+      [/^batch norm {2}BATCH: normalised with the statistics of each grain, which move 4,128$/m],
+    ],
+    [
+      "random weights",
+      { initialWeights: { random: {} }, head: { initializer: { truncatedNormal: { stddev: 0.001 } } } },
+      [/random weights: all from truncatedNormal \(deviation 0.001\)/],
+    ],
+    ["a result", { initialWeights: { fromResult: "out/a\u001b" } }, [/^start {7}the tensors of out\/a\\u001b$/m]],
+    [
+      "an old class",
+      { head: { initialFromClass: "daisy" } },
+      [/the head from glorotUniform; the output from the backbone's class "daisy"$/m],
+    ],
+  ])("a trained tail: %s", (_, spec, expected) => {
+    const job = resolveJob({ dataset: { source: "flowers" }, cut: "block_15_add", ...spec });
+    const text = renderPlan(
+      planJob(inputs({}, { job, network: mobilenetAt(job), engines: { extraction: "onnx", training: "tensorflow" } })),
+    );
+    expect(text).toMatch(
+      /^backbone {4}.* at 224 x 224, used up to global_average_pool: frozen up to block_15_add, 48\.1 M multiply-adds a picture$/m,
+    );
+    expect(text).toMatch(/^trained {5}[\d,]+ parameters \(tail [\d,]+ in 12 layers, head 2,562 in 1 layer\), .* a row$/m);
+    expect(text).toMatch(/^training {4}.*\(assumed\), engine tensorflow$/m);
+    for (const line of expected) expect(text).toMatch(line);
+  });
+
+  test("pictures themselves as features", () => {
+    const job = resolveJob({ dataset: { source: "flowers" }, cut: "input", views: { count: 3, horizontalFlip: true } });
+    const text = renderPlan(
+      planJob(inputs({}, { job, network: mobilenetAt(job), engines: { extraction: "onnx", training: "tensorflow" } })),
+    );
+    expect(text).toMatch(/^backbone {4}.*: nothing frozen$/m);
+    expect(text).toMatch(/^feature {5}the picture itself, \[224, 224, 3\] uint8, 151 kB a picture, 3 views of each training picture$/m);
+    expect(text).toMatch(/^cached {6}0 of 1,250 with every view$/m);
+    expect(text).toMatch(/^to extract {2}1,250 pictures in 3,250 views; /m);
+  });
 });
+
+function mobilenetAt(job: ResolvedJob, width = 0.35): CutBackbone {
+  return cutBackbone(job, buildTopology("mobilenet_v2", { width, size: 224 }));
+}

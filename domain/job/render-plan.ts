@@ -1,49 +1,30 @@
+import { INPUT } from "../network/network.js";
 import { byteSize, count, decimals, duration, printable } from "./figures.js";
 import type { Figure, Plan } from "./plan.js";
 import type { Speed } from "./plan-costs.js";
+import { memoryText } from "./plan-remarks.js";
 
 /** Classes that are listed one by one. */
 const CLASSES_SHOWN = 30;
 
+type Row = readonly [name: string, text: string];
+
 /** The plan as aligned plain text, without a line feed at the end. ≈ marks what is an estimate. */
 export function renderPlan(plan: Plan): string {
-  const { extraction, training, features } = plan;
-  const cost: (readonly [string, string])[] = [
+  const { extraction, training } = plan;
+  const cost: Row[] = [
     [
       "dataset",
       `${printable(plan.source)}: ${count(plan.pictures, "picture")} in ${plan.classes.length} class${plan.classes.length === 1 ? "" : "es"}`,
     ],
+    ["backbone", backboneText(plan)],
+    ["feature", featureText(plan)],
+    ...extractionRows(plan),
+    ...trainingRows(plan),
     [
-      "backbone",
-      `${printable(plan.backbone.name)} (${plan.backbone.digest.slice(0, 12)}), cut ${printable(plan.backbone.cut)}, ${giga(extraction.multiplyAddsPerImage)} a picture`,
+      "memory",
+      `≈ ${byteSize(extraction.memoryBytes)} an extractor, ≈ ${byteSize(training.memory.total)} a trainer (${memoryText(training.memory)})`,
     ],
-    [
-      "feature",
-      `[${features.shape.join(", ")}] ${features.dtype}, ${byteSize(features.bytes)} a picture${features.views > 1 ? `, ${count(features.views, "view")} of each training picture` : ""}`,
-    ],
-    ["cached", `${figure(extraction.cached)} of ${count(plan.pictures)}`],
-    [
-      "to extract",
-      `${figure(extraction.toExtract)} pictures; ${count(extraction.tasks, "task")} of up to ${count(extraction.taskPictures, "picture")}, ${count(extraction.extractors, "extractor")}`,
-    ],
-    ["to write", extraction.toExtract.value === 0 ? "nothing" : `≈ ${byteSize(extraction.bytesToWrite)} of features and thumbnails`],
-    [
-      "extraction",
-      extraction.toExtract.value === 0
-        ? "no time: everything is cached"
-        : `≈ ${duration(extraction.seconds)} at ${speed(extraction.imagesPerSecond, 0, "images/s")}`,
-    ],
-    ["trained", `${count(training.parameters, "parameter")}, ${giga(training.multiplyAddsPerRow)} a row`],
-    [
-      "steps",
-      `${figure(training.steps)} of ${training.batchSize} rows in ${count(training.grains, "grain")}, evaluated every ${count(training.evaluateEverySteps, "step")}`,
-    ],
-    ["training", `≈ ${duration(training.seconds)} at ${speed(training.millisecondsPerStep, 2, "ms/step")}`],
-    [
-      "trainers",
-      `${training.trainers} (${training.trainersReason})${training.exchangeBytesPerStep === 0 ? "" : `, ${byteSize(training.exchangeBytesPerStep)} exchanged a step`}`,
-    ],
-    ["memory", `≈ ${byteSize(extraction.memoryBytes)} an extractor, ≈ ${byteSize(training.memoryBytes)} a trainer`],
   ];
   const sections = [
     aligned(cost, ["left", "left"]),
@@ -53,6 +34,72 @@ export function renderPlan(plan: Plan): string {
     ...plan.obstacles.map(({ message }) => `cannot run: ${message}`),
   ];
   return sections.join("\n");
+}
+
+function backboneText({ backbone, extraction }: Plan): string {
+  const { cut, lastLayer, size } = backbone;
+  const whole = cut === lastLayer ? "" : `, used up to ${printable(lastLayer)}`;
+  const frozen = cut === INPUT ? "nothing frozen" : `frozen up to ${printable(cut)}, ${giga(extraction.multiplyAddsPerImage)} a picture`;
+  return `${printable(backbone.name)} (${backbone.digest.slice(0, 12)}) at ${size} x ${size}${whole}: ${frozen}`;
+}
+
+function featureText({ features: { shape, dtype, pixels, bytes, views } }: Plan): string {
+  const what = pixels ? "the picture itself, " : "";
+  const each = views > 1 ? `, ${count(views, "view")} of each training picture` : "";
+  return `${what}[${shape.join(", ")}] ${dtype}, ${byteSize(bytes)} a picture${each}`;
+}
+
+function extractionRows({ pictures, features, extraction }: Plan): Row[] {
+  const { cached, toExtract, viewsToExtract } = extraction;
+  const nothing = toExtract.value === 0;
+  const views = features.views > 1 ? ` in ${count(viewsToExtract.value, "view")}` : "";
+  const tasks = `${count(extraction.tasks, "task")} of up to ${count(extraction.taskPictures, "picture")}`;
+  const time = `≈ ${duration(extraction.seconds)} at ${speed(extraction.imagesPerSecond, 0, "images/s")}, engine ${extraction.engine}`;
+  return [
+    ["cached", `${figure(cached)} of ${count(pictures)}${features.views > 1 ? " with every view" : ""}`],
+    [
+      "to extract",
+      `${figure(toExtract)} picture${toExtract.value === 1 ? "" : "s"}${views}; ${tasks}, ${count(extraction.extractors, "extractor")}`,
+    ],
+    ["to write", nothing ? "nothing" : `≈ ${byteSize(extraction.bytesToWrite)} of features and thumbnails`],
+    ["extraction", nothing ? "no time: everything is cached" : time],
+  ];
+}
+
+function trainingRows({ training }: Plan): Row[] {
+  const { tail, head, batchNorm, parameters } = training;
+  const parts = `tail ${count(tail.parameters)} in ${count(tail.layers, "layer")}, head ${count(head.parameters)} in ${count(head.layers, "layer")}`;
+  const exchanged = training.exchangeBytesPerStep === 0 ? "" : `, ${byteSize(training.exchangeBytesPerStep)} exchanged a step`;
+  return [
+    [
+      "trained",
+      `${count(parameters, "parameter")}${tail.layers > 0 ? ` (${parts})` : " of the head"}, ${giga(training.multiplyAddsPerRow)} a row`,
+    ],
+    ...(batchNorm === null ? [] : [["batch norm", batchNormText(batchNorm)] as const]),
+    ["start", startText(training)],
+    [
+      "steps",
+      `${figure(training.steps)} of ${training.batchSize} rows in ${count(training.grains, "grain")}, evaluated every ${count(training.evaluateEverySteps, "step")}`,
+    ],
+    ["training", `≈ ${duration(training.seconds)} at ${speed(training.millisecondsPerStep, 2, "ms/step")}, engine ${training.engine}`],
+    ["trainers", `${training.trainers} (${training.trainersReason})${exchanged}`],
+  ];
+}
+
+function batchNormText({ mode, statistics }: NonNullable<Plan["training"]["batchNorm"]>): string {
+  return mode === "FROZEN"
+    ? `FROZEN: normalised with the ${count(statistics)} moving statistics, which stay`
+    : `BATCH: normalised with the statistics of each grain, which move ${count(statistics)}`;
+}
+
+function startText({ tail, start }: Plan["training"]): string {
+  const { weights, headFromClass, initializer } = start;
+  const drawn = initializer.kind === "truncatedNormal" ? `truncatedNormal (deviation ${initializer.stddev})` : initializer.kind;
+  const output = headFromClass === null ? "" : `; the output from the backbone's class "${printable(headFromClass)}"`;
+  if (weights.kind === "result") return `the tensors of ${printable(weights.from)}`;
+  const head = `the head from ${drawn}`;
+  if (tail.layers === 0) return head + output;
+  return weights.kind === "random" ? `random weights: all from ${drawn}${output}` : `the tail from the backbone, ${head}${output}`;
 }
 
 function classTable({ classes, counts, countsExact }: Plan): string[][] {

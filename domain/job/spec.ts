@@ -7,7 +7,7 @@ export interface JobSpec {
   /** `lastLayer`: the last layer that is used, where the network goes on to a classifier of its own. */
   readonly backbone?: { readonly name?: string; readonly digest?: string; readonly lastLayer?: string };
   readonly preprocessing?: PreprocessingSpec;
-  /** Name of the layer whose output is the feature, or `input`. Default: the last layer of the backbone. */
+  /** Name of the layer whose output is the feature, or `input`. Default: the last layer of the backbone, below a classifier of its own. */
   readonly cut?: string;
   readonly views?: ViewsSpec;
   readonly head?: HeadSpec;

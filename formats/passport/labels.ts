@@ -31,8 +31,8 @@ export function decodeLabels(text: string): string[] {
  * @throws CodedError FILE_FORMAT_INVALID naming a line without text, or an unknown escape.
  */
 export function labelsOfFile(bytes: Uint8Array, where: string): string[] {
-  // TextDecoder takes a byte order mark off.
-  const text = new TextDecoder().decode(bytes).replaceAll("\r\n", "\n");
+  // TextDecoder takes a byte order mark off, and trimming the CR of a line's end.
+  const text = new TextDecoder().decode(bytes);
   const labels = decodeLabels(text === "" || text.endsWith("\n") ? text : `${text}\n`).map((label) => label.trim());
   const empty = labels.indexOf("");
   if (empty >= 0 || labels.length === 0)

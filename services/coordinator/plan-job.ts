@@ -6,8 +6,7 @@ import { expectedCounts } from "../../domain/job/expected-counts.js";
 import type { ResolvedJob } from "../../domain/job/job.js";
 import { assertFeasible, planJob, type PlanInputs } from "../../domain/job/plan.js";
 import type { ListingRecord, PlanRecord, SamplesRecord } from "../../domain/job/records.js";
-import { limits } from "../../domain/limits.js";
-import { multiplyAddsPerImage, parameterCount } from "../../domain/network/shapes.js";
+import { parameterCount } from "../../domain/network/shapes.js";
 import { initializeState } from "../../domain/training/initial-state.js";
 import { checkTrainable } from "../../domain/training/trainable-layers.js";
 import { trainingShape } from "../../domain/training/training-plan.js";
@@ -20,12 +19,14 @@ export interface JobProfiles {
   readonly training: NumericsProfile;
 }
 
-/** The part of the plan that shapes the result: a pure function of spec, backbone and profiles. @throws CodedError CUT_ILLEGAL, NETWORK_INVALID, ENGINE_UNSUPPORTED */
-export function pinPlan(job: ResolvedJob, { backbone, digest }: StoredBackbone, profiles: JobProfiles): PlanRecord {
+/** What of a plan the features of a job depend on. */
+export type PinnedFeatures = Omit<PlanRecord, "trainingProfile" | "initialWeights">;
+
+/** The features that a job works with: a pure function of spec, backbone and the profile of its extractors. @throws CodedError CUT_ILLEGAL, NETWORK_INVALID */
+export function pinFeatures(job: ResolvedJob, { backbone, digest }: StoredBackbone, profile: NumericsProfile): PinnedFeatures {
   const network = cutBackbone(job, backbone);
-  checkTrainable(profiles.training.engine, network);
   const { cut, featureShape } = network;
-  const featureSpec = plainFeatureSpec(network, digest, profiles.extraction);
+  const featureSpec = plainFeatureSpec(network, digest, profile);
   const { count, augmentation } = job.views;
   return {
     formatVersion: 1,
@@ -36,9 +37,13 @@ export function pinPlan(job: ResolvedJob, { backbone, digest }: StoredBackbone, 
     featureShape,
     viewSpec: augmentation === undefined ? null : { ...featureSpec, augmentation, viewsRevision: VIEWS_REVISION },
     views: count,
-    trainingProfile: profiles.training,
-    initialWeights: null,
   };
+}
+
+/** The part of the plan that shapes the result: a pure function of spec, backbone and profiles. @throws CodedError CUT_ILLEGAL, NETWORK_INVALID, ENGINE_UNSUPPORTED */
+export function pinPlan(job: ResolvedJob, stored: StoredBackbone, profiles: JobProfiles): PlanRecord {
+  checkTrainable(profiles.training.engine, cutBackbone(job, stored.backbone));
+  return { ...pinFeatures(job, stored, profiles.extraction), trainingProfile: profiles.training, initialWeights: null };
 }
 
 /** What features of plain pictures depend on. Pixels depend on geometry alone, so that every network of one input size shares them. */
@@ -53,20 +58,10 @@ function plainFeatureSpec(
   return { ...common, backboneDigest: null, preprocessing: { ...preprocessing, ...untouched }, dtype: "uint8" };
 }
 
-/** What of a plan's inputs follows from job, backbone and pinned plan. */
-export function networkInputs(
-  job: ResolvedJob,
-  { backbone, digest }: StoredBackbone,
-): Pick<PlanInputs, "job" | "backbone" | "frozen" | "network"> {
-  const network = cutBackbone(job, backbone);
-  const { prefix, preprocessing } = network;
-  const { total } = parameterCount(prefix);
-  return {
-    job,
-    backbone: { name: backbone.name, digest, cut: network.cut },
-    frozen: { parameters: total, multiplyAdds: multiplyAddsPerImage(prefix), size: preprocessing.size, batch: limits.forwardBatch },
-    network,
-  };
+/** What of a plan's inputs follows from job and backbone. */
+export function networkInputs(job: ResolvedJob, { backbone, digest }: StoredBackbone): Pick<PlanInputs, "job" | "backbone" | "network"> {
+  const { total } = parameterCount(backbone.network);
+  return { job, backbone: { name: backbone.name, digest, parameters: total }, network: cutBackbone(job, backbone) };
 }
 
 /** Refuses, before any picture is read, a job that could only fail later. @throws CodedError JOB_TOO_LARGE, SPEC_INVALID, DATASET_INVALID */
@@ -80,24 +75,15 @@ export function checkFeasible(
 ): void {
   const counts = expectedCounts(listing.counts, listing.givenSplits, job.dataset.split);
   const { pictures, classes } = listing;
+  const engines = { extraction: pinned.featureSpec.profile.engine, training: pinned.trainingProfile.engine };
   assertFeasible(
-    planJob({
-      ...networkInputs(job, stored),
-      engine: pinned.trainingProfile.engine,
-      pictures,
-      classes,
-      counts,
-      exact: false,
-      cached: 0,
-      memoryBytes,
-      local: true,
-    }),
+    planJob({ ...networkInputs(job, stored), engines, pictures, classes, counts, exact: false, cached: 0, memoryBytes, local: true }),
   );
   checkInitialWeights(job, stored, { classes, counts }, given);
 }
 
 /** Whether training can start from what the job says, found by doing it. @throws CodedError WEIGHTS_INVALID, SPEC_INVALID, FILE_FORMAT_INVALID */
-function checkInitialWeights(
+export function checkInitialWeights(
   job: ResolvedJob,
   stored: StoredBackbone,
   samples: Pick<SamplesRecord, "classes" | "counts">,

@@ -5,7 +5,9 @@ import { splitNames } from "../../domain/dataset/listing.js";
 import type { ImageId } from "../../domain/features/feature-spec.js";
 import { IdIndex } from "../../domain/features/id-index.js";
 import { imageIdAt, imageIdBytes, IMAGE_ID_BYTES } from "../../domain/features/image-ids.js";
+import { viewsNeeded } from "../../domain/features/needed-views.js";
 import type { SplitCounts } from "../../domain/job/expected-counts.js";
+import type { ToExtract } from "../../domain/job/plan.js";
 
 /** Who a picture is; undefined where nothing is known of it. */
 export type KnownIdentity =
@@ -22,46 +24,60 @@ interface Chunk {
   readonly pictures: ListedPicture[];
 }
 
+/** What the views that a picture needs depend on, known before the listing has come to its end. */
+export interface NeededViews {
+  /** Of a picture that is trained on. */
+  readonly views: number;
+  readonly split: SplitSpec;
+  readonly isKept: (imageId: ImageId, view: number) => boolean;
+}
+
+/** The splits that a dataset may give, as far as they decide which pictures are trained on: only at the end of the listing is it known which they are. */
+const givenSplitsCases: readonly (readonly SplitName[])[] = [[], ["test"], ["validation"]];
+
+/** The case that decides alike: with a given validation split nothing is drawn, with a given test split no test picture is. */
+function caseOf(givenSplits: readonly SplitName[]): number {
+  return givenSplitsCases.findLastIndex((splits) => splits.every((split) => givenSplits.includes(split)));
+}
+
 /**
  * Counts the pictures of a listing by split and content as long as every one is known. The first unknown picture ends the exact count, and with
  * it the memory that it takes (some 150 bytes a picture); after that only numbers are kept.
  */
 export class PictureCensus {
-  readonly #hasFeature: (imageId: ImageId) => boolean;
+  readonly #needed: NeededViews;
   #chunks: Chunk[] | undefined = [];
-  #toExtract = new IdIndex();
   #rejected: { uri: string; reason: string }[] = [];
+  /** Known pictures of which every view is kept, for each of `givenSplitsCases`. */
+  readonly #cached = givenSplitsCases.map(() => 0);
   pictures = 0;
-  /** Known pictures whose features are kept. */
-  cached = 0;
   rejectedCount = 0;
 
-  constructor(hasFeature: (imageId: ImageId) => boolean) {
-    this.#hasFeature = hasFeature;
+  constructor(needed: NeededViews) {
+    this.#needed = needed;
   }
 
   add(picture: ListedPicture, identity: KnownIdentity): void {
     this.pictures++;
     if (identity === undefined) {
       this.#chunks = undefined;
-      this.#toExtract = new IdIndex();
       return;
     }
     if (identity.kind === "rejected") {
       if (this.rejectedCount++ < REJECTED_NAMED_MAX) this.#rejected.push({ uri: picture.uri, reason: identity.reason });
       return;
     }
-    const isCached = this.#hasFeature(identity.imageId);
-    if (isCached) this.cached++;
+    for (const [index, givenSplits] of givenSplitsCases.entries()) {
+      const views = this.#viewsOf(picture, identity.imageId, givenSplits);
+      if (this.#missing(identity.imageId, 0, views) === 0) this.#cached[index]!++;
+    }
     if (this.#chunks === undefined) return;
-    const id = imageIdBytes([identity.imageId]);
-    if (!isCached) this.#toExtract.set(id, 0, 0, 0);
     let chunk = this.#chunks.at(-1);
     if (chunk === undefined || chunk.pictures.length === CHUNK_ROWS) {
       chunk = { imageIds: new Uint8Array(CHUNK_ROWS * IMAGE_ID_BYTES), pictures: [] };
       this.#chunks.push(chunk);
     }
-    chunk.imageIds.set(id, chunk.pictures.length * IMAGE_ID_BYTES);
+    chunk.imageIds.set(imageIdBytes([identity.imageId]), chunk.pictures.length * IMAGE_ID_BYTES);
     chunk.pictures.push(picture);
   }
 
@@ -74,9 +90,41 @@ export class PictureCensus {
     return this.#rejected;
   }
 
-  /** Different pictures without a feature; only while `exact`. */
-  get toExtract(): number {
-    return this.#toExtract.size;
+  /** Known pictures of which every view that they need is kept. */
+  cached(givenSplits: readonly SplitName[]): number {
+    return this.#cached[caseOf(givenSplits)]!;
+  }
+
+  /** What is not kept, copies of a picture once. Only while `exact`, and before `splitCounts`. */
+  toExtract(givenSplits: readonly SplitName[]): ToExtract {
+    const found = { pictures: 0, views: 0, thumbnails: 0 };
+    // Beside each image id the number of views that its copies so far need.
+    const seen = new IdIndex();
+    for (const { imageIds, pictures } of this.#chunks ?? []) {
+      for (const [row, picture] of pictures.entries()) {
+        const imageId = imageIdAt(imageIds, row);
+        const entry = seen.find(imageIds, row * IMAGE_ID_BYTES);
+        const before = entry < 0 ? 0 : seen.shardOf(entry);
+        const views = Math.max(before, this.#viewsOf(picture, imageId, givenSplits));
+        const missing = this.#missing(imageId, before, views);
+        found.views += missing;
+        if (missing > 0 && this.#missing(imageId, 0, before) === 0) found.pictures++;
+        if (before === 0 && this.#missing(imageId, 0, 1) > 0) found.thumbnails++;
+        seen.set(imageIds, row * IMAGE_ID_BYTES, views, 0);
+      }
+    }
+    return found;
+  }
+
+  #viewsOf({ givenSplit }: ListedPicture, imageId: ImageId, givenSplits: readonly SplitName[]): number {
+    return viewsNeeded(this.#needed.views, imageId, givenSplit, givenSplits, this.#needed.split);
+  }
+
+  /** Of the views from `from` to before `to`. */
+  #missing(imageId: ImageId, from: number, to: number): number {
+    let missing = 0;
+    for (let view = from; view < to; view++) if (!this.#needed.isKept(imageId, view)) missing++;
+    return missing;
   }
 
   /**

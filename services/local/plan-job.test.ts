@@ -18,7 +18,7 @@ async function emptyStore(): Promise<{ readonly folder: string; readonly local: 
 }
 
 async function planned(local: Local, dataset: OpenedDataset, read: boolean): Promise<LocalPlan> {
-  return planLocalJob(local, job, dataset, { read, progress: () => undefined });
+  return planLocalJob(local, job, dataset, { read, probe: false, progress: () => undefined });
 }
 
 test("without --read nothing is read, counts are estimates, and nothing is written", async () => {

@@ -42,6 +42,7 @@ const onMaps: Readonly<Record<string, readonly [size: Pair, ...LayerKind[]]>> = 
   ],
   "depthwiseConv2d 3x3, stride 2, PyTorch's padding of an even size": [[6, 8], depthwise([3, 3], { strides: two, padding: around(1) })],
   "depthwiseConv2d 5x5, padding at top and left": [[6, 5], depthwise([5, 5], { padding: { top: 3, bottom: 1, left: 4, right: 0 } })],
+  "depthwiseConv2d 3x3, strides 1 and 2": [[5, 6], depthwise([3, 3], { strides: [1, 2], padding: around(1) })],
   "depthwiseConv2d 3x1": [[4, 5], depthwise([3, 1])],
   "zeroPad and depthwiseConv2d, stride 2, as in MobileNet": [
     [6, 6],
