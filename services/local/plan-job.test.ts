@@ -85,7 +85,9 @@ test("speeds of this machine are tried on the job's own pictures and network", a
   const { plan } = await planLocalJob(local, job, await openFilesystemDataset("samples/flowers"), {
     read: false,
     probe: true,
-    progress: (progress) => void ("probing" in progress && tried.push(progress.probing)),
+    progress: (progress) => {
+      if ("probing" in progress) tried.push(progress.probing);
+    },
   });
   expect([plan.extraction.imagesPerSecond.origin, plan.training.millisecondsPerStep.origin]).toEqual(["probed", "probed"]);
   expect(tried).toEqual(["extraction", "training"]);

@@ -14,7 +14,12 @@ function slowEngine(callMs: number) {
   const clock: Clock = { now: () => now, monotonic: () => now, sleep: () => Promise.reject(new Error("nobody sleeps")) };
   const seen = { shapes: [] as GradientShape[], inputs: [] as GradientInput[], forwards: 0, released: 0 };
   let calls = 0;
-  const take = (): void => void (now += calls++ === 0 ? 10 * callMs : callMs);
+  const take = (): void => {
+    now += calls++ === 0 ? 10 * callMs : callMs;
+  };
+  const pass = (ms: number): void => {
+    now += ms;
+  };
   const release = async (): Promise<void> => void seen.released++;
   const engine = {
     compileGradient: async (_: unknown, shape: GradientShape) => {
@@ -35,7 +40,7 @@ function slowEngine(callMs: number) {
       return { batch, run, release };
     },
   } as unknown as Engine;
-  return { engine, clock, seen, pass: (ms: number) => void (now += ms) };
+  return { engine, clock, seen, pass };
 }
 
 function shapeOf(features: number, spec: JobSpec = {}): TrainingShape {
