@@ -20,7 +20,9 @@ function slowEngine(callMs: number) {
   const pass = (ms: number): void => {
     now += ms;
   };
-  const release = async (): Promise<void> => void seen.released++;
+  const release = async (): Promise<void> => {
+    seen.released++;
+  };
   const engine = {
     compileGradient: async (_: unknown, shape: GradientShape) => {
       seen.shapes.push(shape);
