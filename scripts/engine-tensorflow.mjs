@@ -15,6 +15,7 @@ const variants = {
 };
 
 const unpacker = join(root, "scripts/engine-tensorflow/unpack.py");
+const quietBinding = join(root, "scripts/engine-tensorflow/quiet-binding.cc");
 
 /** What is taken out of the wheels. The libraries find each other by run paths relative to this layout, as in Python's site-packages. */
 const wanted = [
@@ -71,7 +72,7 @@ function recipeOf(variant) {
     packages: JSON.parse(text("package.json")).dependencies,
     packageLockSha256: sha256(text("package-lock.json")),
     wheels: Object.fromEntries(wheels.map(([, name, version, hash]) => [`${name} ${version}`, hash])),
-    scriptsSha256: sha256([fileURLToPath(import.meta.url), unpacker].map((file) => readFileSync(file, "utf8")).join("")),
+    scriptsSha256: sha256([fileURLToPath(import.meta.url), unpacker, quietBinding].map((file) => readFileSync(file, "utf8")).join("")),
   };
 }
 
@@ -136,21 +137,22 @@ function fetchLibraries(variant, building) {
 
 function compileBinding(variant, building) {
   const packageFolder = join("node_modules", variant.package);
-  const output = join(packageFolder, "lib/napi-v8/tfjs_binding.node");
-  mkdirSync(join(building, packageFolder, "lib/napi-v8"), { recursive: true });
+  const output = join(packageFolder, "lib/napi-v8");
+  mkdirSync(join(building, output), { recursive: true });
+  const flags = ["-std=c++17", "-O2", "-shared", "-fPIC", "-DNAPI_VERSION=8", "-I", "node_modules/node-api-headers/include"];
   run(
     "g++",
     [
-      ...["-std=c++17", "-O2", "-shared", "-fPIC", "-DNAPI_VERSION=8"],
-      ...["-I", "node_modules/node-api-headers/include", "-I", "python/tensorflow/include"],
+      ...[...flags, "-I", "python/tensorflow/include"],
       ...["tfjs_backend.cc", "tfjs_binding.cc"].map((source) => join(packageFolder, "binding", source)),
       ...["-L", "python/tensorflow", "-l:libtensorflow_cc.so.2", "-l:libtensorflow_framework.so.2"],
       // From node_modules/@tensorflow/PACKAGE/lib/napi-v8 to python/tensorflow, wherever the whole folder lies.
       "-Wl,-rpath,$ORIGIN/../../../../../python/tensorflow",
-      ...["-o", output],
+      ...["-o", join(output, "tfjs_binding_tensorflow.so")],
     ],
     building,
   );
+  run("g++", [...flags, quietBinding, "-ldl", "-o", join(output, "tfjs_binding.node")], building);
 }
 
 /** Loads the package as graft does and multiplies two matrices. Returns what the stamp says beside the recipe. */

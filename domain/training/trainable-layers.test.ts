@@ -81,6 +81,17 @@ test("a chain that branches and pixels are refused by the name of the layer", ()
   );
 });
 
+test("a depthwise convolution whose strides differ is trained by no engine, and only a later cut is proposed", () => {
+  const tail = networkOf([
+    { kind: "depthwiseConv2d", name: "narrow", kernel: [1, 1], bias: true, ...window, strides: [1, 2], inputs: [INPUT] },
+    { kind: "flatten", name: "flat", inputs: ["narrow"] },
+  ]);
+  expect(enginesThatTrain({ tail, pixels: false })).toEqual([]);
+  expect(() => checkTrainable("tensorflow", { tail, pixels: false, cut: INPUT, network: tail })).toThrow(
+    /engine tensorflow cannot train layer "narrow" \(depthwiseConv2d\), whose strides differ; choose a cut at or after "narrow"/,
+  );
+});
+
 test("the engine is the wanted one, or the first that can train everything above the cut", () => {
   const atOutput = { tail: undefined, pixels: false };
   const below = { tail: cutAt(network, "block_15_add").tail, pixels: false };

@@ -27,7 +27,8 @@ export interface TrainingObstacle {
 
 /**
  * The first thing above the cut that an engine cannot train; undefined where it can train all of it. Heads are dense and no obstacle to any engine.
- * onnx trains chains of dense layers on vectors or on maps that are flattened first; tensorflow trains every kind of layer, and takes pixels.
+ * onnx trains chains of dense layers on vectors or on maps that are flattened first; tensorflow trains every kind of layer, and takes pixels, but its gradient of a depthwise convolution
+ * knows one stride for both directions.
  */
 const obstacleOf: Readonly<Record<EngineName, (part: TrainedPart) => TrainingObstacle | undefined>> = {
   onnx: ({ tail, pixels }) => {
@@ -40,8 +41,19 @@ const obstacleOf: Readonly<Record<EngineName, (part: TrainedPart) => TrainingObs
     }
     return undefined;
   },
-  tensorflow: () => undefined,
+  tensorflow: ({ tail }) => {
+    for (const layer of tail?.layers ?? []) {
+      if (layer.kind === "depthwiseConv2d" && layer.strides[0] !== layer.strides[1])
+        return { layer: layer.name, reason: "(depthwiseConv2d), whose strides differ" };
+    }
+    return undefined;
+  },
 };
+
+/** What an engine cannot train above the cut; undefined where it can train all of it. */
+export function trainingObstacle(engine: EngineName, part: TrainedPart): TrainingObstacle | undefined {
+  return obstacleOf[engine](part);
+}
 
 /** Engines that can train what stands above the cut, the preferred first. */
 export function enginesThatTrain(part: TrainedPart): EngineName[] {

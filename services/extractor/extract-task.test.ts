@@ -6,8 +6,8 @@ import { extractTask, type ExtractionContext, type TaskRun } from "./extract-tas
 import type { Outcomes } from "./prepare-picture.js";
 
 /** A task over pictures whose bytes are `contents`; the network's one feature is the picture's first byte. A content of "bad" cannot be read, one that begins with "x" is rejected. */
-function setup(contents: readonly string[], outcomesBefore?: Outcomes) {
-  const seen = { decoded: [] as string[], shards: [] as { features: number[] }[], begunAt: -1 };
+function setup(contents: readonly string[], outcomesBefore?: Outcomes, more: Partial<ExtractionContext> = {}) {
+  const seen = { decoded: [] as string[], shards: [] as { view: number; features: number[] }[], begunAt: -1 };
   const text = (bytes: Uint8Array): string => Buffer.from(bytes).toString();
   const context = {
     source: {
@@ -21,8 +21,8 @@ function setup(contents: readonly string[], outcomesBefore?: Outcomes) {
     features: {
       refresh: async () => undefined,
       has: () => false,
-      writeShard: async ({ features }: { readonly features: Float32Array }) => {
-        seen.shards.push({ features: [...features] });
+      writeShard: async ({ view, features }: { readonly view: number; readonly features: Float32Array | Uint8Array }) => {
+        seen.shards.push({ view, features: [...features] });
         return {};
       },
     },
@@ -42,9 +42,11 @@ function setup(contents: readonly string[], outcomesBefore?: Outcomes) {
       thumbnail: async () => new Uint8Array(1),
     },
     forward: async () => ({
-      run: async (pixels: Uint8Array, rows: number) => Float32Array.from({ length: rows }, (_, row) => pixels[row * 3]!),
+      run: async (pixels: Uint8Array, rows: number) =>
+        Float32Array.from({ length: rows }, (_, row) => pixels[row * 3]! + pixels[row * 3 + 1]! / 4),
     }),
     milestone: () => undefined,
+    ...more,
   } as unknown as ExtractionContext;
   const outcomes: Outcomes = new Map();
   const run: TaskRun = {
@@ -69,7 +71,7 @@ test("equal pictures are decoded once, also where the task before is still at th
   const second = setup(["b", "c", "xx"], first.outcomes);
   const secondOutcome = await second.extract();
   expect(second.seen.decoded).toEqual(["c"]);
-  expect(second.seen.shards).toEqual([{ features: ["c".charCodeAt(0)] }]);
+  expect(second.seen.shards).toEqual([{ view: 0, features: ["c".charCodeAt(0)] }]);
   expect(secondOutcome).toMatchObject({
     kind: "extracted",
     commit: { extracted: 1, cached: 1, rejected: [{ row: 2, reason: "no picture" }] },
@@ -89,4 +91,35 @@ test("says that all pictures are begun before they are done, so that the next ta
 test("hands back what it has when a picture cannot be read, with the reason", async () => {
   const outcome = await setup(["a", "b", "bad", "c"]).extract();
   expect(outcome).toMatchObject({ kind: "interrupted", failure: new Error("cannot be read") });
+});
+
+test("the views that a picture needs and has not, in one shard a view; a picture counts once", async () => {
+  const kept = sha256Hex(Buffer.from("b"));
+  const { seen, extract } = setup(["a", "b", "c"], undefined, {
+    views: 3,
+    // "c" is no training picture; view 1 of "b" is kept.
+    viewsOf: (_picture, imageId) => (imageId === sha256Hex(Buffer.from("c")) ? 1 : 3),
+    features: {
+      refresh: async () => undefined,
+      has: (imageId: string, view: number) => imageId === kept && view === 1,
+      writeShard: async ({ view, features }: { readonly view: number; readonly features: Float32Array }) => {
+        seen.shards.push({ view, features: [...features] });
+        return {};
+      },
+    } as unknown as ExtractionContext["features"],
+  });
+  const [a, b, c] = [97, 98, 99];
+  expect(await extract()).toMatchObject({ kind: "extracted", commit: { extracted: 3, cached: 0 } });
+  expect(seen.decoded).toEqual(["a", "b", "c"]);
+  expect(seen.shards.sort((one, other) => one.view - other.view)).toEqual([
+    { view: 0, features: [a, b, c] },
+    { view: 1, features: [a + 0.25] },
+    { view: 2, features: [a + 0.5, b + 0.5] },
+  ]);
+});
+
+test("where pixels are the features they are kept as bytes, and no engine is asked", async () => {
+  const { seen, extract } = setup(["a", "b"], undefined, { forward: undefined, featureShape: [1, 1, 3] });
+  expect(await extract()).toMatchObject({ kind: "extracted", commit: { extracted: 2 } });
+  expect(seen.shards).toEqual([{ view: 0, features: [97, 0, 0, 98, 0, 0] }]);
 });

@@ -1,10 +1,11 @@
 import { strict as assert } from "node:assert";
 import { CodedError } from "../../../domain/errors.js";
-import { elementCount, INPUT, type Layer, type Network } from "../../../domain/network/network.js";
+import { elementCount, INPUT } from "../../../domain/network/network.js";
 import { layerShapes } from "../../../domain/network/shapes.js";
 import type { LossSpec } from "../../../domain/training/loss.js";
 import { type DenseChainLayer, isDenseChainLayer } from "../../../domain/training/trainable-layers.js";
 import type { Trainable } from "../engine.js";
+import { refuseUntrainable } from "../refuse-untrainable.js";
 import type { GraphBuilder } from "../../../formats/onnx/graph-builder.js";
 
 /** A layer of a chain with the lengths of the rows that enter and leave it. */
@@ -33,22 +34,14 @@ const columnsMin = 16;
 /**
  * @throws CodedError ENGINE_UNSUPPORTED naming the first layer that cannot be trained; NETWORK_INVALID where the logits do not fit the loss.
  */
-export function denseChain({ network, loss, preprocessing }: Trainable): DenseChain {
+export function denseChain(trainable: Trainable): DenseChain {
+  refuseUntrainable("onnx", trainable);
+  const { network, loss } = trainable;
   const shapes = layerShapes(network);
   const width = (name: string): number => elementCount(shapes.get(name) ?? []);
-  let previous = INPUT;
   const steps = network.layers.map((layer): ChainStep => {
-    if (!isDenseChainLayer(layer)) throw unsupported(network, layer, `layers of kind ${layer.kind} cannot be trained`);
-    if (layer.inputs[0] !== previous)
-      throw unsupported(
-        network,
-        layer,
-        `it takes "${layer.inputs[0] ?? ""}", but only a chain in which each layer takes the one before it can be trained`,
-      );
-    if (preprocessing !== undefined && previous === INPUT)
-      throw unsupported(network, layer, "it takes pixels, but only features can be trained on");
-    previous = layer.name;
-    return { layer, rowsIn: width(layer.inputs[0]), rowsOut: width(layer.name) };
+    assert(isDenseChainLayer(layer));
+    return { layer, rowsIn: width(layer.inputs[0] ?? INPUT), rowsOut: width(layer.name) };
   });
   const last = steps.at(-1);
   if (last === undefined || network.output !== last.layer.name || !steps.some(({ layer }) => layer.kind === "dense")) {
@@ -155,13 +148,4 @@ export function valueOf(values: ReadonlyMap<string, string>, name: string): stri
   const value = values.get(name);
   assert(value !== undefined, `no value named ${name}`);
   return value;
-}
-
-function unsupported(network: Network, layer: Layer, problem: string): CodedError {
-  const remedy = "use engine tensorflow, or cut the backbone at a later layer, so that only dense layers stand above it";
-  return new CodedError(
-    "ENGINE_UNSUPPORTED",
-    `engine onnx: network ${network.name}, layer "${layer.name}" (${layer.kind}): ${problem}; ${remedy}`,
-    { layer: layer.name },
-  );
 }

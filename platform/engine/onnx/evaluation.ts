@@ -8,7 +8,7 @@ import type { Evaluation, EvaluationInput, Trainable } from "../engine.js";
 import { denseChain, encodeChain, encodeRowLosses, targetColumns, valueOf } from "./dense-chain.js";
 import { gradientThreads, wrapParameters } from "./gradient.js";
 import { createSession, type Runtime } from "./runtime.js";
-import { sumRowLosses, Targets } from "./row-sums.js";
+import { sumRowLosses, Targets } from "../row-sums.js";
 
 /** Logits, loss and correct count of a dense chain with parameters as inputs; see `Engine.compileEvaluation`. */
 export async function compileEvaluation(runtime: Runtime, trainable: Trainable, rows: number): Promise<Evaluation> {

@@ -7,7 +7,7 @@ import { denseChain, targetColumns } from "./dense-chain.js";
 import { encodeGradient, grainInput, gradientOutput } from "./gradient-graph.js";
 import { runWithoutCopies } from "./run-without-copies.js";
 import { createSession, type Runtime } from "./runtime.js";
-import { sumRowLosses, Targets } from "./row-sums.js";
+import { sumRowLosses, Targets } from "../row-sums.js";
 
 /** Gradients always run on one thread: a matrix product shared by threads adds in another order. */
 export const gradientThreads = 1;

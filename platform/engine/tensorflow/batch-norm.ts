@@ -2,7 +2,8 @@ import { strict as assert } from "node:assert";
 import type { LayerKind } from "../../../domain/network/network.js";
 import type { Value } from "./kernels.js";
 import { float32, type LayerContext, type LayerRun } from "./layer-run.js";
-import { biasGradient, reshaped } from "./windows.js";
+import { biasGradient } from "./convolutions.js";
+import { reshaped } from "./pooling.js";
 
 /**
  * `(x - mean) / sqrt(variance + epsilon) x gamma + beta` over the innermost axis, with the moving statistics or, where `batchStatistics` is given, with those of the rows.

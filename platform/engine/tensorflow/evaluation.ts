@@ -4,7 +4,7 @@ import { elementCount, type Layer, type Tensor } from "../../../domain/network/n
 import { layerShapes } from "../../../domain/network/shapes.js";
 import { parameterLayout, statisticsLayout } from "../../../domain/training/parameters.js";
 import type { Evaluation, EvaluationInput, Trainable } from "../engine.js";
-import { sumRowLosses, Targets } from "../onnx/row-sums.js";
+import { sumRowLosses, Targets } from "../row-sums.js";
 import { Kernels } from "./kernels.js";
 import type { Runtime } from "./load.js";
 import { rowLosses } from "./loss.js";

@@ -5,7 +5,8 @@ import { layerShapes } from "../../../domain/network/shapes.js";
 import { parameterLayout, statisticsLayout, type ParameterLayout } from "../../../domain/training/parameters.js";
 import { isPowerOfTwo } from "../../../domain/training/tree.js";
 import type { Gradient, GradientInput, GradientShape, Trainable } from "../engine.js";
-import { sumRowLosses, Targets } from "../onnx/row-sums.js";
+import { refuseUntrainable } from "../refuse-untrainable.js";
+import { sumRowLosses, Targets } from "../row-sums.js";
 import { GrainSums } from "./grain-sums.js";
 import { Kernels, type Value } from "./kernels.js";
 import { float32 } from "./layer-run.js";
@@ -18,6 +19,7 @@ import { uploadVectors } from "./weights.js";
 
 /** Sums of loss, gradient and statistics over the grains of one call, which run one after another; see `Engine.compileGradient`. */
 export function compileGradient({ binding, onGpu }: Runtime, trainable: Trainable, { grainRows, grains }: GradientShape): Gradient {
+  refuseUntrainable("tensorflow", trainable);
   const { network, loss, preprocessing } = trainable;
   assert(Number.isInteger(grainRows) && grainRows >= 2, `a grain has at least 2 rows, found ${grainRows}`);
   assert(isPowerOfTwo(grains), `the grains of one call must be a power of two, found ${grains}`);

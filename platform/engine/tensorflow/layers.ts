@@ -3,17 +3,8 @@ import type { Layer } from "../../../domain/network/network.js";
 import { runBatchNorm } from "./batch-norm.js";
 import type { Kernels, Value } from "./kernels.js";
 import { float32, type LayerContext, type LayerRun } from "./layer-run.js";
-import {
-  biasGradient,
-  reshaped,
-  runAveragePool,
-  runConv2d,
-  runDepthwiseConv2d,
-  runGlobalAveragePool,
-  runMaxPool,
-  runZeroPad,
-  withBias,
-} from "./windows.js";
+import { runConvolution, runDense } from "./convolutions.js";
+import { reshaped, runAveragePool, runGlobalAveragePool, runMaxPool, runZeroPad } from "./pooling.js";
 
 /** Runs one layer on `inputs`, each `[rows, ...shape]`; see domain/network/network.ts for what each kind means. */
 export function runLayer(layer: Layer, inputs: readonly Value[], context: LayerContext): LayerRun {
@@ -22,9 +13,8 @@ export function runLayer(layer: Layer, inputs: readonly Value[], context: LayerC
   const { kernels } = context;
   switch (layer.kind) {
     case "conv2d":
-      return runConv2d(layer, input, context);
     case "depthwiseConv2d":
-      return runDepthwiseConv2d(layer, input, context);
+      return runConvolution(layer, input, context);
     case "batchNorm":
       return runBatchNorm(layer, input, context);
     case "maxPool":
@@ -36,7 +26,7 @@ export function runLayer(layer: Layer, inputs: readonly Value[], context: LayerC
     case "zeroPad":
       return runZeroPad(layer, input, context);
     case "dense":
-      return runDense(layer.bias, input, context);
+      return runDense(layer, input, context);
     case "relu":
       return activation(kernels.one("Relu", float32, [input]), (output, gradient) => kernels.one("ReluGrad", float32, [gradient, output]));
     case "relu6":
@@ -82,6 +72,7 @@ function activation(output: Value, gradientOf: (output: Value, gradient: Value) 
  */
 function byRow(kernel: string, input: Value, kernels: Kernels): Value {
   const rows = input.shape[0] ?? 0;
+  if (rows === 1) return kernels.one(kernel, float32, [input]);
   const axis = kernels.integers([0], []);
   const results = kernels
     .run("Split", { ...float32, num_split: rows }, [axis, input], rows)
@@ -96,22 +87,6 @@ function softmaxGradient(kernels: Kernels, output: Value, gradient: Value): Valu
   const sum = kernels.one("Sum", { ...float32, Tidx: { type: "int32" }, keep_dims: true }, [weighted, axis], [weighted, axis]);
   const rest = kernels.one("Sub", float32, [gradient, sum], [sum]);
   return kernels.one("Mul", float32, [rest, output], [rest]);
-}
-
-/** `[rows, in] x kernel [in, units] + bias` */
-function runDense(bias: boolean, input: Value, { kernels, weight }: LayerContext): LayerRun {
-  const kernel = weight("kernel");
-  const product = (a: Value, b: Value, transposed: { readonly a?: boolean; readonly b?: boolean }): Value =>
-    kernels.one("MatMul", { ...float32, transpose_a: transposed.a ?? false, transpose_b: transposed.b ?? false }, [a, b]);
-  return {
-    output: withBias(kernels, product(input, kernel, {}), bias ? weight("bias") : undefined),
-    temporary: [],
-    saved: [input],
-    backward: (gradient, wanted) => ({
-      inputs: wanted ? [product(gradient, kernel, { b: true })] : [],
-      weights: { kernel: product(input, gradient, { a: true }), ...(bias && { bias: biasGradient(kernels, gradient) }) },
-    }),
-  };
 }
 
 function runAdd(inputs: readonly Value[], kernels: Kernels): LayerRun {

@@ -35,7 +35,7 @@ export function exerciseGrains(name: EngineName, engines: Engines): void {
       { trainable: trainableOf(tail([12, 9, 3], 10), "BATCH"), grainRows: 5 },
       {
         trainable: trainableOf(chain("batch norm on vectors", [64], [dense(33, false), batchNorm, relu, dense(5)]), "BATCH"),
-        grainRows: 3,
+        grainRows: 2,
       },
       { trainable: pixels("BGR"), grainRows: 3 },
     ].map((each) => [`${each.trainable.network.name}, ${each.trainable.batchNorm}`, each] as const);

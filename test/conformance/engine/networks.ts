@@ -42,6 +42,7 @@ const onMaps: Readonly<Record<string, readonly [size: Pair, ...LayerKind[]]>> = 
   ],
   "depthwiseConv2d 3x3, stride 2, PyTorch's padding of an even size": [[6, 8], depthwise([3, 3], { strides: two, padding: around(1) })],
   "depthwiseConv2d 5x5, padding at top and left": [[6, 5], depthwise([5, 5], { padding: { top: 3, bottom: 1, left: 4, right: 0 } })],
+  "depthwiseConv2d 3x3, strides 1 and 2": [[5, 6], depthwise([3, 3], { strides: [1, 2], padding: around(1) })],
   "depthwiseConv2d 3x1": [[4, 5], depthwise([3, 1])],
   "zeroPad and depthwiseConv2d, stride 2, as in MobileNet": [
     [6, 6],
@@ -66,6 +67,10 @@ const onMaps: Readonly<Record<string, readonly [size: Pair, ...LayerKind[]]>> = 
     pool("averagePool", [3, 3], { strides: two, padding: samePadding([6, 6], [3, 3], two) }),
   ],
   "averagePool 3x3, stride 2, a row and a column left over": [[6, 8], pool("averagePool", [3, 3], { strides: two })],
+  "averagePool 3x3, stride 2, PyTorch's padding, which does not count here": [
+    [6, 6],
+    pool("averagePool", [3, 3], { strides: two, padding: around(1) }),
+  ],
   "averagePool 1x3, strides 1 and 2": [
     [3, 7],
     pool("averagePool", [1, 3], { strides: [1, 2], padding: { top: 0, bottom: 0, left: 2, right: 0 } }),

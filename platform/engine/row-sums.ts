@@ -1,5 +1,5 @@
-import type { LossSpec } from "../../../domain/training/loss.js";
-import { addRowsAlongTree } from "../../../domain/training/tree.js";
+import type { LossSpec } from "../../domain/training/loss.js";
+import { addRowsAlongTree } from "../../domain/training/tree.js";
 
 /**
  * The targets `[rows, columns]` of a loss, kept from call to call so that only what changed is written.

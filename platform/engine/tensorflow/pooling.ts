@@ -1,59 +1,10 @@
 import type { LayerKind, Padding, Pair } from "../../../domain/network/network.js";
-import { equalPaddings, samePadding } from "../../../domain/network/catalog/same-padding.js";
+import { equalPaddings, noPadding, samePadding } from "../../../domain/network/catalog/same-padding.js";
 import type { AttributeValue, Kernels, Value } from "./kernels.js";
 import { float32, type LayerContext, type LayerRun } from "./layer-run.js";
 
 /** Layers that slide a window over the picture `[rows, height, width, channels]`. */
 type OfKind<Kind extends LayerKind["kind"]> = Extract<LayerKind, { readonly kind: Kind }>;
-
-export function runConv2d(layer: OfKind<"conv2d">, input: Value, { kernels, weight }: LayerContext): LayerRun {
-  const kernel = weight("kernel");
-  const attributes = { ...float32, ...windowAttributes(layer.strides, layer.padding), dilations: [1, 1, 1, 1] };
-  const product = kernels.one("Conv2D", attributes, [input, kernel]);
-  const output = withBias(kernels, product, layer.bias ? weight("bias") : undefined);
-  return {
-    output,
-    temporary: [],
-    saved: [input],
-    backward(gradient, wanted) {
-      const kernelShape = kernels.integers(kernel.shape);
-      const kernelGradient = kernels.one("Conv2DBackpropFilter", attributes, [input, kernelShape, gradient], [kernelShape]);
-      const inputShape = kernels.integers(input.shape);
-      const inputs = wanted ? [kernels.one("Conv2DBackpropInput", attributes, [inputShape, kernel, gradient])] : [];
-      kernels.release(inputShape);
-      return { inputs, weights: { kernel: kernelGradient, ...(layer.bias && { bias: biasGradient(kernels, gradient) }) } };
-    },
-  };
-}
-
-export function runDepthwiseConv2d(layer: OfKind<"depthwiseConv2d">, input: Value, { kernels, weight }: LayerContext): LayerRun {
-  const kernel = weight("depthwise_kernel");
-  const attributes = { ...float32, ...windowAttributes(layer.strides, layer.padding), dilations: [1, 1, 1, 1] };
-  const product = kernels.one("DepthwiseConv2dNative", attributes, [input, kernel]);
-  const output = withBias(kernels, product, layer.bias ? weight("bias") : undefined);
-  return {
-    output,
-    temporary: [],
-    saved: [input],
-    backward(gradient, wanted) {
-      const kernelShape = kernels.integers(kernel.shape);
-      const kernelGradient = kernels.one("DepthwiseConv2dNativeBackpropFilter", attributes, [input, kernelShape, gradient], [kernelShape]);
-      const inputShape = kernels.integers(input.shape);
-      const inputs = wanted ? [kernels.one("DepthwiseConv2dNativeBackpropInput", attributes, [inputShape, kernel, gradient])] : [];
-      kernels.release(inputShape);
-      return { inputs, weights: { depthwise_kernel: kernelGradient, ...(layer.bias && { bias: biasGradient(kernels, gradient) }) } };
-    },
-  };
-}
-
-/** Adds `bias` to the innermost axis and frees the sum without it. */
-export function withBias(kernels: Kernels, product: Value, bias: Value | undefined): Value {
-  return bias === undefined ? product : kernels.one("BiasAdd", { ...float32, data_format: "NHWC" }, [product, bias], [product]);
-}
-
-export function biasGradient(kernels: Kernels, gradient: Value): Value {
-  return kernels.one("BiasAddGrad", { ...float32, data_format: "NHWC" }, [gradient]);
-}
 
 export function runMaxPool(layer: OfKind<"maxPool">, input: Value, { kernels }: LayerContext): LayerRun {
   const attributes = { ...float32, ...windowAttributes(layer.strides, layer.padding), ksize: [1, ...layer.size, 1] };
@@ -78,7 +29,7 @@ export function runAveragePool(layer: OfKind<"averagePool">, input: Value, { ker
   const [rows = 0, height = 0, width = 0, channels = 0] = input.shape;
   const pool = { ...float32, data_format: "NHWC", ksize: [1, ...size, 1], strides: [1, ...strides, 1] };
   const isSame = equalPaddings(padding, samePadding([height, width], size, strides));
-  if (isSame || equalPaddings(padding, { top: 0, bottom: 0, left: 0, right: 0 })) {
+  if (isSame || equalPaddings(padding, noPadding)) {
     const attributes = { ...pool, padding: isSame ? "SAME" : "VALID" };
     return {
       output: kernels.one("AvgPool", attributes, [input]),
@@ -172,7 +123,7 @@ function averageGradient(
   return kernels.one("AvgPoolGrad", attributes, [shape, gradient], [shape]);
 }
 
-function windowAttributes(strides: Pair, { top, bottom, left, right }: Padding): Record<string, AttributeValue> {
+export function windowAttributes(strides: Pair, { top, bottom, left, right }: Padding): Record<string, AttributeValue> {
   const isPadded = top + bottom + left + right > 0;
   return {
     strides: [1, ...strides, 1],
