@@ -65,6 +65,12 @@ describe("trainerMemory", () => {
     assert.equal(Math.round(activations("tensorflow", 1) - activations("tensorflow", 8)), Math.round(1.1 * 4 * 1282 * (64 - 8)));
   });
 
+  test("the backbone is held as it is kept and as it is exported", () => {
+    const { backbone, total } = trainerMemory(question({}, { backboneParameters: 1_000_000 }));
+    assert.equal(backbone, 2 * 4e6);
+    assert.equal(total - trainerMemory(question({}, { backboneParameters: 0 })).total, backbone);
+  });
+
   test("trainers of one process share its features", () => {
     const [one, four] = [1, 4].map((trainersTogether) => trainerMemory(question({}, { trainersTogether })));
     assert(one !== undefined && four !== undefined);

@@ -47,7 +47,7 @@ test("the splits that the dataset gives hold", () => {
 
 test("copies count once, with the most views that one of them needs", () => {
   const counted = new PictureCensus({ views: 3, split, isKept: () => false });
-  for (const given of ["test", "train", "test"] as const) counted.add(listed(0, given), { kind: "image", imageId: ids[0]! });
+  for (const given of ["test", "train", "test", "train"] as const) counted.add(listed(0, given), { kind: "image", imageId: ids[0]! });
   expect(counted.toExtract(["train", "validation", "test"])).toEqual({ pictures: 1, views: 3, thumbnails: 1 });
 });
 
