@@ -108,11 +108,12 @@ storeFlag(
   backbone
     .command("add")
     .argument(
-      "<file or folder or url...>",
+      "[file or folder or url...]",
       "TensorFlow.js model.json, Keras .h5, ONNX, safetensors (several files may make one network), or a result of graft",
     ),
 )
   .description("Imports weights after checking every tensor.")
+  .option("--untrained", "instead of a file: random weights for --topology, to be trained from the input")
   .option("--name <name>", "the name that jobs will use (default: from the file)")
   .option("--topology <name>", "known topology, such as mobilenet_v2_1.0_224 (default: found by the tensors)")
   .option("--sha256 <hex>", "refuse the file unless it has this SHA-256")
@@ -130,7 +131,8 @@ Examples:
   graft backbone add ./tfjs/model.json --preprocessing '{"size":150}'
   graft backbone add backbone.safetensors top.safetensors --labels imagenet.txt --name mobilenet_v2_top
   graft backbone add resnet18.safetensors --topology resnet18_v1 --strip-prefix module.
-  graft backbone add ./flowers-model --name flowers_v1`,
+  graft backbone add ./flowers-model --name flowers_v1
+  graft backbone add --untrained --topology resnet18_v2_224`,
   )
   .action(run(async (sources: string[], flags: AddFlags) => (await import("./commands/backbone.js")).addBackbone(sources, flags)));
 storeFlag(backbone.command("show").argument("<name>"))

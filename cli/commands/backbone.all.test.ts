@@ -190,3 +190,25 @@ test("show lists every layer with its shape; sums and legal cuts agree with what
   expect(shown.layers.find(({ name }) => name === "block_15_add")).toMatchObject({ cut: true, shape: [7, 7, 160] });
   expect(shown.layers.find(({ name }) => name === "block_15_expand")).toMatchObject({ cut: false });
 });
+
+test("a topology without weights: added without a file, and a warning where its random features would be used", async () => {
+  const added = await add("--untrained", "--topology", "mobilenet_v2_0.35_96");
+  expect(added).toMatchObject({ name: "mobilenet_v2_0.35_96_untrained", featureShape: [1280] });
+  const job = ["train", "samples/flowers", "--backbone", added.name, "--steps", "2", "--store", store, "--out", join(root, "random")];
+  const trained = await runGraft(job);
+  expect(trained.exitCode, trained.stderr).toBe(0);
+  expect(trained.stdout).toContain(
+    "warning: mobilenet_v2_0.35_96_untrained is untrained, and everything up to global_average_pool stays as random as it is",
+  );
+
+  for (const [args, message] of [
+    [["--untrained"], "expected a --topology beside it"],
+    [["--untrained", "model.h5", "--topology", "resnet18_v2"], "leave model.h5 out"],
+    [["--untrained", "--topology", "resnet18_v2", "--sha256", "00"], "leave --sha256 out"],
+    [[], "expected a file, a folder or a URL of weights, or --untrained"],
+  ] as const) {
+    const refused = await runGraft(["backbone", "add", ...args, "--store", store]);
+    expect(refused.exitCode).toBe(2);
+    expect(refused.stderr).toContain(message);
+  }
+});

@@ -4,8 +4,10 @@ import { cutBackbone } from "../../domain/job/cut-backbone.js";
 import { byteSize, count, printable } from "../../domain/job/figures.js";
 import { catalogEntries, topologyName } from "../../domain/network/catalog/catalog.js";
 import { classifierOf, type Classifier } from "../../domain/network/classifier.js";
+import type { Backbone } from "../../domain/network/backbone.js";
 import { layerShapes, parameterCount } from "../../domain/network/shapes.js";
 import type { Preprocessing } from "../../domain/network/preprocessing.js";
+import { untrainedBackbone } from "../../domain/training/untrained-backbone.js";
 import { importBackbone } from "../../formats/backbone/import-backbone.js";
 import { labelsOfFile } from "../../formats/passport/labels.js";
 import { findBackbone, listBundledBackbones, readBundledBackbone } from "../../platform/backbone-store/bundled.js";
@@ -31,6 +33,7 @@ export interface AddFlags extends BackboneFlags {
   readonly addPrefix?: string;
   readonly labels?: string;
   readonly keepClassifier?: boolean;
+  readonly untrained?: boolean;
 }
 
 /** Labels that are printed of all. */
@@ -64,24 +67,11 @@ export async function listBackbones(flags: BackboneFlags): Promise<void> {
   for (const { topology, names } of topologies()) print(`  ${topology}: ${names.join(", ")}`);
 }
 
-/** `graft backbone add`: imports weights after checking every tensor. */
+/** `graft backbone add`: imports weights after checking every tensor, or draws them. */
 export async function addBackbone(sources: readonly string[], flags: AddFlags): Promise<void> {
-  const preprocessing = flags.preprocessing === undefined ? undefined : preprocessingOf(flags.preprocessing);
-  const labels = flags.labels === undefined ? undefined : await readLabels(flags.labels);
+  const backbone = flags.untrained === true ? untrained(sources, flags) : await imported(sources, flags);
   const { backbones } = await openLocal(storeFolder(flags));
-  const status = statusLine();
-  const weights = await readWeightSource(sources, flags.sha256, status.show).finally(status.clear);
-  const name = flags.name ?? weights.name;
-  const backbone = await importBackbone({
-    ...weights,
-    name,
-    sourceName: weights.name,
-    topology: flags.topology,
-    preprocessing,
-    prefix: { strip: flags.stripPrefix, add: flags.addPrefix },
-    keepClassifier: flags.keepClassifier,
-    labels,
-  });
+  const { name } = backbone;
   const before = (await backbones.list()).find((known) => known.name === name)?.digest;
   const { digest, outcome } = await backbones.add(backbone);
 
@@ -121,7 +111,45 @@ export async function addBackbone(sources: readonly string[], flags: AddFlags): 
   );
   if (before !== undefined && before !== digest)
     print(`note: ${name} was ${before.slice(0, 12)} until now; a job file can still ask for it with backbone.digest`);
-  print(`try it: graft train DIR --backbone ${name}`);
+  const flagsNeeded = backbone.untrained ? " --cut input --batch-norm BATCH" : "";
+  print(`try it: graft train DIR --backbone ${name}${flagsNeeded}`);
+}
+
+async function imported(sources: readonly string[], flags: AddFlags): Promise<Backbone> {
+  if (sources.length === 0)
+    throw new CodedError("USAGE_INVALID", "expected a file, a folder or a URL of weights, or --untrained with --topology; found none");
+  const preprocessing = preprocessingOf(flags.preprocessing);
+  const labels = flags.labels === undefined ? undefined : await readLabels(flags.labels);
+  const status = statusLine();
+  const weights = await readWeightSource(sources, flags.sha256, status.show).finally(status.clear);
+  return importBackbone({
+    ...weights,
+    name: flags.name ?? weights.name,
+    sourceName: weights.name,
+    topology: flags.topology,
+    preprocessing,
+    prefix: { strip: flags.stripPrefix, add: flags.addPrefix },
+    keepClassifier: flags.keepClassifier,
+    labels,
+  });
+}
+
+/** `--untrained`, beside which nothing may be given that is about a file. */
+function untrained(sources: readonly string[], flags: AddFlags): Backbone {
+  const { topology, name, sha256, stripPrefix, addPrefix, labels, keepClassifier } = flags;
+  const ofFiles = {
+    [sources[0] ?? ""]: sources[0],
+    "--sha256": sha256,
+    "--strip-prefix": stripPrefix,
+    "--add-prefix": addPrefix,
+    "--labels": labels,
+    "--keep-classifier": keepClassifier,
+  };
+  const given = Object.entries(ofFiles).find(([, value]) => value !== undefined);
+  if (given) throw new CodedError("USAGE_INVALID", `--untrained draws the weights, so no file is read; leave ${given[0]} out`);
+  if (topology === undefined)
+    throw new CodedError("USAGE_INVALID", "--untrained: expected a --topology beside it, such as resnet18_v2_224 (graft backbone list)");
+  return untrainedBackbone(topology, name, preprocessingOf(flags.preprocessing));
 }
 
 /** `graft backbone show`: layers, shapes, legal cuts, parameters, multiply-adds. */
@@ -214,7 +242,8 @@ async function readLabels(file: string): Promise<string[]> {
 }
 
 /** Fields of `--preprocessing`, each checked; all of them are optional. */
-function preprocessingOf(text: string): Partial<Preprocessing> {
+function preprocessingOf(text: string | undefined): Partial<Preprocessing> | undefined {
+  if (text === undefined) return undefined;
   let value: unknown;
   try {
     value = JSON.parse(text);

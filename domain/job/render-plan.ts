@@ -81,7 +81,10 @@ function trainingRows({ training }: Plan): Row[] {
       "steps",
       `${figure(training.steps)} of ${training.batchSize} rows in ${count(training.grains, "grain")}, evaluated every ${count(training.evaluateEverySteps, "step")}`,
     ],
-    ["training", `≈ ${duration(training.seconds)} at ${speed(training.millisecondsPerStep, 2, "ms/step")}, engine ${training.engine}`],
+    [
+      "training",
+      `≈ ${duration(training.seconds)} at ${speed(training.millisecondsPerStep, training.millisecondsPerStep.value < 100 ? 2 : 0, "ms/step")}, engine ${training.engine}`,
+    ],
     ["trainers", `${training.trainers} (${training.trainersReason})${exchanged}`],
   ];
 }

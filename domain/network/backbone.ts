@@ -1,4 +1,5 @@
 import { canonicalJson } from "../canonical-json.js";
+import { CodedError } from "../errors.js";
 import { sha256Hex } from "../features/sha256.js";
 import { weightsSha256 } from "../training/parameters.js";
 import type { Network, Weights } from "./network.js";
@@ -16,9 +17,23 @@ export interface Backbone {
   readonly licence: string;
   /** What the outputs of the network's own classifier mean, in their order; two for a single output, which is the second's. Not part of the digest. */
   readonly labels?: readonly string[];
+  /** Its weights were drawn and never trained, so that its features mean nothing: a start for training from the input. Not part of the digest. */
+  readonly untrained?: true;
 }
 
-/** SHA-256 over topology, weights and preprocessing, 64 hex digits. Names of backbone, network and classes, origin and licence do not count: the same content is the same backbone. */
+/** Names of backbones are parts of keys and command lines. */
+const namePattern = /^[A-Za-z0-9_][A-Za-z0-9._-]{0,99}$/;
+
+/** @throws CodedError USAGE_INVALID for a name that no backbone can have */
+export function checkBackboneName(name: string): void {
+  if (namePattern.test(name)) return;
+  throw new CodedError(
+    "USAGE_INVALID",
+    `backbone name ${JSON.stringify(name.slice(0, 100))}: 1 to 100 letters, digits, ".", "_" and "-" are needed`,
+  );
+}
+
+/** SHA-256 over topology, weights and preprocessing, 64 hex digits. Names of backbone, network and classes, origin, licence and whether it was trained do not count: the same content is the same backbone. */
 export function backboneDigest({ network, weights, preprocessing }: Pick<Backbone, "network" | "weights" | "preprocessing">): string {
   const { inputShape, layers, output } = network;
   const content = canonicalJson({

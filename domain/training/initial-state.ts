@@ -5,7 +5,7 @@ import type { Backbone } from "../network/backbone.js";
 import { classifierRow, sameClassName } from "../network/classifier.js";
 import type { Tensor, Weights } from "../network/network.js";
 import { sameShape } from "../network/shapes.js";
-import { initializeParameters } from "./initialize.js";
+import { initializeParameters, initializeStatistics } from "./initialize.js";
 import { tensorsOf } from "./parameters.js";
 import type { TrainingShape } from "./training-plan.js";
 
@@ -45,7 +45,7 @@ export function initializeState(
 ): void {
   // 1. Everything drawn; moving statistics as those of a layer that has seen nothing.
   initializeParameters(state.parameters, plan.layout, job.head.initializer, plan.recipe.seed);
-  for (const [name, { data }] of tensorsOf(plan.statisticsLayout, state.statistics)) data.fill(name.endsWith("/moving_variance") ? 1 : 0);
+  initializeStatistics(state.statistics, plan.statisticsLayout);
 
   // 2. The tail as the backbone has it.
   const targets = new Map([...tensorsOf(plan.layout, state.parameters), ...tensorsOf(plan.statisticsLayout, state.statistics)]);

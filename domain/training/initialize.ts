@@ -19,6 +19,11 @@ export function initializeParameters(
   }
 }
 
+/** Fills `vector` (`[layout.length]`) with the moving statistics of batch norm layers that have seen nothing: means 0, variances 1. */
+export function initializeStatistics(vector: Float32Array, layout: ParameterLayout): void {
+  for (const { name, offset, length } of layout.entries) vector.fill(name.endsWith("/moving_variance") ? 1 : 0, offset, offset + length);
+}
+
 function fillTensor(values: Float32Array, name: string, shape: Shape, initializer: Initializer, seed: number): void {
   const kind = name.slice(name.lastIndexOf("/") + 1);
   if (kind === "gamma") {

@@ -22,12 +22,12 @@ const formatVersion = 1;
 
 /** Equal backbones give equal bytes. */
 export function encodeBackbone(backbone: Backbone): BackboneFiles {
-  const { name, network, weights, preprocessing, origin, licence, labels } = backbone;
+  const { name, network, weights, preprocessing, origin, licence, labels, untrained } = backbone;
   const json = (value: unknown): Uint8Array => new TextEncoder().encode(`${canonicalJson(value)}\n`);
   return {
     "weights.safetensors": encodeSafetensors(weights),
     "preprocessing.json": json(preprocessing),
-    "origin.json": json({ name, origin, licence }),
+    "origin.json": json({ name, origin, licence, ...(untrained && { untrained }) }),
     "topology.json": json({ formatVersion, network }),
     ...(labels && { [labelsObject]: new TextEncoder().encode(encodeLabels(labels)) }),
   };
@@ -68,12 +68,13 @@ export function decodeBackbone(objects: BackboneFiles): {
   return { backbone, digest: backboneDigest(backbone) };
 }
 
-/** Only name, origin and licence: enough for a list. @throws CodedError FILE_FORMAT_INVALID. */
-export function decodeOrigin(originJson: Uint8Array): Pick<Backbone, "name" | "origin" | "licence"> {
+/** What is known of a backbone besides its content: enough for a list. @throws CodedError FILE_FORMAT_INVALID. */
+export function decodeOrigin(originJson: Uint8Array): Pick<Backbone, "name" | "origin" | "licence" | "untrained"> {
   const root = asObject(parseJson(originJson, "origin.json"), "origin.json");
   return {
     name: asString(root["name"], "origin.json: name"),
     origin: asString(root["origin"], "origin.json: origin"),
     licence: asString(root["licence"], "origin.json: licence"),
+    ...(root["untrained"] === true && { untrained: true }),
   };
 }

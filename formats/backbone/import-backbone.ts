@@ -1,6 +1,6 @@
 import { CodedError } from "../../domain/errors.js";
 import { matchWeights, weightsInvalid, type WeightsMatch } from "../../domain/network/assign-weights.js";
-import type { Backbone } from "../../domain/network/backbone.js";
+import { type Backbone, checkBackboneName } from "../../domain/network/backbone.js";
 import {
   buildTopology,
   catalogEntries,
@@ -41,9 +41,6 @@ export interface ImportRequest {
   readonly labels?: readonly string[] | undefined;
 }
 
-/** Names of backbones are parts of keys and command lines. */
-const namePattern = /^[A-Za-z0-9_][A-Za-z0-9._-]{0,99}$/;
-
 /**
  * Makes a backbone of weight files of unknown kind: a TensorFlow.js LayersModel, a Keras .h5, an ONNX model, safetensors, or what graft stored itself.
  * The topology is the file's own, else that of `topology`, else that of the file's or backbone's name, else the one of the catalogue whose tensors
@@ -51,12 +48,7 @@ const namePattern = /^[A-Za-z0-9_][A-Za-z0-9._-]{0,99}$/;
  * @throws CodedError FILE_FORMAT_INVALID, NETWORK_INVALID, WEIGHTS_INVALID, BACKBONE_UNKNOWN, USAGE_INVALID, SPEC_INVALID.
  */
 export async function importBackbone(request: ImportRequest): Promise<Backbone> {
-  if (!namePattern.test(request.name)) {
-    throw new CodedError(
-      "USAGE_INVALID",
-      `backbone name ${JSON.stringify(request.name.slice(0, 100))}: 1 to 100 letters, digits, ".", "_" and "-" are needed`,
-    );
-  }
+  checkBackboneName(request.name);
   const files = await decodeWeightFiles(request.files, request.preprocessing?.size);
   checkFilesRead(files, request);
   if (files.backbone) return changedBackbone(files.backbone, request);
@@ -148,7 +140,7 @@ function usualPreprocessing(request: ImportRequest, files: WeightFiles, size: nu
     .map(parseTopologyName)
     .find((parsed) => parsed !== undefined);
   const given = { resize: "STRETCH" as const, resizeTo: size, ...request.preprocessing, size };
-  if (named) return { ...buildTopology(named.topology, { ...named.options, size }).preprocessing, ...request.preprocessing };
+  if (named) return settledPreprocessing(buildTopology(named.topology, { ...named.options, size }).preprocessing, request.preprocessing);
   const { channels, mean, deviation } = given;
   if (channels && mean && deviation) return { ...given, channels, mean, deviation };
   throw new CodedError(

@@ -29,7 +29,7 @@ import { collectSamples, warningsOf } from "./collect-samples.js";
 import { Extraction } from "./extraction.js";
 import { Gate } from "./gate.js";
 import { Membership } from "./membership.js";
-import { checkFeasible, pinPlan, type JobProfiles } from "./plan-job.js";
+import { backboneWarnings, checkFeasible, pinPlan, type JobProfiles } from "./plan-job.js";
 import { datasetChanged, scanJob } from "./scan-job.js";
 import { StatusBoard, type JobStatus } from "./status.js";
 import { trainersOf } from "./trainers.js";
@@ -150,6 +150,7 @@ export class JobCoordinator implements WorkService {
     const given = initialWeights.kind === "result" ? await this.deps.readWeights(initialWeights.from) : undefined;
     const pinned = pinPlan(record.job, backbone, await this.deps.profiles());
     checkFeasible(record.job, backbone, pinned, listing, given, this.deps.memoryBytes);
+    for (const warning of backboneWarnings(backbone, pinned)) this.warn(warning);
     const plan: PlanRecord = {
       ...pinned,
       initialWeights:

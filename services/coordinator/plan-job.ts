@@ -58,6 +58,14 @@ function plainFeatureSpec(
   return { ...common, backboneDigest: null, preprocessing: { ...preprocessing, ...untouched }, dtype: "uint8" };
 }
 
+/** What a user should know of features of this backbone. */
+export function backboneWarnings({ backbone }: StoredBackbone, { cut, featureSpec }: PlanRecord): string[] {
+  if (!backbone.untrained || featureSpec.backboneDigest === null) return [];
+  return [
+    `${backbone.name} is untrained, and everything up to ${cut} stays as random as it is; cut it at input, or take a trained backbone`,
+  ];
+}
+
 /** What of a plan's inputs follows from job and backbone. */
 export function networkInputs(job: ResolvedJob, { backbone, digest }: StoredBackbone): Pick<PlanInputs, "job" | "backbone" | "network"> {
   const { total } = parameterCount(backbone.network);
