@@ -84,7 +84,8 @@ const cases: readonly {
     name: "a whole network in one grain that does not fit in memory",
     args: [pictures, "--cut", "input", "--batch", "4096", "--grains", "1"],
     exitCode: 3,
-    message: /a trainer needs about .* of memory .*, there are .*; it fits with .*(training\.grains|training\.batchSize|--grains|--batch).*\[JOB_TOO_LARGE\]/u,
+    message:
+      /a trainer needs about .* of memory .*, there are .*; it fits with .*(training\.grains|training\.batchSize|--grains|--batch).*\[JOB_TOO_LARGE\]/u,
     engine: "tensorflow",
   },
 ];
