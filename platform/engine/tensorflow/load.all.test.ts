@@ -3,6 +3,7 @@ import { cpSync, mkdirSync, mkdtempSync, rmSync, symlinkSync, writeFileSync } fr
 import { tmpdir } from "node:os";
 import { join, resolve } from "node:path";
 import { afterAll, describe, expect, test } from "vitest";
+import { node24 } from "../../../test/support/node24.js";
 import { findRuntime } from "./load.js";
 
 /** A graft without any package, to put packages beside. */
@@ -15,12 +16,12 @@ const builtHere = resolve(".cache/engine-tensorflow");
 const isBuilt = !("missing" in findRuntime());
 
 /** What is printed of opening the engine in another process. */
-function opened(): { readonly outcome: Record<string, unknown>; readonly stderr: string } {
+function opened(node = process.execPath): { readonly outcome: Record<string, unknown>; readonly stderr: string } {
   const program = `
     const { openTensorflowEngine } = await import(${JSON.stringify(join(folder, "dist/platform/engine/tensorflow/tensorflow.js"))});
     const outcome = await openTensorflowEngine().then(({ gradientProfile }) => gradientProfile, ({ code, message }) => ({ code, message }));
     console.log(JSON.stringify(outcome));`;
-  const { stdout, stderr } = spawnSync(process.execPath, ["--input-type=module", "-e", program], { encoding: "utf8" });
+  const { stdout, stderr } = spawnSync(node, ["--input-type=module", "-e", program], { encoding: "utf8" });
   return { outcome: JSON.parse(stdout) as Record<string, unknown>, stderr };
 }
 
@@ -59,6 +60,12 @@ describe("where TensorFlow is looked for", () => {
       expect(stderr).toBe("");
     },
   );
+
+  test.skipIf(!isBuilt)("on Node 24 too", ({ skip }) => {
+    const found = node24();
+    if ("missing" in found) return skip(found.missing);
+    expect(opened(found.node)).toMatchObject({ outcome: { engine: "tensorflow", device: "cpu" }, stderr: "" });
+  });
 });
 
 /** A package whose main module is this text. */
