@@ -18,7 +18,8 @@ export const limits = {
   tasksAimedAt: 64,
   /**
    * Rows of one forward pass: the fastest in a CPU's caches while other threads decode (8 rows take a tenth more CPU time, and results of decoding wait four times as long for the
-   * thread that runs it), and small enough that an extractor stops within a second. No bit depends on it.
+   * thread that runs it), and small enough that an extractor stops within a second. No bit of onnx depends on it;
+   * tensorflow's do, and its numerics profile names it.
    */
   forwardBatch: 2,
   /** Pictures that an extractor reads and decodes ahead of the forward pass: enough to keep every core busy while it runs … */

@@ -54,7 +54,7 @@ export function missingPrerequisite(variantName, place = placeOf(variantName)) {
   const { bavail, bsize } = statfsSync(folder);
   const freeGiB = (bavail * bsize) / 2 ** 30;
   if (freeGiB < diskGiB)
-    return `it takes ${diskGiB} GiB of disk while it is put together, and ${folder} has ${freeGiB.toFixed(1)}; make room, or use --into FOLDER`;
+    return `it takes ${diskGiB} GiB of disk while it is put together, and ${folder} has ${freeGiB.toFixed(1)}; make room and run this again`;
   return undefined;
 }
 

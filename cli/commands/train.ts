@@ -1,4 +1,4 @@
-import { access, constants, mkdir, stat } from "node:fs/promises";
+import { access, constants, mkdir, rmdir, stat } from "node:fs/promises";
 import { basename, extname, join, resolve } from "node:path";
 import { CodedError } from "../../domain/errors.js";
 import { systemError } from "../system-error.js";
@@ -7,6 +7,7 @@ import { printable } from "../../domain/job/figures.js";
 import { applyOverrides } from "../../domain/job/override.js";
 import { resolveJob } from "../../domain/job/resolve.js";
 import type { JobSpec } from "../../domain/job/spec.js";
+import { checkTrainable, trainingEngine } from "../../domain/training/trainable-layers.js";
 import { openFilesystemDataset } from "../../platform/dataset-source/filesystem.js";
 import { findOrAddBackbone } from "../../platform/backbone-store/bundled.js";
 import { openLocal } from "../../services/local/local.js";
@@ -51,8 +52,9 @@ async function runSpec(spec: JobSpec, name: string, flags: TrainFlags, subject: 
   await openFilesystemDataset(job.dataset.source);
   const local = await openLocal(storeFolder(flags));
   const { backbone } = await findOrAddBackbone(local.backbones, job.backbone.name, job.backbone.digest);
-  cutBackbone(job, backbone);
-  await makeOut(out);
+  const network = cutBackbone(job, backbone);
+  checkTrainable(trainingEngine(job.engines.training, network), network);
+  const isNew = await makeOut(out);
 
   // 2. The job, and a copy of its result.
   const start = performance.now();
@@ -81,6 +83,10 @@ async function runSpec(spec: JobSpec, name: string, flags: TrainFlags, subject: 
       process.stdout.write(
         `report: ${printable(join(out, "report.html"))}\nmodel:  ${printable(join(out, "model.onnx"))}\ntry it: graft predict ${printable(out)} IMAGE…\n`,
       );
+  } catch (error) {
+    // A job that was refused leaves no folder behind.
+    if (isNew) await rmdir(out).catch(() => undefined);
+    throw error;
   } finally {
     progress.close();
     interrupt.release();
@@ -94,10 +100,12 @@ async function checkOut(out: string): Promise<void> {
     throw new CodedError("USAGE_INVALID", `--out ${out}: a folder was expected, this is a file; give another name`);
 }
 
-async function makeOut(out: string): Promise<void> {
+/** Whether the folder was not there before. */
+async function makeOut(out: string): Promise<boolean> {
   try {
-    await mkdir(out, { recursive: true });
+    const made = await mkdir(out, { recursive: true });
     await access(out, constants.W_OK);
+    return made !== undefined;
   } catch (error) {
     throw new CodedError(
       "USAGE_INVALID",

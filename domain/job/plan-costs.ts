@@ -41,7 +41,7 @@ const engineSpeeds: Readonly<Record<EngineName, EngineSpeed>> = {
   tensorflow: {
     forwardMultiplyAdds: 25e9,
     trainingMultiplyAdds: 150e9,
-    activationBytes: 1.5e9,
+    activationBytes: 2.5e9,
     parameters: 160e6,
     layerMs: 0.1,
     grainAfterGrain: true,
@@ -58,10 +58,10 @@ function speedOf(engine: string): EngineSpeed {
   return engine === "tensorflow" ? engineSpeeds.tensorflow : engineSpeeds.onnx;
 }
 
-/** Pictures a second where both decoding and forward pass take their time on the same cores; what is not given is assumed. */
-export function assumedExtraction(engine: string, multiplyAddsPerImage: number, decodedPerSecond = DECODED_PICTURES): Speed {
+/** Pictures a second where both decoding and forward pass take their time on the same cores. */
+export function assumedExtraction(engine: string, multiplyAddsPerImage: number): Speed {
   const forward = multiplyAddsPerImage / speedOf(engine).forwardMultiplyAdds;
-  return { value: 1 / (1 / decodedPerSecond + forward), origin: "assumed" };
+  return { value: 1 / (1 / DECODED_PICTURES + forward), origin: "assumed" };
 }
 
 /** Milliseconds of a step of one trainer: forward pass, both halves of the backward pass and the update. */

@@ -39,13 +39,16 @@ describe("trainerMemory", () => {
     assert.equal(pixels, 1250 * 224 * 224 * 3, "pixels are held as bytes");
   });
 
-  test("slots, best weights and the levels of the tree are vectors of parameters", () => {
-    const vectors = (training: NonNullable<JobSpec["training"]>): number => trainerMemory(question({ training })).parameters / vector;
+  test("slots, best weights and partial gradients are vectors of parameters", () => {
+    const vectors = (training: NonNullable<JobSpec["training"]>, engine = "onnx"): number =>
+      trainerMemory(question({ training }, { engines: { extraction: "onnx", training: engine } })).parameters / vector;
     const plain = vectors({ optimizer: { sgd: { momentum: 0 } } });
     assert.equal(vectors({ optimizer: { sgd: { momentum: 0.9 } } }) - plain, 1);
     assert.equal(vectors({ optimizer: { adam: {} } }) - plain, 2);
     assert.equal(vectors({ optimizer: { sgd: { momentum: 0 } }, earlyStopping: { patienceEvaluations: 3 } }) - plain, 1);
-    assert.equal(plain - vectors({ optimizer: { sgd: { momentum: 0 } }, grains: 1 }), 3);
+    const oneGrain = { optimizer: { sgd: { momentum: 0 } }, grains: 1 } as const;
+    assert.equal(plain - vectors(oneGrain), 7);
+    assert.equal(vectors({ ...oneGrain, grains: 8 }, "tensorflow") - vectors(oneGrain, "tensorflow"), 3);
   });
 
   test("moving statistics and their best copy are held beside", () => {
@@ -60,6 +63,12 @@ describe("trainerMemory", () => {
       trainerMemory(question({ training: { batchSize: 64, grains } }, { engines: { extraction: "onnx", training: engine } })).activations;
     assert.equal(activations("onnx", 1), activations("onnx", 8));
     assert.equal(Math.round(activations("tensorflow", 1) - activations("tensorflow", 8)), Math.round(1.1 * 4 * 1282 * (64 - 8)));
+  });
+
+  test("the backbone is held as it is kept and as it is exported", () => {
+    const { backbone, total } = trainerMemory(question({}, { backboneParameters: 1_000_000 }));
+    assert.equal(backbone, 2 * 4e6);
+    assert.equal(total - trainerMemory(question({}, { backboneParameters: 0 })).total, backbone);
   });
 
   test("trainers of one process share its features", () => {

@@ -17,15 +17,22 @@ interface EngineMemory {
   readonly gradient: number;
   /** The same of an evaluation, whose activations are handed out for histograms. */
   readonly evaluation: number;
-  /** Vectors of parameters beside the trainer's own, and besides one for each level of the tree. */
-  readonly parameterVectors: number;
+  /** Vectors of parameters beside the trainer's own: partial gradients of so many grains a step, copies. */
+  readonly parameterVectors: (grains: number) => number;
   /** Grains of a call share one pass, so that all of them are held at once. */
   readonly grainsTogether: boolean;
 }
 
+/** onnx holds the products of all grains but one of each pair, once as they are added up and once as its allocator keeps them; tensorflow one sum for each level of the tree. */
 const engineMemory: Readonly<Record<EngineName, EngineMemory>> = {
-  onnx: { processBytes: 225e6, gradient: 2, evaluation: 2, parameterVectors: 1, grainsTogether: true },
-  tensorflow: { processBytes: 520e6, gradient: 1.1, evaluation: 1.5, parameterVectors: 2, grainsTogether: false },
+  onnx: { processBytes: 225e6, gradient: 2, evaluation: 2, parameterVectors: (grains) => grains, grainsTogether: true },
+  tensorflow: {
+    processBytes: 520e6,
+    gradient: 1.1,
+    evaluation: 1.5,
+    parameterVectors: (grains) => Math.log2(grains) + 2,
+    grainsTogether: false,
+  },
 };
 
 function memoryOf(engine: string): EngineMemory {
@@ -84,7 +91,6 @@ export function trainerMemory(question: MemoryQuestion): TrainerMemory {
   const vector = 4 * shape.layout.length;
   const slots = slotNames(job.training.optimizer).length;
   const best = job.training.earlyStopping === undefined ? 0 : 1;
-  const levels = Math.log2(shape.grains);
   const statistics = 4 * shape.statisticsLayout.length;
 
   const exported = 4 * parameterCount(network.prefix).total + vector + statistics;
@@ -93,7 +99,7 @@ export function trainerMemory(question: MemoryQuestion): TrainerMemory {
     process: engine.processBytes,
     backbone: 2 * 4 * backboneParameters,
     features: featureBytes(question),
-    parameters: trainersTogether * ((2 + slots + best + levels + engine.parameterVectors) * vector + (2 + best) * statistics),
+    parameters: trainersTogether * ((2 + slots + best + engine.parameterVectors(shape.grains)) * vector + (2 + best) * statistics),
     activations: trainersTogether * activationBytes(shape, engine, bytesOfFeature(network)),
     // The result holds the network twice, as ONNX and for TensorFlow.js, and once what was trained.
     files: Math.max(checkpoint, 2 * exported + vector + statistics),

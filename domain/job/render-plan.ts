@@ -54,7 +54,7 @@ function extractionRows({ pictures, features, extraction }: Plan): Row[] {
   const nothing = toExtract.value === 0;
   const views = features.views > 1 ? ` in ${count(viewsToExtract.value, "view")}` : "";
   const tasks = `${count(extraction.tasks, "task")} of up to ${count(extraction.taskPictures, "picture")}`;
-  const time = `≈ ${duration(extraction.seconds)} at ${speed(extraction.imagesPerSecond, 0, "images/s")}, engine ${extraction.engine}`;
+  const time = `≈ ${duration(extraction.seconds)} at ${speed(extraction.imagesPerSecond, extraction.imagesPerSecond.value < 10 ? 1 : 0, "images/s")}, engine ${extraction.engine}`;
   return [
     ["cached", `${figure(cached)} of ${count(pictures)}${features.views > 1 ? " with every view" : ""}`],
     [
@@ -81,7 +81,10 @@ function trainingRows({ training }: Plan): Row[] {
       "steps",
       `${figure(training.steps)} of ${training.batchSize} rows in ${count(training.grains, "grain")}, evaluated every ${count(training.evaluateEverySteps, "step")}`,
     ],
-    ["training", `≈ ${duration(training.seconds)} at ${speed(training.millisecondsPerStep, 2, "ms/step")}, engine ${training.engine}`],
+    [
+      "training",
+      `≈ ${duration(training.seconds)} at ${speed(training.millisecondsPerStep, training.millisecondsPerStep.value < 100 ? 2 : 0, "ms/step")}, engine ${training.engine}`,
+    ],
     ["trainers", `${training.trainers} (${training.trainersReason})${exchanged}`],
   ];
 }

@@ -28,7 +28,7 @@ describe("onnx and tensorflow agree", () => {
     return [onnx, tensorflow];
   }
 
-  test.for(networks)("forward: $name", async (network, context) => {
+  test.for(networks.map((network) => [network.name, network] as const))("forward: %s", async ([, network], context) => {
     const weights = randomWeights(network, 21);
     const input = randoms(3 * elementCount(network.inputShape), 22).map((value) => value * 3);
     const outputs: Float32Array[] = [];

@@ -205,8 +205,10 @@ class PicturesToTry {
     }
   }
 
-  read(source: OpenedDataset["source"]): Promise<Uint8Array[]> {
-    return Promise.all(this.#pictures.map(({ uri, bytes, state }) => source.read({ path: uri, bytes, state })));
+  /** Their bytes; what cannot be read is not tried: the job will say so. */
+  async read(source: OpenedDataset["source"]): Promise<Uint8Array[]> {
+    const read = await Promise.allSettled(this.#pictures.map(({ uri, bytes, state }) => source.read({ path: uri, bytes, state })));
+    return read.flatMap((outcome) => (outcome.status === "fulfilled" ? outcome.value : []));
   }
 }
 

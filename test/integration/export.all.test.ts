@@ -3,6 +3,7 @@ import { tmpdir } from "node:os";
 import { join } from "node:path";
 import sharp from "sharp";
 import { afterAll, beforeAll, describe, expect, test } from "vitest";
+import { listEngines } from "../../platform/engine/engines.js";
 import { graft, runGraft } from "../support/program.js";
 import { findPython, pythonWith, runPython } from "../support/python.js";
 import { Exported, largestDifference } from "./exported.js";
@@ -18,6 +19,47 @@ const store = join(folder, "store");
 const pictures = picturesOf(classes, 4);
 
 afterAll(() => rmSync(folder, { recursive: true }));
+
+const hasTensorflow = (await listEngines()).some(({ name, available }) => name === "tensorflow" && available);
+
+describe.skipIf(!hasTensorflow).each([
+  ["a convolutional tail with batch statistics", ["--cut", "block_15_add", "--batch-norm", "BATCH"]],
+  ["a whole network, trained from the pixels on", ["--cut", "input", "--batch-norm", "BATCH"]],
+])("what TensorFlow trained: %s", (name, flags) => {
+  const result = new Exported(join(folder, name.replaceAll(/\W/g, "-")));
+  const dataset = join(folder, "train-and-test");
+  const tested = classes.flatMap((label) =>
+    readdirSync(join(flowers, label))
+      .sort()
+      .slice(20, 28)
+      .map((file) => ({ label, file })),
+  );
+
+  beforeAll(async () => {
+    for (const label of classes) {
+      for (const file of readdirSync(join(flowers, label)).sort().slice(0, 20))
+        cpSync(join(flowers, label, file), join(dataset, "train", label, file));
+    }
+    for (const { label, file } of tested) cpSync(join(flowers, label, file), join(dataset, "test", label, file));
+    const quick = ["--backbone", small, "--size", "96", "--batch", "16", "--steps", "12", "--learning-rate", "0.003"];
+    await graft(["train", dataset, "--store", store, "--out", result.folder, ...quick, ...flags]);
+  });
+
+  test("onnxruntime and TensorFlow.js give the probabilities of graft predict", async () => {
+    await expectAgreement(result, pictures.slice(0, 5));
+  });
+
+  test("the exported model has the accuracy and loss that the training engine found on the test pictures", async () => {
+    const paths = tested.map(({ label, file }) => join(dataset, "test", label, file));
+    const probabilities = await result.byOnnxruntime(await result.pixels(paths), paths.length);
+    const labels = tested.map(({ label }) => result.labels.indexOf(label));
+    const right = probabilities.filter((row, index) => row.indexOf(Math.max(...row)) === labels[index]).length;
+    const loss = probabilities.reduce((sum, row, index) => sum - Math.log(row[labels[index]!]!), 0) / paths.length;
+    const { test: measured } = result.metrics;
+    expect([measured.count, measured.accuracy]).toEqual([paths.length, right / paths.length]);
+    expect(measured.loss).toBeCloseTo(loss, 4);
+  });
+});
 
 describe("what graft train exports", () => {
   const result = new Exported(join(folder, "flowers"));

@@ -65,7 +65,7 @@ const modes: readonly { readonly name: string; readonly engine: string; readonly
     engine: "tensorflow",
     job: {
       backbone,
-      preprocessing: { size: 64 },
+      preprocessing: { size: 32 },
       cut: "input",
       views: { count: 2, horizontalFlip: true, rotation: { maxDegrees: 20 } },
       training: { ...training, batchNorm: "BATCH" },
@@ -76,7 +76,7 @@ const modes: readonly { readonly name: string; readonly engine: string; readonly
     engine: "tensorflow",
     job: {
       backbone,
-      preprocessing: { size: 64 },
+      preprocessing: { size: 32 },
       cut: "input",
       initialWeights: { random: {} },
       training: { ...training, batchNorm: "BATCH", optimizer: { adam: { learningRate: 0.001 } } },

@@ -1,12 +1,13 @@
 import type { LayerKind } from "../../../domain/network/network.js";
+import { equalPaddings, noPadding } from "../../../domain/network/catalog/same-padding.js";
 import type { Kernels, Value } from "./kernels.js";
 import { float32, type LayerContext, type LayerRun } from "./layer-run.js";
-import { windowAttributes } from "./pooling.js";
+import { reshaped, windowAttributes } from "./pooling.js";
 
 type OfKind<Kind extends LayerKind["kind"]> = Extract<LayerKind, { readonly kind: Kind }>;
 
 /** `[rows, in] x kernel [in, units] + bias` */
-export function runDense(layer: OfKind<"dense">, input: Value, { kernels, weight }: LayerContext): LayerRun {
+export function runDense(layer: { readonly bias: boolean }, input: Value, { kernels, weight }: LayerContext): LayerRun {
   const kernel = weight("kernel");
   return {
     output: withBias(kernels, product(kernels, input, kernel), layer.bias ? weight("bias") : undefined),
@@ -38,7 +39,9 @@ const convolutions = {
   },
 } as const;
 
-export function runConvolution(layer: OfKind<keyof typeof convolutions>, input: Value, { kernels, weight }: LayerContext): LayerRun {
+export function runConvolution(layer: OfKind<keyof typeof convolutions>, input: Value, context: LayerContext): LayerRun {
+  if (layer.kind === "conv2d" && isPointwise(layer)) return runPointwise(layer, input, context);
+  const { kernels, weight } = context;
   const names = convolutions[layer.kind];
   const kernel = weight(names.kernel);
   const attributes = { ...float32, ...windowAttributes(layer.strides, layer.padding), dilations: [1, 1, 1, 1] };
@@ -52,6 +55,34 @@ export function runConvolution(layer: OfKind<keyof typeof convolutions>, input: 
       const inputs = wanted ? [kernels.one(names.ofInput, attributes, [inputShape, kernel, gradient])] : [];
       kernels.release(inputShape);
       return { inputs, weights: { [names.kernel]: ofKernel, ...(layer.bias && { bias: biasGradient(kernels, gradient) }) } };
+    },
+  };
+}
+
+function isPointwise({ kernel, strides, padding }: OfKind<"conv2d">): boolean {
+  return Math.max(...kernel, ...strides) === 1 && equalPaddings(padding, noPadding);
+}
+
+/**
+ * A window of one place is a dense layer on every place, `[rows x height x width, channels] x [channels, filters]`. Only shapes change, no value is copied. In MobileNetV2 these products take three
+ * quarters of the time of the convolutions (oneDNN, 4 rows).
+ */
+function runPointwise(layer: OfKind<"conv2d">, input: Value, context: LayerContext): LayerRun {
+  const { kernels, weight } = context;
+  const [rows = 0, height = 0, width = 0, channels = 0] = input.shape;
+  const places = rows * height * width;
+  const kernel = reshaped(kernels, weight("kernel"), [channels, layer.filters]);
+  const flat = reshaped(kernels, input, [places, channels]);
+  const dense = runDense(layer, flat, { ...context, weight: (name) => (name === "kernel" ? kernel : weight(name)) });
+  return {
+    output: reshaped(kernels, dense.output, [rows, height, width, layer.filters], [dense.output]),
+    temporary: [kernel, flat],
+    saved: [kernel, flat],
+    backward(gradient, wanted) {
+      const ofPlaces = reshaped(kernels, gradient, [places, layer.filters]);
+      const { inputs, weights } = dense.backward(ofPlaces, wanted);
+      kernels.release(ofPlaces);
+      return { inputs: inputs.map((value) => reshaped(kernels, value, input.shape, [value])), weights };
     },
   };
 }

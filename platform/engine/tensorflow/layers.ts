@@ -72,6 +72,7 @@ function activation(output: Value, gradientOf: (output: Value, gradient: Value) 
  */
 function byRow(kernel: string, input: Value, kernels: Kernels): Value {
   const rows = input.shape[0] ?? 0;
+  if (rows === 1) return kernels.one(kernel, float32, [input]);
   const axis = kernels.integers([0], []);
   const results = kernels
     .run("Split", { ...float32, num_split: rows }, [axis, input], rows)

@@ -2,7 +2,6 @@ import { existsSync, readdirSync, readFileSync } from "node:fs";
 import { createRequire } from "node:module";
 import { dirname, join } from "node:path";
 import { fileURLToPath } from "node:url";
-import util from "node:util";
 import { CodedError } from "../../../domain/errors.js";
 import type { Binding } from "./binding.js";
 
@@ -85,10 +84,6 @@ function prepareProcess(threads: number): void {
     TF_FORCE_GPU_ALLOW_GROWTH: "true", // else the first process takes the whole memory of the GPU
   });
   process.env["TF_CPP_MIN_LOG_LEVEL"] ??= "2"; // only errors: a warning that nobody can act on would stand in the middle of a progress bar
-  // Node 23 took these away; tfjs-node 4.22 still calls them.
-  const removed = util as unknown as Record<string, unknown>;
-  removed["isNullOrUndefined"] ??= (value: unknown) => value === null || value === undefined;
-  removed["isArray"] ??= Array.isArray;
 }
 
 /** Where the packages may be: a module's address as `require` takes it, and the package's name. */

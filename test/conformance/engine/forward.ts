@@ -11,7 +11,7 @@ import { networks } from "./networks.js";
 
 export function exerciseForward(engines: Engines): void {
   describe("forward", () => {
-    test.each(networks)("$name", async (network) => {
+    test.each(networks.map((network) => [network.name, network] as const))("%s", async (_, network) => {
       await expectForward(engines().engine, network, randomWeights(network, 5));
     });
 

@@ -67,6 +67,10 @@ const onMaps: Readonly<Record<string, readonly [size: Pair, ...LayerKind[]]>> = 
     pool("averagePool", [3, 3], { strides: two, padding: samePadding([6, 6], [3, 3], two) }),
   ],
   "averagePool 3x3, stride 2, a row and a column left over": [[6, 8], pool("averagePool", [3, 3], { strides: two })],
+  "averagePool 3x3, stride 2, PyTorch's padding, which does not count here": [
+    [6, 6],
+    pool("averagePool", [3, 3], { strides: two, padding: around(1) }),
+  ],
   "averagePool 1x3, strides 1 and 2": [
     [3, 7],
     pool("averagePool", [1, 3], { strides: [1, 2], padding: { top: 0, bottom: 0, left: 2, right: 0 } }),
