@@ -82,7 +82,7 @@ const recipes: readonly PlannedRecipe[] = [
     file: "mobilenet-v2-scratch",
     args: ["--dataset", fiveClasses],
     needs: ["tensorflow"],
-    planned: [[96, 96, 3], "tensorflow", 402_533, 4],
+    planned: [[96, 96, 3], "tensorflow", 402_533, 1],
   },
   { file: "resnet18-hotdog-fine-tune", args: resnet, needs: ["tensorflow"], planned: [[224, 224, 3], "tensorflow", 11_175_874, 1] },
   { file: "resnet18-hotdog-scratch", args: resnet, needs: ["tensorflow"], planned: [[224, 224, 3], "tensorflow", 11_175_874, 1] },
@@ -169,6 +169,28 @@ describe("what the recipes reach", () => {
     async () => {
       const { metrics } = await run("mobilenet-v2-last-block", ...flowers, "--epochs", "3");
       expect(metrics.test.accuracy).toBeGreaterThanOrEqual(0.84);
+    },
+  );
+
+  test.skipIf(skippedWithout("data", "tensorflow"))(
+    `mobilenet-v2-full, 14 steps of 126: far above chance${without("data", "tensorflow")}`,
+    async () => {
+      const { metrics, evaluations } = await run("mobilenet-v2-full", ...flowers, "--steps", "14", "--evaluate-every-steps", "7");
+      expect(evaluations.map(({ step }) => step)).toEqual([7, 14]);
+      expect(metrics.test.accuracy).toBeGreaterThanOrEqual(0.6); // of five classes
+    },
+  );
+
+  test.skipIf(skippedWithout("tensorflow"))(
+    `mobilenet-v2-scratch, 25 epochs on 165 pictures: learns them, and little more${without("tensorflow")}`,
+    async () => {
+      const { metrics } = await run("mobilenet-v2-scratch", "--dataset", "samples/flowers", "--epochs", "25");
+      expect(metrics.train.accuracy).toBeGreaterThanOrEqual(0.9);
+      const [validation, held] = [metrics.validation, metrics.test].map(({ accuracy, count }) => ({
+        right: accuracy! * count!,
+        count: count!,
+      }));
+      expect((validation!.right + held!.right) / (validation!.count + held!.count)).toBeLessThanOrEqual(0.6);
     },
   );
 });
