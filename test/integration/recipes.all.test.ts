@@ -1,4 +1,4 @@
-import { readdirSync } from "node:fs";
+import { readdirSync, readFileSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
 import { afterAll, beforeAll, describe, expect, test } from "vitest";
 import type { EvaluationEvent } from "../../domain/job/events.js";
@@ -109,6 +109,16 @@ describe("every recipe is read and planned", () => {
   test("and none is left out here", () => {
     const files = readdirSync("examples").filter((name) => name.endsWith(".yaml") && !name.startsWith("flowers"));
     expect(files).toEqual(recipes.map(({ file }) => `${file}.yaml`).sort());
+  });
+
+  test("retrain-inception-v3 with its distortions", async () => {
+    const text = readFileSync("examples/retrain-inception-v3.yaml", "utf8");
+    const file = join(folder.path, "distorted.yaml");
+    writeFileSync(file, text.replace("  # views:", "  views:"));
+    const plan = JSON.parse(await graft(["plan", file, "--dataset", fiveClasses, ...inception, "--no-probe", "--json", ...store])) as {
+      readonly features: { readonly views: number };
+    };
+    expect(plan.features.views).toBe(10);
   });
 
   for (const { file, args, needs = [], planned, obstacles = [] } of recipes) {
