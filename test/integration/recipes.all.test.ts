@@ -1,4 +1,4 @@
-import { readdirSync } from "node:fs";
+import { readdirSync, readFileSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
 import { afterAll, beforeAll, describe, expect, test } from "vitest";
 import type { EvaluationEvent } from "../../domain/job/events.js";
@@ -82,7 +82,7 @@ const recipes: readonly PlannedRecipe[] = [
     file: "mobilenet-v2-scratch",
     args: ["--dataset", fiveClasses],
     needs: ["tensorflow"],
-    planned: [[96, 96, 3], "tensorflow", 402_533, 4],
+    planned: [[96, 96, 3], "tensorflow", 402_533, 1],
   },
   { file: "resnet18-hotdog-fine-tune", args: resnet, needs: ["tensorflow"], planned: [[224, 224, 3], "tensorflow", 11_175_874, 1] },
   { file: "resnet18-hotdog-scratch", args: resnet, needs: ["tensorflow"], planned: [[224, 224, 3], "tensorflow", 11_175_874, 1] },
@@ -109,6 +109,16 @@ describe("every recipe is read and planned", () => {
   test("and none is left out here", () => {
     const files = readdirSync("examples").filter((name) => name.endsWith(".yaml") && !name.startsWith("flowers"));
     expect(files).toEqual(recipes.map(({ file }) => `${file}.yaml`).sort());
+  });
+
+  test("retrain-inception-v3 with its distortions", async () => {
+    const text = readFileSync("examples/retrain-inception-v3.yaml", "utf8");
+    const file = join(folder.path, "distorted.yaml");
+    writeFileSync(file, text.replace("  # views:", "  views:"));
+    const plan = JSON.parse(await graft(["plan", file, "--dataset", fiveClasses, ...inception, "--no-probe", "--json", ...store])) as {
+      readonly features: { readonly views: number };
+    };
+    expect(plan.features.views).toBe(10);
   });
 
   for (const { file, args, needs = [], planned, obstacles = [] } of recipes) {
@@ -169,6 +179,28 @@ describe("what the recipes reach", () => {
     async () => {
       const { metrics } = await run("mobilenet-v2-last-block", ...flowers, "--epochs", "3");
       expect(metrics.test.accuracy).toBeGreaterThanOrEqual(0.84);
+    },
+  );
+
+  test.skipIf(skippedWithout("data", "tensorflow"))(
+    `mobilenet-v2-full, 14 steps of 126: far above chance${without("data", "tensorflow")}`,
+    async () => {
+      const { metrics, evaluations } = await run("mobilenet-v2-full", ...flowers, "--steps", "14", "--evaluate-every-steps", "7");
+      expect(evaluations.map(({ step }) => step)).toEqual([7, 14]);
+      expect(metrics.test.accuracy).toBeGreaterThanOrEqual(0.6); // of five classes
+    },
+  );
+
+  test.skipIf(skippedWithout("tensorflow"))(
+    `mobilenet-v2-scratch, 25 epochs on 165 pictures: learns them, and little more${without("tensorflow")}`,
+    async () => {
+      const { metrics } = await run("mobilenet-v2-scratch", "--dataset", "samples/flowers", "--epochs", "25");
+      expect(metrics.train.accuracy).toBeGreaterThanOrEqual(0.9);
+      const [validation, held] = [metrics.validation, metrics.test].map(({ accuracy, count }) => ({
+        right: accuracy! * count!,
+        count: count!,
+      }));
+      expect((validation!.right + held!.right) / (validation!.count + held!.count)).toBeLessThanOrEqual(0.6);
     },
   );
 });
