@@ -3,8 +3,8 @@ import { weightSpecs } from "../../domain/network/shapes.js";
 
 /** The formulas of made_up_weights.py: both sides hold the same bits. */
 
-/** Numbers from -1 to 1 that depend on the name and the place only: FNV-1a of the name, then MurmurHash3's finalizer of each place. */
-function uniform(name: string, count: number, each: (value: number) => number): Float32Array {
+/** Numbers from -1 to 1 that depend on the name and the place only, after `each`: FNV-1a of the name, then MurmurHash3's finalizer of each place. */
+export function uniform(name: string, count: number, each: (value: number, place: number) => number): Float32Array {
   let seed = 2166136261;
   for (const byte of new TextEncoder().encode(name)) seed = Math.imul(seed ^ byte, 16777619);
   const result = new Float32Array(count);
@@ -15,7 +15,7 @@ function uniform(name: string, count: number, each: (value: number) => number): 
     x ^= x >>> 13;
     x = Math.imul(x, 0xc2b2ae35);
     x ^= x >>> 16;
-    result[place] = each((x >>> 0) / 2 ** 31 - 1);
+    result[place] = each((x >>> 0) / 2 ** 31 - 1, place);
   }
   return result;
 }

@@ -1,4 +1,4 @@
-"""Weights, pictures and figures of layers for topologies_*.py, from formulas that made-up-weights.ts repeats: both sides hold the same bits."""
+"""Weights, pictures and figures of layers for topologies_*.py and recipes_*.py, from formulas that made-up-weights.ts repeats: both sides hold the same bits."""
 
 import json
 import pathlib

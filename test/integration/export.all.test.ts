@@ -4,7 +4,7 @@ import { join } from "node:path";
 import sharp from "sharp";
 import { afterAll, beforeAll, describe, expect, test } from "vitest";
 import { listEngines } from "../../platform/engine/engines.js";
-import { graft, runGraft } from "../support/program.js";
+import { graft } from "../support/program.js";
 import { findPython, pythonWith, runPython } from "../support/python.js";
 import { Exported, largestDifference } from "./exported.js";
 
@@ -174,18 +174,6 @@ describe("other heads", () => {
     const hidden = Object.keys(histograms).filter((tag) => !tag.startsWith("head/output/"));
     expect(hidden.map((tag) => tag.split("/").at(-1)).sort()).toEqual(["activations", "biases", "pre_activations", "weights"]);
   });
-});
-
-test("a tail that cannot be trained is refused before any picture is decoded, with the cuts that can", async () => {
-  const { exitCode, stdout, stderr } = await runGraft([
-    ...["train", flowers, "--backbone", small, "--cut", "block_15_add"],
-    ...["--store", store, "--out", join(folder, "refused")],
-  ]);
-  expect(exitCode).toBe(6);
-  expect(stderr).toContain(
-    'cannot train layer "block_16_expand" (conv2d) yet; choose a cut at or after "global_average_pool" [ENGINE_UNSUPPORTED]',
-  );
-  expect(stdout).not.toContain("Extracting");
 });
 
 /** Runs a job on the small backbone from a job file. */
