@@ -14,16 +14,16 @@ export interface MadeUpRecipe {
   readonly outputDeviation: number | null;
 }
 
-/** Features `[batch, ...inputShape]` of one step of a draw: float32, or uint8 pixels of three by three coloured cells and noise. */
-export function madeUpFeatures({ batch, inputShape, features }: MadeUpRecipe, draw: number, step: number): FeatureArray {
+/** Features `[batch, ...inputShape]` of one step: float32, or uint8 pixels of three by three coloured cells and noise. */
+export function madeUpFeatures({ batch, inputShape, features }: MadeUpRecipe, step: number): FeatureArray {
   const count = batch * elementCount(inputShape);
-  const name = `features/${draw}/${step}`;
+  const name = `features/${step}`;
   if (features === "nonNegative") return uniform(name, count, Math.abs);
   if (features === "signed") return uniform(name, count, (value) => value);
 
   const [size = 1, , channels = 1] = inputShape;
   const cells = new Float64Array(batch * 3 * 3 * channels);
-  uniform(`cells/${draw}/${step}`, cells.length, (value, place) => (cells[place] = value));
+  uniform(`cells/${step}`, cells.length, (value, place) => (cells[place] = value));
   const pixels = uniform(name, count, (noise, place) => {
     const channel = place % channels;
     const pixel = Math.floor(place / channels);
@@ -47,7 +47,7 @@ export function madeUpStart({ outputDeviation }: MadeUpRecipe, name: string, sha
   if (outputDeviation !== null && name === "head/output/bias") return new Float32Array(elementCount(shape));
   const { data } = madeUpTensor(name, shape);
   if (name.endsWith("/gamma")) return data.map((value) => 0.1 * value);
-  return name.endsWith("/beta") ? data.map((value) => 0.5 + value) : data;
+  return name.endsWith("/beta") ? data.map((value) => (value > -0.2 ? 0.7 + value : value - 0.7)) : data;
 }
 
 /** The sum of all elements, each times its own number from -1 to 1: about as large as the root mean square. */

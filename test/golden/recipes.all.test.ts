@@ -36,8 +36,6 @@ interface Recipe extends MadeUpRecipe {
 
 interface Case {
   readonly grains: number;
-  /** Number of the made-up pictures. */
-  readonly draw: number;
   /** Of each step: the loss, and how far the framework's float32 is from it, relative to it. */
   readonly losses: readonly (readonly [loss: number, deviation: number])[];
   /** Of the gradient in each step, and of the change over all steps. */
@@ -54,8 +52,10 @@ type Figures = readonly [rms: number, projection: number, deviation: number, ...
 
 /** Figures must be as close as this, relative to the tensor's root mean square … */
 const TOLERANCE = 1e-3;
-/** … or, where the framework's own float32 is far off, to so many times its root mean square: among a thousand figures the largest deviation is three to four times that … */
+/** … or, where the framework's own float32 is far off, to so many times what it is off by: an engine adds up in another order and is off by as much, in another direction … */
 const DEVIATIONS = 5;
+/** … for a single element to more: float32 is up to five times as far off in the worst channels of a tensor (measured with Keras) as on average … */
+const DEVIATIONS_OF_ELEMENT = 10;
 /** … or, where all gradient cancels out (an offset below another batch norm, say), nearly nothing beside the largest tensor of the network. */
 const NOTHING = 1e-6;
 
@@ -74,7 +74,7 @@ describe.each(recipes)("$recipe by $framework", (recipe) => {
       const title = `${engine}, ${expected.grains} grain${expected.grains === 1 ? "" : "s"}`;
       test.skipIf(missing !== undefined)(missing === undefined ? title : `${title} (skipped: ${missing})`, async () => {
         if (!engines.has(engine)) engines.set(engine, openEngine(engine));
-        compare(await threeSteps(recipe, expected.draw, plan.training, await engines.get(engine)!), expected);
+        compare(await threeSteps(recipe, plan.training, await engines.get(engine)!), expected);
       });
     }
   }
@@ -110,7 +110,7 @@ interface Trained {
   readonly statistics: ReadonlyMap<string, Float32Array>;
 }
 
-async function threeSteps(recipe: Recipe, draw: number, plan: TrainingPlan, engine: Engine): Promise<Trained> {
+async function threeSteps(recipe: Recipe, plan: TrainingPlan, engine: Engine): Promise<Trained> {
   const steps = [0, 1, 2];
   const state = new TrainingState(plan);
   const start = {
@@ -118,7 +118,7 @@ async function threeSteps(recipe: Recipe, draw: number, plan: TrainingPlan, engi
     statistics: fill(recipe, plan.statisticsLayout, state.statistics),
   };
   const rows = {
-    views: [joined(steps.map((step) => madeUpFeatures(recipe, draw, step)))],
+    views: [joined(steps.map((step) => madeUpFeatures(recipe, step)))],
     featureLength: plan.featureLength,
     labels: Int32Array.from(steps.flatMap((step) => [...madeUpLabels(recipe, step)])),
     classWeights: plan.classWeights,
@@ -196,17 +196,18 @@ function compareTensors(what: string, found: ReadonlyMap<string, Float32Array>, 
   const largest = Math.max(...[...expected.values()].map(([rms]) => rms));
   for (const [name, [rms, projected, deviation, ...values]] of expected) {
     const tensor = found.get(name)!;
-    const tolerance = Math.max(Math.max(TOLERANCE, DEVIATIONS * deviation) * rms, NOTHING * largest);
-    const close = (figure: string, value: number, wanted: number): void =>
+    const close = (figure: string, value: number, wanted: number, deviations = DEVIATIONS): void => {
+      const tolerance = Math.max(Math.max(TOLERANCE, deviations * deviation) * rms, NOTHING * largest);
       assert.ok(
         Math.abs(value - wanted) <= tolerance,
         `${what}, ${name}: ${figure} ${value}, expected ${wanted} to ${tolerance} (root mean square ${rms}, the framework's float32 is off by ${deviation} of it)`,
       );
+    };
     close("root mean square", Math.sqrt(tensor.reduce((sum, value) => sum + value * value, 0) / tensor.length), rms);
     close("projection", projection(name, tensor), projected * rms);
     for (const [i, value] of values.entries()) {
       const place = Math.floor((tensor.length * i) / values.length);
-      close(`value ${place}`, tensor[place]!, value * rms);
+      close(`value ${place}`, tensor[place]!, value * rms, DEVIATIONS_OF_ELEMENT);
     }
   }
 }

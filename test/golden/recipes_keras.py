@@ -26,11 +26,11 @@ RECIPES = [
     recipes.recipe("retrain-inception-v3", inputShape=[2048], features="nonNegative", outputs=5, classes=5, batch=100, optimizer=SGD, learningRate=0.01, outputDeviation=0.001),
     FLOWERS("mobilenet-v2-frozen", inputShape=[1280], features="nonNegative"),
     FLOWERS("mobilenet-v2-last-block", topology={"name": "mobilenet_v2", "width": 1, "size": 224}, cut="block_15_add", inputShape=[7, 7, 160], features="signed"),
-    FLOWERS("mobilenet-v2-full", topology={"name": "mobilenet_v2", "width": 1, "size": 96}, **PIXELS, draws={1: 2, 8: 1}),
+    FLOWERS("mobilenet-v2-full", topology={"name": "mobilenet_v2", "width": 1, "size": 96}, **PIXELS),
     FLOWERS("mobilenet-v2-scratch", topology={"name": "mobilenet_v2", "width": 0.35, "size": 96}, **PIXELS),
     # One grain only: more than 8 million weights.
     recipes.recipe(
-        "inception-v3-mixed7", inputShape=[7, 7, 768], features="nonNegative", hidden=[1024], outputs=1, classes=2, batch=20, draws={1: 0}, loss="sigmoid", optimizer=RMSPROP, learningRate=1e-4
+        "inception-v3-mixed7", inputShape=[7, 7, 768], features="nonNegative", hidden=[1024], outputs=1, classes=2, batch=20, grains=[1], loss="sigmoid", optimizer=RMSPROP, learningRate=1e-4
     ),
 ]
 
