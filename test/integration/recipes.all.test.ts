@@ -1,4 +1,4 @@
-import { readdirSync, readFileSync, writeFileSync } from "node:fs";
+import { mkdirSync, readdirSync, readFileSync, renameSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
 import { afterAll, beforeAll, describe, expect, test } from "vitest";
 import type { EvaluationEvent } from "../../domain/job/events.js";
@@ -159,48 +159,61 @@ async function run(
 describe("what the recipes reach", () => {
   const flowers = ["--dataset", join(data ?? "", "images/flower_photos")];
   const horses = ["--dataset", join(data ?? "", "images/horses_or_humans"), "--backbone", "inception_v3"];
+  const mean = (values: readonly number[]): number => values.reduce((sum, value) => sum + value, 0) / values.length;
+  /** The samples in two halves, 100 pictures for training and 100 for test, so that the test says something. */
+  const halves = join(folder.path, "halves");
 
-  test.skipIf(skippedWithout("data"))(`inception-v3-mixed7, 6 epochs of 40: 0.99 and 0.95${without("data")}`, async () => {
-    const { metrics } = await run("inception-v3-mixed7", ...horses, "--epochs", "6");
-    expect(metrics.validation.count).toBe(256);
+  beforeAll(() => {
+    const all = samplePictures(join(folder.path, "all"));
+    for (const label of readdirSync(all)) {
+      for (const split of ["train", "test"]) mkdirSync(join(halves, split, label), { recursive: true });
+      for (const [index, name] of readdirSync(join(all, label)).sort().entries())
+        renameSync(join(all, label, name), join(halves, index % 2 === 0 ? "train" : "test", label, name));
+    }
+  });
+
+  test.skipIf(skippedWithout("data"))(`inception-v3-mixed7, 5 epochs of 40: 0.99 and 0.95${without("data")}`, async () => {
+    const { metrics, evaluations } = await run("inception-v3-mixed7", ...horses, "--epochs", "5");
     expect(metrics.train.accuracy).toBeGreaterThanOrEqual(0.99);
-    expect(metrics.validation.accuracy).toBeGreaterThanOrEqual(0.95);
+    expect(evaluations.map(({ validationCount }) => validationCount)).toEqual([256, 256, 256, 256, 256]);
+    // One epoch differs from the next by two or three pictures.
+    expect(mean(evaluations.slice(-3).map(({ validationAccuracy }) => validationAccuracy!))).toBeGreaterThanOrEqual(0.95);
   });
 
   test.skipIf(skippedWithout("data"))(`mobilenet-v2-frozen: 0.84 over three split seeds${without("data")}`, async () => {
     const accuracies: number[] = [];
-    for (const seed of ["1", "2", "3"])
-      accuracies.push((await run("mobilenet-v2-frozen", ...flowers, "--split-seed", seed)).metrics.test.accuracy!);
-    expect(accuracies.reduce((sum, accuracy) => sum + accuracy, 0) / accuracies.length).toBeGreaterThanOrEqual(0.84);
+    for (const seed of ["1", "2", "3"]) {
+      const { metrics } = await run("mobilenet-v2-frozen", ...flowers, "--split-seed", seed);
+      accuracies.push(metrics.test.accuracy!);
+    }
+    expect(mean(accuracies)).toBeGreaterThanOrEqual(0.84);
   });
 
   test.skipIf(skippedWithout("data", "tensorflow"))(
-    `mobilenet-v2-last-block, 3 epochs of 10: 0.84${without("data", "tensorflow")}`,
+    `mobilenet-v2-last-block, 2 epochs of 10: 0.84${without("data", "tensorflow")}`,
     async () => {
-      const { metrics } = await run("mobilenet-v2-last-block", ...flowers, "--epochs", "3");
+      const { metrics } = await run("mobilenet-v2-last-block", ...flowers, "--epochs", "2");
       expect(metrics.test.accuracy).toBeGreaterThanOrEqual(0.84);
     },
   );
 
-  test.skipIf(skippedWithout("data", "tensorflow"))(
-    `mobilenet-v2-full, 14 steps of 126: far above chance${without("data", "tensorflow")}`,
+  test.skipIf(skippedWithout("tensorflow"))(
+    `mobilenet-v2-full, 10 steps on 100 pictures: far above chance, which is 0.2${without("tensorflow")}`,
     async () => {
-      const { metrics, evaluations } = await run("mobilenet-v2-full", ...flowers, "--steps", "14", "--evaluate-every-steps", "7");
-      expect(evaluations.map(({ step }) => step)).toEqual([7, 14]);
-      expect(metrics.test.accuracy).toBeGreaterThanOrEqual(0.6); // of five classes
+      const { metrics } = await run("mobilenet-v2-full", "--dataset", halves, "--steps", "10", "--evaluate-every-steps", "10");
+      expect(metrics.test.count).toBe(100);
+      expect(metrics.test.accuracy).toBeGreaterThanOrEqual(0.5);
     },
   );
 
   test.skipIf(skippedWithout("tensorflow"))(
-    `mobilenet-v2-scratch, 25 epochs on 165 pictures: learns them, and little more${without("tensorflow")}`,
+    `mobilenet-v2-scratch, 30 epochs on 100 pictures: learns them, and little more${without("tensorflow")}`,
     async () => {
-      const { metrics } = await run("mobilenet-v2-scratch", "--dataset", "samples/flowers", "--epochs", "25");
+      const { metrics } = await run("mobilenet-v2-scratch", "--dataset", halves, "--epochs", "30");
       expect(metrics.train.accuracy).toBeGreaterThanOrEqual(0.9);
-      const [validation, held] = [metrics.validation, metrics.test].map(({ accuracy, count }) => ({
-        right: accuracy! * count!,
-        count: count!,
-      }));
-      expect((validation!.right + held!.right) / (validation!.count + held!.count)).toBeLessThanOrEqual(0.6);
+      expect(metrics.test.count).toBe(100);
+      // From the pretrained weights it would be 0.51.
+      expect(metrics.test.accuracy).toBeLessThanOrEqual(0.45);
     },
   );
 });
