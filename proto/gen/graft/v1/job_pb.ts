@@ -267,7 +267,7 @@ export type JobSpec = Message<"graft.v1.JobSpec"> & {
   preprocessing?: PreprocessingSpec;
 
   /**
-   * Name of the layer whose output is the feature, or "input": then the pictures themselves are the features and the whole backbone is trained. Default: the last layer of the backbone.
+   * Name of the layer whose output is the feature, or "input": then the pictures themselves are the features and the whole backbone is trained. Default: the last layer of the backbone, below a classifier of its own.
    * The layers after it, the tail, are trained with the head.
    *
    * @generated from field: optional string cut = 4;
@@ -401,7 +401,7 @@ export type JobSpecJson = {
   preprocessing?: PreprocessingSpecJson;
 
   /**
-   * Name of the layer whose output is the feature, or "input": then the pictures themselves are the features and the whole backbone is trained. Default: the last layer of the backbone.
+   * Name of the layer whose output is the feature, or "input": then the pictures themselves are the features and the whole backbone is trained. Default: the last layer of the backbone, below a classifier of its own.
    * The layers after it, the tail, are trained with the head.
    *
    * @generated from field: optional string cut = 4;
