@@ -88,8 +88,8 @@ describe("one rounding an operation, with decay, exemptions and multipliers, in 
       weightDecay: 0.02,
       weightDecayExempt: ["*/bias"],
       learningRateMultipliers: [
-        { layers: "head/*", factor: 10 },
         { layers: "head/output", factor: 3 },
+        { layers: "head/*", factor: 10 },
       ],
     };
     const whole = new OptimizerState(recipe(optimizer, changes), layout);

@@ -103,11 +103,11 @@ function compile(optimizer: Optimizer, decays: boolean, memory: WebAssemblyMemor
   return { kernel: compileKernel(program, memory), constants };
 }
 
-/** Per tensor: the factor of the last multiplier that matches it (else 1), and the decay unless an exempt pattern matches; neighbours with equal values are joined. */
+/** Per tensor: the factor of the first multiplier that matches it (else 1), and the decay unless an exempt pattern matches; neighbours with equal values are joined. */
 function segmentsOf(recipe: OptimizerRecipe, layout: ParameterLayout): Segment[] {
   const segments: Segment[] = [];
   for (const { name, offset, length } of layout.entries) {
-    const learningRateFactor = recipe.learningRateMultipliers.findLast(({ layers }) => matchesTensor(layers, name))?.factor ?? 1;
+    const learningRateFactor = recipe.learningRateMultipliers.find(({ layers }) => matchesTensor(layers, name))?.factor ?? 1;
     const weightDecay = recipe.weightDecayExempt.some((pattern) => matchesTensor(pattern, name)) ? 0 : recipe.weightDecay;
     const last = segments.at(-1);
     if (last?.learningRateFactor === learningRateFactor && last.weightDecay === weightDecay)
