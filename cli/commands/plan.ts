@@ -2,17 +2,15 @@ import { statSync } from "node:fs";
 import { extname } from "node:path";
 import { errorCodes } from "../../domain/errors.js";
 import { count, printable } from "../../domain/job/figures.js";
-import { applyOverrides } from "../../domain/job/override.js";
 import { renderPlan } from "../../domain/job/render-plan.js";
 import { resolveJob } from "../../domain/job/resolve.js";
-import type { JobSpec } from "../../domain/job/spec.js";
 import { manifestFormat } from "../../formats/manifest/manifest.js";
 import { openFilesystemDataset } from "../../platform/dataset-source/filesystem.js";
 import { openLocal } from "../../services/local/local.js";
 import { type LocalPlan, planLocalJob, type PlanProgress } from "../../services/local/plan-job.js";
 import { storeFolder } from "../config.js";
 import { statusLine } from "../status-line.js";
-import { networkOfResult } from "./continued-result.js";
+import { datasetSpec } from "./dataset-spec.js";
 import { readJobFile } from "./job-file.js";
 
 export interface PlanFlags {
@@ -47,12 +45,6 @@ export async function plan(source: string, flags: PlanFlags): Promise<void> {
 function progressText(progress: PlanProgress): string {
   if ("probing" in progress) return `trying ${progress.probing}`;
   return "read" in progress ? `read ${count(progress.read, "picture")}` : `listed ${count(progress.listed, "picture")}`;
-}
-
-/** As `graft train` would run it: with `--from` the network of that result. */
-async function datasetSpec(source: string, flags: PlanFlags): Promise<JobSpec> {
-  const network = typeof flags["from"] === "string" ? await networkOfResult(flags["from"]) : {};
-  return applyOverrides({ ...network, dataset: { source } }, flags);
 }
 
 /** The plan's fields, and beside them what was left out. */

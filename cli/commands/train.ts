@@ -4,7 +4,6 @@ import { CodedError } from "../../domain/errors.js";
 import { systemError } from "../system-error.js";
 import { cutBackbone } from "../../domain/job/cut-backbone.js";
 import { printable } from "../../domain/job/figures.js";
-import { applyOverrides } from "../../domain/job/override.js";
 import { resolveJob } from "../../domain/job/resolve.js";
 import type { JobSpec } from "../../domain/job/spec.js";
 import { checkTrainable, trainingEngine } from "../../domain/training/trainable-layers.js";
@@ -15,8 +14,8 @@ import { runLocalJob } from "../../services/local/run-job.js";
 import { storeFolder } from "../config.js";
 import { openProgress } from "../progress.js";
 import { interruptSignal } from "../interrupt.js";
-import { networkOfResult } from "./continued-result.js";
 import { copyResult } from "./copy-result.js";
+import { datasetSpec } from "./dataset-spec.js";
 import { readJobFile } from "./job-file.js";
 
 export interface TrainFlags {
@@ -28,8 +27,7 @@ export interface TrainFlags {
 
 /** `graft train DIR`: all defaults but what the flags say; with `--from` the network of that result. */
 export async function train(source: string, flags: TrainFlags): Promise<void> {
-  const network = typeof flags["from"] === "string" ? await networkOfResult(flags["from"]) : {};
-  await runSpec(applyOverrides({ ...network, dataset: { source } }, flags), nameOf(source), flags, `graft train ${source}`);
+  await runSpec(await datasetSpec(source, flags), nameOf(source), flags, `graft train ${source}`);
 }
 
 /** `graft run JOB.yaml`: a relative source is relative to the job file's folder, as the file's author meant it. */

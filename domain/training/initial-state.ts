@@ -4,6 +4,7 @@ import type { ResolvedJob } from "../job/job.js";
 import type { Backbone } from "../network/backbone.js";
 import { classifierRow, sameClassName } from "../network/classifier.js";
 import type { Tensor, Weights } from "../network/network.js";
+import { renameTensors } from "../network/rename-tensors.js";
 import { sameShape } from "../network/shapes.js";
 import { initializeParameters, initializeStatistics } from "./initialize.js";
 import { tensorsOf } from "./parameters.js";
@@ -34,7 +35,7 @@ const PROBLEMS_SHOWN = 10;
 /**
  * Fills `state` with what the job starts its training from: the head from its initialiser, the tail from the backbone (or, for random weights, from the initialiser too); over that the
  * tensors of a result, or the output of an old class. A pure function of job, backbone and given weights.
- * @throws CodedError WEIGHTS_INVALID where given tensors do not fit, SPEC_INVALID where `head.initialFromClass` is no class of the dataset
+ * @throws CodedError WEIGHTS_INVALID where given tensors do not fit, USAGE_INVALID where no name has the prefix to strip, SPEC_INVALID where `head.initialFromClass` is no class of the dataset
  */
 export function initializeState(
   state: InitialState,
@@ -53,7 +54,7 @@ export function initializeState(
 
   // 3. Over that, what the job says.
   if (job.initialWeights.kind === "result" && given !== undefined)
-    copyGiven(targets, renamed(given.tensors, job.initialWeights), given, plan.classes, digest);
+    copyGiven(targets, renameTensors(given.tensors, job.initialWeights), given, plan.classes, digest);
   if (job.head.initialFromClass !== undefined) startFromClass(targets, plan, backbone, job.head.initialFromClass);
 }
 
@@ -62,11 +63,6 @@ function copyTail(targets: ReadonlyMap<string, Tensor>, weights: Weights): void 
     const found = weights.get(name);
     if (!name.startsWith(HEAD) && found !== undefined) data.set(found.data);
   }
-}
-
-/** Names with `strip` taken off where they begin with it, and `add` put in front. */
-function renamed(tensors: Weights, { strip, add }: { readonly strip: string; readonly add: string }): Weights {
-  return new Map([...tensors].map(([name, tensor]) => [`${add}${name.startsWith(strip) ? name.slice(strip.length) : name}`, tensor]));
 }
 
 /** Every tensor of the head must be given; one of the tail that is not, starts from the backbone, if that is the one that the result stood on. */
