@@ -30,6 +30,14 @@ export const limits = {
   picturesPerHeartbeat: 16,
   /** A worker that is silent for this long loses its task. */
   leaseMs: 60_000,
+  /** One look-up of features: a message of 128 KiB. */
+  lookupImageIds: 4_096,
+  /** How long the coordinator keeps a worker waiting for a task or a membership before it answers "ask again". */
+  longPollMs: 20_000,
+  /** How often a trainer says that it lives, and learns whether its generation still stands. */
+  trainerHeartbeatMs: 1_000,
+  /** Once a generation has to end, its members have this long to come for the next one; who does not is left out. */
+  regroupMs: 5_000,
   /** One message of the gradient bus, header included; half of what NATS allows by default. */
   exchangeMessageBytes: 512 * 1024,
   /** A trainer that waits this long sends again what may have been lost on the bus … */

@@ -59,6 +59,28 @@ class FilesystemObjectStore implements ObjectStore {
     return body && new Uint8Array(body.buffer, body.byteOffset, body.byteLength);
   }
 
+  async readRange(key: string, from: number, to: number): Promise<Uint8Array | undefined> {
+    const path = this.#pathOf(key);
+    return this.#guard(`read object ${key}`, async () => {
+      const file = await unlessFree(open(path, constants.O_RDONLY));
+      if (file === undefined) return undefined;
+      try {
+        const found = await file.stat();
+        if (!found.isFile()) return undefined;
+        const body = new Uint8Array(Math.max(0, Math.min(to, found.size) - from));
+        let read = 0;
+        while (read < body.length) {
+          const { bytesRead } = await file.read(body, read, body.length - read, from + read);
+          if (bytesRead === 0) break;
+          read += bytesRead;
+        }
+        return body.subarray(0, read);
+      } finally {
+        await file.close();
+      }
+    });
+  }
+
   async stat(key: string): Promise<{ readonly bytes: number; readonly modifiedMs: number } | undefined> {
     const path = this.#pathOf(key);
     const found = await this.#guard(`read object ${key}`, () => unlessFree(stat(path)));

@@ -25,6 +25,10 @@ export function memoryObjectStore(clock: Pick<Clock, "now"> = { now: () => 0 }):
       assertObjectKey(key);
       return objects.get(key)?.body.slice();
     },
+    async readRange(key, from, to) {
+      assertObjectKey(key);
+      return objects.get(key)?.body.slice(from, to);
+    },
     async stat(key) {
       assertObjectKey(key);
       const object = objects.get(key);

@@ -11,6 +11,8 @@ export interface ObjectStore {
   put(key: string, body: Uint8Array): Promise<void>;
   /** Resolves undefined if the key is free. A read after a finished write sees that write. */
   read(key: string): Promise<Uint8Array | undefined>;
+  /** Bytes `from` up to, not including, `to` of an object; undefined if the key is free. What lies beyond its end is left out. */
+  readRange(key: string, from: number, to: number): Promise<Uint8Array | undefined>;
   /** Length in bytes and time of writing, undefined if the key is free. */
   stat(key: string): Promise<{ readonly bytes: number; readonly modifiedMs: number } | undefined>;
   /** Keys that begin with `prefix`, in ascending order of their bytes. */

@@ -24,6 +24,7 @@ function flaky(store: ObjectStore): ObjectStore {
     create: (key, body) => once(() => store.create(key, body)),
     put: (key, body) => once(() => store.put(key, body)),
     read: (key) => once(() => store.read(key)),
+    readRange: (key, from, to) => once(() => store.readRange(key, from, to)),
     stat: (key) => once(() => store.stat(key)),
     async *list(prefix) {
       for await (const key of store.list(prefix)) {

@@ -12,6 +12,7 @@ export function retryingObjectStore(store: ObjectStore, policy: RetryPolicy, dep
     create: (key, body) => again(() => store.create(key, body)),
     put: (key, body) => again(() => store.put(key, body)),
     read: (key) => again(() => store.read(key)),
+    readRange: (key, from, to) => again(() => store.readRange(key, from, to)),
     stat: (key) => again(() => store.stat(key)),
     list: (prefix) => listAgain(store, prefix, again),
     delete: (key) => again(() => store.delete(key)),

@@ -41,6 +41,10 @@ export function withFormatCheck(store: ObjectStore): ObjectStore {
       await beforeReading();
       return store.read(key);
     },
+    async readRange(key, from, to) {
+      await beforeReading();
+      return store.readRange(key, from, to);
+    },
     async stat(key) {
       await beforeReading();
       return store.stat(key);

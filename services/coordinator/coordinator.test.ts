@@ -13,7 +13,7 @@ import type { JobFeatures } from "../../platform/job-features/job-features.js";
 import { JobObjects } from "../../platform/job-store/job-store.js";
 import { objectJobStore } from "../../platform/job-store/object-store.js";
 import { memoryObjectStore } from "../../platform/object-store/memory.js";
-import type { Generation } from "../../platform/work-service/work-service.js";
+import type { Joined, Member } from "../../platform/work-service/work-service.js";
 import { JobCoordinator } from "./coordinator.js";
 import type { JobStatus } from "./status.js";
 
@@ -82,10 +82,10 @@ async function setup({ trainers = 2 } = {}) {
   /** Does the next task. */
   async function extract(): Promise<number> {
     const claim = await coordinator.claimTask("extractor", profile);
-    if (claim.kind === "done") throw new Error("there is no task");
+    if (claim.kind !== "task") throw new Error("there is no task");
     const ids = (await job.readListing(claim.task)).map(({ uri }) => sha256Hex(Buffer.from(uri)));
     const imageIds = Buffer.from(imageIdBytes(ids)).toString("base64");
-    await coordinator.commitTask(claim.lease, {
+    await coordinator.commitTask(claim, {
       formatVersion: 1,
       task: claim.task,
       worker: "extractor",
@@ -97,11 +97,12 @@ async function setup({ trainers = 2 } = {}) {
     });
     return ids.length;
   }
-  const join = (...names: string[]): Promise<(Generation | "done")[]> =>
-    Promise.all(names.map((name) => coordinator.joinTraining(name, profile)));
+  const join = (...names: string[]): Promise<Joined[]> => Promise.all(names.map((name) => coordinator.joinTraining(name, profile)));
   const status = async (): Promise<JobStatus> => (await jobs.readStatus("job", (value) => value as JobStatus))!;
   return { coordinator, job, plan: plan as unknown as PlanRecord, events, extract, join, status };
 }
+
+const member = (trainer: string, generation: number): Member => ({ jobId: "job", trainer, generation });
 
 const idsOf = (...paths: string[]): string[] => paths.map((path) => sha256Hex(Buffer.from(path)));
 
@@ -113,12 +114,12 @@ test("several trainers report what is missing, some of them late: it is extracte
   expect(await join("t0", "t1")).toMatchObject([{ generation: 0 }, { generation: 0 }]);
 
   // The first reports and waits for the next generation; the second reports only when that is already being prepared.
-  await coordinator.reportMissingFeatures("t0", 0, idsOf("a/03.jpg", "b/07.jpg"));
+  await coordinator.reportMissingFeatures(member("t0", 0), idsOf("a/03.jpg", "b/07.jpg"));
   const first = join("t0");
   expect(await extract()).toBe(2);
   await new Promise((resolve) => setImmediate(resolve)); // everything here is in memory: now the next generation waits for its second member
   expect(await status()).toMatchObject({ phase: "Training" });
-  await coordinator.reportMissingFeatures("t1", 0, idsOf("a/03.jpg", "b/07.jpg"));
+  await coordinator.reportMissingFeatures(member("t1", 0), idsOf("a/03.jpg", "b/07.jpg"));
   const answers = (await Promise.all([first, join("t1")])).flat();
   expect(answers).toMatchObject([{ generation: 1, trainers: ["t0", "t1"] }, { generation: 1 }]);
   expect(await job.numberedFacts("repairs")).toEqual([0]);
@@ -139,8 +140,8 @@ test("features that stay damaged end the job with what to do, not in a circle", 
   await extract();
   for (let generation = 0; ; generation++) {
     const [joined] = await join("t0");
-    if (joined === "done") break;
-    await coordinator.reportMissingFeatures("t0", generation, idsOf("a/03.jpg"));
+    if (joined?.kind === "done") break;
+    await coordinator.reportMissingFeatures(member("t0", generation), idsOf("a/03.jpg"));
     if (generation < 5) await extract();
   }
   await expect(run).rejects.toMatchObject({
@@ -159,6 +160,6 @@ test("when the job stops, everyone who waits is dismissed", async () => {
   const waiting = [coordinator.claimTask("extractor", profile), join("t0").then(([answer]) => answer)];
   stop.abort(new CodedError("TRAINING_DIVERGED", "the loss is NaN"));
   await expect(run).rejects.toThrow("the loss is NaN");
-  expect(await Promise.all(waiting)).toEqual([{ kind: "done" }, "done"]);
+  expect(await Promise.all(waiting)).toEqual([{ kind: "done" }, { kind: "done" }]);
   expect(await status()).toMatchObject({ phase: "Failed", failure: { code: "TRAINING_DIVERGED", message: "the loss is NaN" } });
 });

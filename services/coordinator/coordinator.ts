@@ -1,6 +1,6 @@
 import { CodedError, endsJob } from "../../domain/errors.js";
 import type { ImageId } from "../../domain/features/feature-spec.js";
-import { imageIdAt } from "../../domain/features/image-ids.js";
+import { IMAGE_ID_BYTES, imageIdAt } from "../../domain/features/image-ids.js";
 import type { NumericsProfile } from "../../domain/features/numerics-profile.js";
 import type { JobEvent } from "../../domain/job/events.js";
 import type {
@@ -24,7 +24,16 @@ import type { OpenedDataset } from "../../platform/dataset-source/dataset-source
 import type { JobFeatures } from "../../platform/job-features/job-features.js";
 import { JobObjects, type JobStore } from "../../platform/job-store/job-store.js";
 import type { ObjectStore } from "../../platform/object-store/object-store.js";
-import type { Generation, StepReport, TaskClaim, TaskProgress, WorkService } from "../../platform/work-service/work-service.js";
+import type {
+  Joined,
+  LeasedTask,
+  Member,
+  StepReport,
+  TaskClaim,
+  TaskProgress,
+  WorkerFailure,
+  WorkService,
+} from "../../platform/work-service/work-service.js";
 import { collectSamples, warningsOf } from "./collect-samples.js";
 import { Extraction } from "./extraction.js";
 import { Gate } from "./gate.js";
@@ -224,11 +233,15 @@ export class JobCoordinator implements WorkService {
     return (await this.extracting.next(extraction)) === "closed" ? { kind: "done" } : this.claimTask(worker, profile);
   }
 
-  async heartbeatTask(lease: string, progress: TaskProgress): Promise<"kept" | "lost"> {
+  async heartbeatTask({ lease }: LeasedTask, progress: TaskProgress): Promise<"kept" | "lost"> {
     return this.extracting.current?.heartbeat(lease, progress) ?? "lost";
   }
 
-  async commitTask(lease: string, commit: TaskCommit): Promise<"committed" | "already committed"> {
+  async lookupFeatures(_task: LeasedTask, imageIds: Uint8Array, view: number): Promise<Uint8Array> {
+    return this.extracting.current?.lookup(imageIds, view) ?? new Uint8Array(imageIds.length / IMAGE_ID_BYTES);
+  }
+
+  async commitTask({ lease }: LeasedTask, commit: TaskCommit): Promise<"committed" | "already committed"> {
     const extraction = this.extracting.current;
     if (extraction === undefined)
       throw new CodedError(
@@ -241,26 +254,26 @@ export class JobCoordinator implements WorkService {
     return outcome;
   }
 
-  async releaseTask(lease: string, shards: readonly CommittedShard[]): Promise<void> {
+  async releaseTask({ lease }: LeasedTask, shards: readonly CommittedShard[]): Promise<void> {
     await this.extracting.current?.release(lease, shards);
   }
 
-  async joinTraining(trainer: string, profile: NumericsProfile): Promise<Generation | "done"> {
+  async joinTraining(trainer: string, profile: NumericsProfile): Promise<Joined> {
     let known: Membership | undefined;
     for (;;) {
       const membership = await this.training.next(known);
-      if (membership === "closed") return "done";
+      if (membership === "closed") return { kind: "done" };
       const answer = await membership.join(trainer, profile);
-      if (answer === "not needed") return "done";
+      if (answer === "not needed") return { kind: "done" };
       if (answer !== "closed") {
         await this.status.update({ generation: answer.generation });
-        return answer;
+        return { kind: "generation", ...answer };
       }
       known = membership;
     }
   }
 
-  async reportMissingFeatures(_trainer: string, generation: number, imageIds: readonly ImageId[]): Promise<void> {
+  async reportMissingFeatures({ generation }: Member, imageIds: readonly ImageId[]): Promise<void> {
     const membership = this.training.current;
     // All trainers of a generation miss the same. The first report is acted on; one that comes later speaks of what is being mended.
     if (membership === undefined || membership.generation !== generation) return;
@@ -269,19 +282,28 @@ export class JobCoordinator implements WorkService {
     this.leaveTraining({ kind: "featuresMissing", missing: imageIds });
   }
 
-  async reportStep(trainer: string, report: StepReport): Promise<void> {
+  async reportStep({ trainer, generation }: Member, report: StepReport): Promise<number> {
     this.steps.set(trainer, report);
     // All trainers are at the same step, give or take one: one of them speaks for all.
-    if (trainer !== [...this.steps.keys()].sort()[0]) return;
+    if (trainer !== [...this.steps.keys()].sort()[0]) return generation;
     this.deps.announce(this.job.jobId, {
       kind: "step",
       step: report.step,
       steps: report.steps,
       millisecondsPerStep: report.millisecondsPerStep ?? 0,
     });
+    return generation;
   }
 
-  async reportEvaluation(_trainer: string, { step, epoch, train, validation, seconds }: HistoryPoint): Promise<void> {
+  async reportStall({ generation }: Member): Promise<number> {
+    return generation;
+  }
+
+  async reportFailure({ code, message }: WorkerFailure): Promise<void> {
+    this.warn(`${code}: ${message}`);
+  }
+
+  async reportEvaluation(_member: Member, { step, epoch, train, validation, seconds }: HistoryPoint): Promise<void> {
     this.deps.announce(this.job.jobId, {
       kind: "evaluation",
       step,
@@ -295,15 +317,15 @@ export class JobCoordinator implements WorkService {
     });
   }
 
-  async commitCheckpoint(_trainer: string, step: number): Promise<void> {
+  async commitCheckpoint(_member: Member, step: number): Promise<void> {
     await this.status.update({ checkpointStep: step });
   }
 
-  async reportPhase(_trainer: string, phase: "Evaluating" | "Exporting"): Promise<void> {
+  async reportPhase(_member: Member, phase: "Evaluating" | "Exporting"): Promise<void> {
     await this.move(phase === "Evaluating" ? "trained" : "evaluated");
   }
 
-  async commitResult(_trainer: string): Promise<void> {
+  async commitResult(_member: Member): Promise<void> {
     const weights = await this.job.readResult("weights.safetensors");
     if (weights === undefined)
       throw new CodedError(

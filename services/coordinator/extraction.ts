@@ -110,6 +110,14 @@ export class Extraction {
     return renewed;
   }
 
+  /** One byte, 0 or 1, for each of `imageIds` (`[n, 32]`). */
+  async lookup(imageIds: Uint8Array, view: number): Promise<Uint8Array> {
+    await this.features.refresh();
+    return Uint8Array.from({ length: imageIds.length / IMAGE_ID_BYTES }, (_, row) =>
+      this.features.has(imageIds.subarray(row * IMAGE_ID_BYTES, (row + 1) * IMAGE_ID_BYTES), view) ? 1 : 0,
+    );
+  }
+
   /** Shards first, then the commit that makes them this task's; a crash between the two leaves features that the next claim finds. */
   async commit(lease: string, commit: TaskCommit): Promise<"committed" | "already committed"> {
     await this.features.append(commit.shards);

@@ -20,12 +20,12 @@ export class LeaseTable {
   }
 
   /** The lowest open task, else the one whose lease expired first; undefined while every task is leased or committed. */
-  claim(worker: string): { readonly lease: string; readonly task: number } | undefined {
+  claim(worker: string): { readonly lease: string; readonly task: number; readonly worker: string } | undefined {
     const task = this.open.shift() ?? this.takeExpired();
     if (task === undefined) return undefined;
     const lease = `${worker}/${String(this.granted++)}`;
     this.leases.set(lease, { task, worker, expiresMs: this.clock.monotonic() + this.durationMs });
-    return { lease, task };
+    return { lease, task, worker };
   }
 
   taskOf(lease: string): number | undefined {

@@ -75,7 +75,8 @@ export class Membership {
     for (let number = ((await this.job.numberedFacts("generations")).at(-1) ?? -1) + 1; ; number++) {
       const fact = { formatVersion: 1, generation: number, trainers, startStep };
       const { outcome } = await this.job.createJson(`generations/${String(number)}.json`, fact, (value) => value as typeof fact);
-      if (outcome === "created") return { jobId: this.job.jobId, generation: number, trainers, startStep, key: this.newKey() };
+      if (outcome === "created")
+        return { jobId: this.job.jobId, generation: number, trainers, startStep, stateWriter: undefined, key: this.newKey() };
     }
   }
 }

@@ -47,6 +47,7 @@ export async function runExtractor(worker: string, deps: ExtractorDeps, signal: 
       // Nothing may be left to claim for a long time: a task that fails meanwhile ends the wait.
       const claim = await Promise.race([work.claimTask(worker, profile), ...(before === undefined ? [] : [before.failed])]);
       if (claim.kind === "done") break;
+      if (claim.kind === "ask again") continue;
       const job = jobs.get(claim.jobId) ?? (await openJob(claim.jobId, deps));
       jobs.set(claim.jobId, job);
 
@@ -80,23 +81,24 @@ interface TaskUnderWay {
 
 function beginTask(
   worker: string,
-  { jobId, lease, task }: ClaimedTask,
+  claimed: ClaimedTask,
   job: JobOfExtractor,
   before: TaskUnderWay | undefined,
   { work }: ExtractorDeps,
   signal: AbortSignal,
 ): TaskUnderWay {
+  const { jobId, task } = claimed;
   const outcomes: Outcomes = new Map();
   let allBegun = (): void => undefined;
   const begun = new Promise<void>((resolve) => (allBegun = resolve));
   const run = async (): Promise<void> => {
     const pictures = await job.objects.readListing(task);
-    const progress = (progress: TaskProgress) => work.heartbeatTask(lease, progress);
+    const progress = (progress: TaskProgress) => work.heartbeatTask(claimed, progress);
     const outcomesBefore = before?.jobId === jobId ? before.outcomes : undefined;
     const outcome = await extractTask({ pictures, outcomes, outcomesBefore, progress, allBegun }, job.context, signal);
-    if (outcome.kind === "extracted") await work.commitTask(lease, { formatVersion: 1, task, worker, ...outcome.commit });
+    if (outcome.kind === "extracted") await work.commitTask(claimed, { formatVersion: 1, task, worker, ...outcome.commit });
     else {
-      await work.releaseTask(lease, outcome.shards);
+      await work.releaseTask(claimed, outcome.shards);
       if ("failure" in outcome) throw outcome.failure;
     }
   };

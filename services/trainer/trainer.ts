@@ -16,7 +16,7 @@ import type { JobFeatures } from "../../platform/job-features/job-features.js";
 import type { GradientBus } from "../../platform/gradient-bus/gradient-bus.js";
 import { JobObjects } from "../../platform/job-store/job-store.js";
 import type { ObjectStore } from "../../platform/object-store/object-store.js";
-import type { Generation, WorkService } from "../../platform/work-service/work-service.js";
+import type { Generation, Member, WorkService } from "../../platform/work-service/work-service.js";
 import { Checkpoints } from "./checkpoints.js";
 import { Evaluator } from "./evaluator.js";
 import { Exchange } from "./exchange.js";
@@ -47,12 +47,13 @@ export interface TrainerDeps {
 export async function runTrainer(trainer: string, deps: TrainerDeps, signal: AbortSignal): Promise<void> {
   const engine = await deps.engine();
   while (!signal.aborted) {
-    const generation = await deps.work.joinTraining(trainer, engine.gradientProfile);
-    if (generation === "done") return;
+    const generation = await deps.work.joinTraining(trainer, engine.gradientProfile, undefined, undefined);
+    if (generation.kind === "done") return;
+    if (generation.kind === "ask again") continue;
     try {
       await trainInGeneration(trainer, generation, deps, engine, signal);
     } catch (error) {
-      if (error instanceof MissingFeatures) await deps.work.reportMissingFeatures(trainer, generation.generation, error.imageIds);
+      if (error instanceof MissingFeatures) await deps.work.reportMissingFeatures({ ...generation, trainer }, error.imageIds);
       else if (!(error instanceof CodedError && error.code === "EXCHANGE_INCOMPLETE")) throw error;
     }
   }
@@ -67,6 +68,7 @@ async function trainInGeneration(
 ): Promise<void> {
   const { work, clock, milestone } = deps;
   const rank = generation.trainers.indexOf(trainer);
+  const member: Member = { jobId: generation.jobId, trainer, generation: generation.generation };
   assert(rank >= 0, `trainer ${trainer} is no member of generation ${String(generation.generation)}`);
 
   // 1. What to train, and on what.
@@ -122,27 +124,27 @@ async function trainInGeneration(
       { plan, state, grains, evaluator, exchange },
       {
         onStep: async () => {
-          if (pace.isDue(state)) await work.reportStep(trainer, pace.report(state, plan, grains));
+          if (pace.isDue(state)) await work.reportStep(member, pace.report(state, plan, grains));
         },
         onEvaluation: async () => {
           const point = state.history.at(-1);
           assert(point !== undefined);
-          if (rank === 0) await work.reportEvaluation(trainer, point);
+          if (rank === 0) await work.reportEvaluation(member, point);
         },
         saveCheckpoint: async () => {
           if (rank !== 0) return;
           await checkpoints.save(state);
-          await work.commitCheckpoint(trainer, state.step);
+          await work.commitCheckpoint(member, state.step);
         },
         milestone,
       },
       signal,
     );
-    await work.reportStep(trainer, pace.report(state, plan, grains));
+    await work.reportStep(member, pace.report(state, plan, grains));
     if (outcome === "interrupted" || rank !== 0) return;
 
     // 4. Evaluate and export, one trainer for all.
-    await work.reportPhase(trainer, "Evaluating");
+    await work.reportPhase(member, "Evaluating");
     await exportResult({
       job,
       facts,
@@ -160,9 +162,9 @@ async function trainInGeneration(
       signal,
       milestone,
       millisecondsPerStep: pace.millisecondsPerStep,
-      onExport: () => work.reportPhase(trainer, "Exporting"),
+      onExport: () => work.reportPhase(member, "Exporting"),
     });
-    await work.commitResult(trainer);
+    await work.commitResult(member);
   } finally {
     for (const close of opened.reverse()) await close();
   }

@@ -98,6 +98,22 @@ export function exerciseObjectStore(adapter: string, open: () => Promise<{ store
     assert.equal((await store.stat("bodies/large"))?.bytes, 40_000_000);
   });
 
+  test(`${adapter}: a range is what stands there, cut at the end of the object`, async () => {
+    const { store } = await open();
+    await store.create("a/range", text("0123456789"));
+    const range = async (from: number, to: number): Promise<string | undefined> => {
+      const body = await store.readRange("a/range", from, to);
+      return body && Buffer.from(body).toString();
+    };
+    assert.equal(await range(0, 4), "0123");
+    assert.equal(await range(4, 7), "456");
+    assert.equal(await range(7, 100), "789");
+    assert.equal(await range(3, 3), "");
+    assert.equal(await range(10, 20), "");
+    assert.equal(await store.readRange("a/none", 0, 4), undefined);
+    assert.equal(await store.readRange("a", 0, 4), undefined);
+  });
+
   test(`${adapter}: an object does not share memory with its writer or readers`, async () => {
     const { store } = await open();
     // A view in the middle of a larger buffer: only its own bytes count.

@@ -5,6 +5,8 @@
 
 import type { GenFile, GenMessage, GenService } from "@bufbuild/protobuf/codegenv2";
 import { fileDesc, messageDesc, serviceDesc } from "@bufbuild/protobuf/codegenv2";
+import type { Timestamp, TimestampJson } from "@bufbuild/protobuf/wkt";
+import { file_google_protobuf_timestamp } from "@bufbuild/protobuf/wkt";
 import type { GraftJob, GraftJobJson, JobStatus_Phase, JobStatus_PhaseJson, ResultSummary, ResultSummaryJson } from "./job_pb.js";
 import { file_graft_v1_job } from "./job_pb.js";
 import type { Message } from "@bufbuild/protobuf";
@@ -13,7 +15,7 @@ import type { Message } from "@bufbuild/protobuf";
  * Describes the file graft/v1/job_service.proto.
  */
 export const file_graft_v1_job_service: GenFile = /*@__PURE__*/
-  fileDesc("ChpncmFmdC92MS9qb2Jfc2VydmljZS5wcm90bxIIZ3JhZnQudjEiUAoMSm9iUmVmZXJlbmNlEhYKCW5hbWVzcGFjZRgBIAEoCUgAiAEBEhEKBG5hbWUYAiABKAlIAYgBAUIMCgpfbmFtZXNwYWNlQgcKBV9uYW1lIlsKEFN1Ym1pdEpvYlJlcXVlc3QSFwoKcmVxdWVzdF9pZBgBIAEoCUgAiAEBEh8KA2pvYhgCIAEoCzISLmdyYWZ0LnYxLkdyYWZ0Sm9iQg0KC19yZXF1ZXN0X2lkIjQKEVN1Ym1pdEpvYlJlc3BvbnNlEh8KA2pvYhgBIAEoCzISLmdyYWZ0LnYxLkdyYWZ0Sm9iIk0KDlBsYW5Kb2JSZXF1ZXN0Eh8KA2pvYhgBIAEoCzISLmdyYWZ0LnYxLkdyYWZ0Sm9iEhEKBHJlYWQYAiABKAhIAIgBAUIHCgVfcmVhZCJJCg9QbGFuSm9iUmVzcG9uc2USEQoEdGV4dBgBIAEoCUgAiAEBEhEKBGpzb24YAiABKAlIAYgBAUIHCgVfdGV4dEIHCgVfanNvbiI0Cg1HZXRKb2JSZXF1ZXN0EiMKA2pvYhgBIAEoCzIWLmdyYWZ0LnYxLkpvYlJlZmVyZW5jZSIxCg5HZXRKb2JSZXNwb25zZRIfCgNqb2IYASABKAsyEi5ncmFmdC52MS5HcmFmdEpvYiKwAQoPTGlzdEpvYnNSZXF1ZXN0EhYKCW5hbWVzcGFjZRgBIAEoCUgAiAEBEhYKCXBhZ2Vfc2l6ZRgCIAEoBUgBiAEBEhcKCnBhZ2VfdG9rZW4YAyABKAlIAogBARIpCgZwaGFzZXMYBCADKA4yGS5ncmFmdC52MS5Kb2JTdGF0dXMuUGhhc2VCDAoKX25hbWVzcGFjZUIMCgpfcGFnZV9zaXplQg0KC19wYWdlX3Rva2VuImYKEExpc3RKb2JzUmVzcG9uc2USIAoEam9icxgBIAMoCzISLmdyYWZ0LnYxLkdyYWZ0Sm9iEhwKD25leHRfcGFnZV90b2tlbhgCIAEoCUgAiAEBQhIKEF9uZXh0X3BhZ2VfdG9rZW4iagoPV2F0Y2hKb2JSZXF1ZXN0EiMKA2pvYhgBIAEoCzIWLmdyYWZ0LnYxLkpvYlJlZmVyZW5jZRIdChByZXNvdXJjZV92ZXJzaW9uGAIgASgJSACIAQFCEwoRX3Jlc291cmNlX3ZlcnNpb24iMwoQV2F0Y2hKb2JSZXNwb25zZRIfCgNqb2IYASABKAsyEi5ncmFmdC52MS5HcmFmdEpvYiI4ChFTdXNwZW5kSm9iUmVxdWVzdBIjCgNqb2IYASABKAsyFi5ncmFmdC52MS5Kb2JSZWZlcmVuY2UiNQoSU3VzcGVuZEpvYlJlc3BvbnNlEh8KA2pvYhgBIAEoCzISLmdyYWZ0LnYxLkdyYWZ0Sm9iIjcKEFJlc3VtZUpvYlJlcXVlc3QSIwoDam9iGAEgASgLMhYuZ3JhZnQudjEuSm9iUmVmZXJlbmNlIjQKEVJlc3VtZUpvYlJlc3BvbnNlEh8KA2pvYhgBIAEoCzISLmdyYWZ0LnYxLkdyYWZ0Sm9iIjcKEENhbmNlbEpvYlJlcXVlc3QSIwoDam9iGAEgASgLMhYuZ3JhZnQudjEuSm9iUmVmZXJlbmNlIjQKEUNhbmNlbEpvYlJlc3BvbnNlEh8KA2pvYhgBIAEoCzISLmdyYWZ0LnYxLkdyYWZ0Sm9iIjcKEEdldFJlc3VsdFJlcXVlc3QSIwoDam9iGAEgASgLMhYuZ3JhZnQudjEuSm9iUmVmZXJlbmNlIo4BChFHZXRSZXN1bHRSZXNwb25zZRIoCgdzdW1tYXJ5GAEgASgLMhcuZ3JhZnQudjEuUmVzdWx0U3VtbWFyeRIZCgxtZXRyaWNzX2pzb24YAiABKAlIAIgBARIjCgVmaWxlcxgDIAMoCzIULmdyYWZ0LnYxLlJlc3VsdEZpbGVCDwoNX21ldHJpY3NfanNvbiKAAQoKUmVzdWx0RmlsZRIRCgRwYXRoGAEgASgJSACIAQESEgoFYnl0ZXMYAiABKANIAYgBARITCgZzaGEyNTYYAyABKAlIAogBARIQCgN1cmwYBCABKAlIA4gBAUIHCgVfcGF0aEIICgZfYnl0ZXNCCQoHX3NoYTI1NkIGCgRfdXJsMvIECgpKb2JTZXJ2aWNlEkQKCVN1Ym1pdEpvYhIaLmdyYWZ0LnYxLlN1Ym1pdEpvYlJlcXVlc3QaGy5ncmFmdC52MS5TdWJtaXRKb2JSZXNwb25zZRI+CgdQbGFuSm9iEhguZ3JhZnQudjEuUGxhbkpvYlJlcXVlc3QaGS5ncmFmdC52MS5QbGFuSm9iUmVzcG9uc2USOwoGR2V0Sm9iEhcuZ3JhZnQudjEuR2V0Sm9iUmVxdWVzdBoYLmdyYWZ0LnYxLkdldEpvYlJlc3BvbnNlEkEKCExpc3RKb2JzEhkuZ3JhZnQudjEuTGlzdEpvYnNSZXF1ZXN0GhouZ3JhZnQudjEuTGlzdEpvYnNSZXNwb25zZRJDCghXYXRjaEpvYhIZLmdyYWZ0LnYxLldhdGNoSm9iUmVxdWVzdBoaLmdyYWZ0LnYxLldhdGNoSm9iUmVzcG9uc2UwARJHCgpTdXNwZW5kSm9iEhsuZ3JhZnQudjEuU3VzcGVuZEpvYlJlcXVlc3QaHC5ncmFmdC52MS5TdXNwZW5kSm9iUmVzcG9uc2USRAoJUmVzdW1lSm9iEhouZ3JhZnQudjEuUmVzdW1lSm9iUmVxdWVzdBobLmdyYWZ0LnYxLlJlc3VtZUpvYlJlc3BvbnNlEkQKCUNhbmNlbEpvYhIaLmdyYWZ0LnYxLkNhbmNlbEpvYlJlcXVlc3QaGy5ncmFmdC52MS5DYW5jZWxKb2JSZXNwb25zZRJECglHZXRSZXN1bHQSGi5ncmFmdC52MS5HZXRSZXN1bHRSZXF1ZXN0GhsuZ3JhZnQudjEuR2V0UmVzdWx0UmVzcG9uc2ViBnByb3RvMw", [file_graft_v1_job]);
+  fileDesc("ChpncmFmdC92MS9qb2Jfc2VydmljZS5wcm90bxIIZ3JhZnQudjEiUAoMSm9iUmVmZXJlbmNlEhYKCW5hbWVzcGFjZRgBIAEoCUgAiAEBEhEKBG5hbWUYAiABKAlIAYgBAUIMCgpfbmFtZXNwYWNlQgcKBV9uYW1lIlsKEFN1Ym1pdEpvYlJlcXVlc3QSFwoKcmVxdWVzdF9pZBgBIAEoCUgAiAEBEh8KA2pvYhgCIAEoCzISLmdyYWZ0LnYxLkdyYWZ0Sm9iQg0KC19yZXF1ZXN0X2lkIjQKEVN1Ym1pdEpvYlJlc3BvbnNlEh8KA2pvYhgBIAEoCzISLmdyYWZ0LnYxLkdyYWZ0Sm9iIk0KDlBsYW5Kb2JSZXF1ZXN0Eh8KA2pvYhgBIAEoCzISLmdyYWZ0LnYxLkdyYWZ0Sm9iEhEKBHJlYWQYAiABKAhIAIgBAUIHCgVfcmVhZCJJCg9QbGFuSm9iUmVzcG9uc2USEQoEdGV4dBgBIAEoCUgAiAEBEhEKBGpzb24YAiABKAlIAYgBAUIHCgVfdGV4dEIHCgVfanNvbiI0Cg1HZXRKb2JSZXF1ZXN0EiMKA2pvYhgBIAEoCzIWLmdyYWZ0LnYxLkpvYlJlZmVyZW5jZSIxCg5HZXRKb2JSZXNwb25zZRIfCgNqb2IYASABKAsyEi5ncmFmdC52MS5HcmFmdEpvYiKwAQoPTGlzdEpvYnNSZXF1ZXN0EhYKCW5hbWVzcGFjZRgBIAEoCUgAiAEBEhYKCXBhZ2Vfc2l6ZRgCIAEoBUgBiAEBEhcKCnBhZ2VfdG9rZW4YAyABKAlIAogBARIpCgZwaGFzZXMYBCADKA4yGS5ncmFmdC52MS5Kb2JTdGF0dXMuUGhhc2VCDAoKX25hbWVzcGFjZUIMCgpfcGFnZV9zaXplQg0KC19wYWdlX3Rva2VuImYKEExpc3RKb2JzUmVzcG9uc2USIAoEam9icxgBIAMoCzISLmdyYWZ0LnYxLkdyYWZ0Sm9iEhwKD25leHRfcGFnZV90b2tlbhgCIAEoCUgAiAEBQhIKEF9uZXh0X3BhZ2VfdG9rZW4iagoPV2F0Y2hKb2JSZXF1ZXN0EiMKA2pvYhgBIAEoCzIWLmdyYWZ0LnYxLkpvYlJlZmVyZW5jZRIdChByZXNvdXJjZV92ZXJzaW9uGAIgASgJSACIAQFCEwoRX3Jlc291cmNlX3ZlcnNpb24iMwoQV2F0Y2hKb2JSZXNwb25zZRIfCgNqb2IYASABKAsyEi5ncmFmdC52MS5HcmFmdEpvYiI4ChFTdXNwZW5kSm9iUmVxdWVzdBIjCgNqb2IYASABKAsyFi5ncmFmdC52MS5Kb2JSZWZlcmVuY2UiNQoSU3VzcGVuZEpvYlJlc3BvbnNlEh8KA2pvYhgBIAEoCzISLmdyYWZ0LnYxLkdyYWZ0Sm9iIjcKEFJlc3VtZUpvYlJlcXVlc3QSIwoDam9iGAEgASgLMhYuZ3JhZnQudjEuSm9iUmVmZXJlbmNlIjQKEVJlc3VtZUpvYlJlc3BvbnNlEh8KA2pvYhgBIAEoCzISLmdyYWZ0LnYxLkdyYWZ0Sm9iIjcKEENhbmNlbEpvYlJlcXVlc3QSIwoDam9iGAEgASgLMhYuZ3JhZnQudjEuSm9iUmVmZXJlbmNlIjQKEUNhbmNlbEpvYlJlc3BvbnNlEh8KA2pvYhgBIAEoCzISLmdyYWZ0LnYxLkdyYWZ0Sm9iIjcKEEdldFJlc3VsdFJlcXVlc3QSIwoDam9iGAEgASgLMhYuZ3JhZnQudjEuSm9iUmVmZXJlbmNlIo4BChFHZXRSZXN1bHRSZXNwb25zZRIoCgdzdW1tYXJ5GAEgASgLMhcuZ3JhZnQudjEuUmVzdWx0U3VtbWFyeRIZCgxtZXRyaWNzX2pzb24YAiABKAlIAIgBARIjCgVmaWxlcxgDIAMoCzIULmdyYWZ0LnYxLlJlc3VsdEZpbGVCDwoNX21ldHJpY3NfanNvbiKAAQoKUmVzdWx0RmlsZRIRCgRwYXRoGAEgASgJSACIAQESEgoFYnl0ZXMYAiABKANIAYgBARITCgZzaGEyNTYYAyABKAlIAogBARIQCgN1cmwYBCABKAlIA4gBAUIHCgVfcGF0aEIICgZfYnl0ZXNCCQoHX3NoYTI1NkIGCgRfdXJsIjgKEUV4cGxhaW5Kb2JSZXF1ZXN0EiMKA2pvYhgBIAEoCzIWLmdyYWZ0LnYxLkpvYlJlZmVyZW5jZSI3ChJFeHBsYWluSm9iUmVzcG9uc2USIQoHcmVhc29ucxgBIAMoCzIQLmdyYWZ0LnYxLlJlYXNvbiJqCgZSZWFzb24SFAoHc3ViamVjdBgBIAEoCUgAiAEBEhQKB21lc3NhZ2UYAiABKAlIAYgBARISCgVkZXB0aBgDIAEoBUgCiAEBQgoKCF9zdWJqZWN0QgoKCF9tZXNzYWdlQggKBl9kZXB0aCKJAQoUTGlzdEpvYkV2ZW50c1JlcXVlc3QSIwoDam9iGAEgASgLMhYuZ3JhZnQudjEuSm9iUmVmZXJlbmNlEhYKCXBhZ2Vfc2l6ZRgCIAEoBUgAiAEBEhcKCnBhZ2VfdG9rZW4YAyABKAlIAYgBAUIMCgpfcGFnZV9zaXplQg0KC19wYWdlX3Rva2VuIm0KFUxpc3RKb2JFdmVudHNSZXNwb25zZRIiCgZldmVudHMYASADKAsyEi5ncmFmdC52MS5Kb2JFdmVudBIcCg9uZXh0X3BhZ2VfdG9rZW4YAiABKAlIAIgBAUISChBfbmV4dF9wYWdlX3Rva2VuInIKCEpvYkV2ZW50EigKBHRpbWUYASABKAsyGi5nb29nbGUucHJvdG9idWYuVGltZXN0YW1wEhEKBGtpbmQYAiABKAlIAIgBARIUCgdtZXNzYWdlGAMgASgJSAGIAQFCBwoFX2tpbmRCCgoIX21lc3NhZ2UyjQYKCkpvYlNlcnZpY2USRAoJU3VibWl0Sm9iEhouZ3JhZnQudjEuU3VibWl0Sm9iUmVxdWVzdBobLmdyYWZ0LnYxLlN1Ym1pdEpvYlJlc3BvbnNlEj4KB1BsYW5Kb2ISGC5ncmFmdC52MS5QbGFuSm9iUmVxdWVzdBoZLmdyYWZ0LnYxLlBsYW5Kb2JSZXNwb25zZRI7CgZHZXRKb2ISFy5ncmFmdC52MS5HZXRKb2JSZXF1ZXN0GhguZ3JhZnQudjEuR2V0Sm9iUmVzcG9uc2USQQoITGlzdEpvYnMSGS5ncmFmdC52MS5MaXN0Sm9ic1JlcXVlc3QaGi5ncmFmdC52MS5MaXN0Sm9ic1Jlc3BvbnNlEkMKCFdhdGNoSm9iEhkuZ3JhZnQudjEuV2F0Y2hKb2JSZXF1ZXN0GhouZ3JhZnQudjEuV2F0Y2hKb2JSZXNwb25zZTABEkcKClN1c3BlbmRKb2ISGy5ncmFmdC52MS5TdXNwZW5kSm9iUmVxdWVzdBocLmdyYWZ0LnYxLlN1c3BlbmRKb2JSZXNwb25zZRJECglSZXN1bWVKb2ISGi5ncmFmdC52MS5SZXN1bWVKb2JSZXF1ZXN0GhsuZ3JhZnQudjEuUmVzdW1lSm9iUmVzcG9uc2USRAoJQ2FuY2VsSm9iEhouZ3JhZnQudjEuQ2FuY2VsSm9iUmVxdWVzdBobLmdyYWZ0LnYxLkNhbmNlbEpvYlJlc3BvbnNlEkQKCUdldFJlc3VsdBIaLmdyYWZ0LnYxLkdldFJlc3VsdFJlcXVlc3QaGy5ncmFmdC52MS5HZXRSZXN1bHRSZXNwb25zZRJHCgpFeHBsYWluSm9iEhsuZ3JhZnQudjEuRXhwbGFpbkpvYlJlcXVlc3QaHC5ncmFmdC52MS5FeHBsYWluSm9iUmVzcG9uc2USUAoNTGlzdEpvYkV2ZW50cxIeLmdyYWZ0LnYxLkxpc3RKb2JFdmVudHNSZXF1ZXN0Gh8uZ3JhZnQudjEuTGlzdEpvYkV2ZW50c1Jlc3BvbnNlYgZwcm90bzM", [file_google_protobuf_timestamp, file_graft_v1_job]);
 
 /**
  * Which job.
@@ -912,6 +914,314 @@ export const ResultFileSchema: GenMessage<ResultFile, {jsonType: ResultFileJson}
   messageDesc(file_graft_v1_job_service, 19);
 
 /**
+ * Which job.
+ *
+ * @generated from message graft.v1.ExplainJobRequest
+ */
+export type ExplainJobRequest = Message<"graft.v1.ExplainJobRequest"> & {
+  /**
+   * Required.
+   *
+   * @generated from field: graft.v1.JobReference job = 1;
+   */
+  job?: JobReference;
+};
+
+/**
+ * Which job.
+ *
+ * @generated from message graft.v1.ExplainJobRequest
+ */
+export type ExplainJobRequestJson = {
+  /**
+   * Required.
+   *
+   * @generated from field: graft.v1.JobReference job = 1;
+   */
+  job?: JobReferenceJson;
+};
+
+/**
+ * Describes the message graft.v1.ExplainJobRequest.
+ * Use `create(ExplainJobRequestSchema)` to create a new message.
+ */
+export const ExplainJobRequestSchema: GenMessage<ExplainJobRequest, {jsonType: ExplainJobRequestJson}> = /*@__PURE__*/
+  messageDesc(file_graft_v1_job_service, 20);
+
+/**
+ * Why a job is where it is.
+ *
+ * @generated from message graft.v1.ExplainJobResponse
+ */
+export type ExplainJobResponse = Message<"graft.v1.ExplainJobResponse"> & {
+  /**
+   * The first one is about the job itself.
+   *
+   * @generated from field: repeated graft.v1.Reason reasons = 1;
+   */
+  reasons: Reason[];
+};
+
+/**
+ * Why a job is where it is.
+ *
+ * @generated from message graft.v1.ExplainJobResponse
+ */
+export type ExplainJobResponseJson = {
+  /**
+   * The first one is about the job itself.
+   *
+   * @generated from field: repeated graft.v1.Reason reasons = 1;
+   */
+  reasons?: ReasonJson[];
+};
+
+/**
+ * Describes the message graft.v1.ExplainJobResponse.
+ * Use `create(ExplainJobResponseSchema)` to create a new message.
+ */
+export const ExplainJobResponseSchema: GenMessage<ExplainJobResponse, {jsonType: ExplainJobResponseJson}> = /*@__PURE__*/
+  messageDesc(file_graft_v1_job_service, 21);
+
+/**
+ * One link of a chain of reasons.
+ *
+ * @generated from message graft.v1.Reason
+ */
+export type Reason = Message<"graft.v1.Reason"> & {
+  /**
+   * What it is about: "job", "extraction", "task 12", "worker extractor-1", "picture roses/1.jpg" and so on.
+   *
+   * @generated from field: optional string subject = 1;
+   */
+  subject?: string;
+
+  /**
+   * Sentence for people: where it stands, why, what is missing.
+   *
+   * @generated from field: optional string message = 2;
+   */
+  message?: string;
+
+  /**
+   * How far it is from the job: 0 for the job, 1 for what it waits for, 2 for what that waits for.
+   *
+   * @generated from field: optional int32 depth = 3;
+   */
+  depth?: number;
+};
+
+/**
+ * One link of a chain of reasons.
+ *
+ * @generated from message graft.v1.Reason
+ */
+export type ReasonJson = {
+  /**
+   * What it is about: "job", "extraction", "task 12", "worker extractor-1", "picture roses/1.jpg" and so on.
+   *
+   * @generated from field: optional string subject = 1;
+   */
+  subject?: string;
+
+  /**
+   * Sentence for people: where it stands, why, what is missing.
+   *
+   * @generated from field: optional string message = 2;
+   */
+  message?: string;
+
+  /**
+   * How far it is from the job: 0 for the job, 1 for what it waits for, 2 for what that waits for.
+   *
+   * @generated from field: optional int32 depth = 3;
+   */
+  depth?: number;
+};
+
+/**
+ * Describes the message graft.v1.Reason.
+ * Use `create(ReasonSchema)` to create a new message.
+ */
+export const ReasonSchema: GenMessage<Reason, {jsonType: ReasonJson}> = /*@__PURE__*/
+  messageDesc(file_graft_v1_job_service, 22);
+
+/**
+ * Which events.
+ *
+ * @generated from message graft.v1.ListJobEventsRequest
+ */
+export type ListJobEventsRequest = Message<"graft.v1.ListJobEventsRequest"> & {
+  /**
+   * Required.
+   *
+   * @generated from field: graft.v1.JobReference job = 1;
+   */
+  job?: JobReference;
+
+  /**
+   * At most this many, 1 to 1000. Default 100.
+   *
+   * @generated from field: optional int32 page_size = 2;
+   */
+  pageSize?: number;
+
+  /**
+   * From the response before; empty for the first page.
+   *
+   * @generated from field: optional string page_token = 3;
+   */
+  pageToken?: string;
+};
+
+/**
+ * Which events.
+ *
+ * @generated from message graft.v1.ListJobEventsRequest
+ */
+export type ListJobEventsRequestJson = {
+  /**
+   * Required.
+   *
+   * @generated from field: graft.v1.JobReference job = 1;
+   */
+  job?: JobReferenceJson;
+
+  /**
+   * At most this many, 1 to 1000. Default 100.
+   *
+   * @generated from field: optional int32 page_size = 2;
+   */
+  pageSize?: number;
+
+  /**
+   * From the response before; empty for the first page.
+   *
+   * @generated from field: optional string page_token = 3;
+   */
+  pageToken?: string;
+};
+
+/**
+ * Describes the message graft.v1.ListJobEventsRequest.
+ * Use `create(ListJobEventsRequestSchema)` to create a new message.
+ */
+export const ListJobEventsRequestSchema: GenMessage<ListJobEventsRequest, {jsonType: ListJobEventsRequestJson}> = /*@__PURE__*/
+  messageDesc(file_graft_v1_job_service, 23);
+
+/**
+ * A page of events.
+ *
+ * @generated from message graft.v1.ListJobEventsResponse
+ */
+export type ListJobEventsResponse = Message<"graft.v1.ListJobEventsResponse"> & {
+  /**
+   * Oldest first.
+   *
+   * @generated from field: repeated graft.v1.JobEvent events = 1;
+   */
+  events: JobEvent[];
+
+  /**
+   * Where to ask for what comes later; also after the last event that there is now.
+   *
+   * @generated from field: optional string next_page_token = 2;
+   */
+  nextPageToken?: string;
+};
+
+/**
+ * A page of events.
+ *
+ * @generated from message graft.v1.ListJobEventsResponse
+ */
+export type ListJobEventsResponseJson = {
+  /**
+   * Oldest first.
+   *
+   * @generated from field: repeated graft.v1.JobEvent events = 1;
+   */
+  events?: JobEventJson[];
+
+  /**
+   * Where to ask for what comes later; also after the last event that there is now.
+   *
+   * @generated from field: optional string next_page_token = 2;
+   */
+  nextPageToken?: string;
+};
+
+/**
+ * Describes the message graft.v1.ListJobEventsResponse.
+ * Use `create(ListJobEventsResponseSchema)` to create a new message.
+ */
+export const ListJobEventsResponseSchema: GenMessage<ListJobEventsResponse, {jsonType: ListJobEventsResponseJson}> = /*@__PURE__*/
+  messageDesc(file_graft_v1_job_service, 24);
+
+/**
+ * Something that happened to a job.
+ *
+ * @generated from message graft.v1.JobEvent
+ */
+export type JobEvent = Message<"graft.v1.JobEvent"> & {
+  /**
+   * When.
+   *
+   * @generated from field: google.protobuf.Timestamp time = 1;
+   */
+  time?: Timestamp;
+
+  /**
+   * "phase", "warning", "failure", "generation", "evaluation", "request" and others.
+   *
+   * @generated from field: optional string kind = 2;
+   */
+  kind?: string;
+
+  /**
+   * Sentence for people.
+   *
+   * @generated from field: optional string message = 3;
+   */
+  message?: string;
+};
+
+/**
+ * Something that happened to a job.
+ *
+ * @generated from message graft.v1.JobEvent
+ */
+export type JobEventJson = {
+  /**
+   * When.
+   *
+   * @generated from field: google.protobuf.Timestamp time = 1;
+   */
+  time?: TimestampJson;
+
+  /**
+   * "phase", "warning", "failure", "generation", "evaluation", "request" and others.
+   *
+   * @generated from field: optional string kind = 2;
+   */
+  kind?: string;
+
+  /**
+   * Sentence for people.
+   *
+   * @generated from field: optional string message = 3;
+   */
+  message?: string;
+};
+
+/**
+ * Describes the message graft.v1.JobEvent.
+ * Use `create(JobEventSchema)` to create a new message.
+ */
+export const JobEventSchema: GenMessage<JobEvent, {jsonType: JobEventJson}> = /*@__PURE__*/
+  messageDesc(file_graft_v1_job_service, 25);
+
+/**
  * Jobs, for programs. Errors carry google.rpc details: BadRequest with one field violation for each problem of a spec, ErrorInfo with a code of docs/errors.md.
  *
  * @generated from service graft.v1.JobService
@@ -1006,6 +1316,26 @@ export const JobService: GenService<{
     methodKind: "unary";
     input: typeof GetResultRequestSchema;
     output: typeof GetResultResponseSchema;
+  },
+  /**
+   * Why a job is where it is: a chain of reasons, down to a worker, a task or a picture.
+   *
+   * @generated from rpc graft.v1.JobService.ExplainJob
+   */
+  explainJob: {
+    methodKind: "unary";
+    input: typeof ExplainJobRequestSchema;
+    output: typeof ExplainJobResponseSchema;
+  },
+  /**
+   * What happened to a job, oldest first, in pages.
+   *
+   * @generated from rpc graft.v1.JobService.ListJobEvents
+   */
+  listJobEvents: {
+    methodKind: "unary";
+    input: typeof ListJobEventsRequestSchema;
+    output: typeof ListJobEventsResponseSchema;
   },
 }> = /*@__PURE__*/
   serviceDesc(file_graft_v1_job_service, 0);

@@ -11,7 +11,7 @@ import type { Message } from "@bufbuild/protobuf";
  * Describes the file graft/v1/work_service.proto.
  */
 export const file_graft_v1_work_service: GenFile = /*@__PURE__*/
-  fileDesc("ChtncmFmdC92MS93b3JrX3NlcnZpY2UucHJvdG8SCGdyYWZ0LnYxIpUCCg9OdW1lcmljc1Byb2ZpbGUSEwoGZW5naW5lGAEgASgJSACIAQESGwoOZW5naW5lX3ZlcnNpb24YAiABKAlIAYgBARITCgZkZXZpY2UYAyABKAlIAogBARIcCg9pbnN0cnVjdGlvbl9zZXQYBCABKAlIA4gBARIUCgd0aHJlYWRzGAUgASgFSASIAQESEgoFYmF0Y2gYBiABKAVIBYgBARIUCgdkZWNvZGVyGAcgASgJSAaIAQFCCQoHX2VuZ2luZUIRCg9fZW5naW5lX3ZlcnNpb25CCQoHX2RldmljZUISChBfaW5zdHJ1Y3Rpb25fc2V0QgoKCF90aHJlYWRzQggKBl9iYXRjaEIKCghfZGVjb2RlciJ+ChBDbGFpbVRhc2tSZXF1ZXN0EhMKBndvcmtlchgBIAEoCUgAiAEBEhMKBmpvYl9pZBgCIAEoCUgBiAEBEioKB3Byb2ZpbGUYAyABKAsyGS5ncmFmdC52MS5OdW1lcmljc1Byb2ZpbGVCCQoHX3dvcmtlckIJCgdfam9iX2lkImgKEUNsYWltVGFza1Jlc3BvbnNlEiMKBHRhc2sYASABKAsyEy5ncmFmdC52MS5UYXNrQ2xhaW1IABIlCgRkb25lGAIgASgLMhUuZ3JhZnQudjEuTm9Nb3JlVGFza3NIAEIHCgVjbGFpbSKdAQoJVGFza0NsYWltEhMKBmpvYl9pZBgBIAEoCUgAiAEBEhEKBHRhc2sYAiABKAVIAYgBARISCgVsZWFzZRgDIAEoCUgCiAEBEh8KEmxlYXNlX21pbGxpc2Vjb25kcxgEIAEoBUgDiAEBQgkKB19qb2JfaWRCBwoFX3Rhc2tCCAoGX2xlYXNlQhUKE19sZWFzZV9taWxsaXNlY29uZHMiDQoLTm9Nb3JlVGFza3MiXgoUSGVhcnRiZWF0VGFza1JlcXVlc3QSEgoFbGVhc2UYASABKAlIAIgBARIoCghwcm9ncmVzcxgCIAEoCzIWLmdyYWZ0LnYxLlRhc2tQcm9ncmVzc0IICgZfbGVhc2UieAoMVGFza1Byb2dyZXNzEhYKCWV4dHJhY3RlZBgBIAEoBUgAiAEBEhMKBmNhY2hlZBgCIAEoBUgBiAEBEhUKCHJlamVjdGVkGAMgASgFSAKIAQFCDAoKX2V4dHJhY3RlZEIJCgdfY2FjaGVkQgsKCV9yZWplY3RlZCKDAQoVSGVhcnRiZWF0VGFza1Jlc3BvbnNlEj4KBXN0YXRlGAEgASgOMiouZ3JhZnQudjEuSGVhcnRiZWF0VGFza1Jlc3BvbnNlLkxlYXNlU3RhdGVIAIgBASIgCgpMZWFzZVN0YXRlEggKBEtFUFQQABIICgRMT1NUEAFCCAoGX3N0YXRlIncKFUxvb2t1cEZlYXR1cmVzUmVxdWVzdBISCgVsZWFzZRgBIAEoCUgAiAEBEhYKCWltYWdlX2lkcxgCIAEoDEgBiAEBEhEKBHZpZXcYAyABKAVIAogBAUIICgZfbGVhc2VCDAoKX2ltYWdlX2lkc0IHCgVfdmlldyI6ChZMb29rdXBGZWF0dXJlc1Jlc3BvbnNlEg4KBnNoYXJkcxgBIAMoCRIQCghzaGFyZF9vZhgCIAMoBSLUAQoOQ29tbWl0dGVkU2hhcmQSEwoGc2hhMjU2GAEgASgJSACIAQESEgoFYnl0ZXMYAiABKANIAYgBARIRCgR2aWV3GAMgASgFSAKIAQESEQoEcm93cxgEIAEoBUgDiAEBEhYKCWltYWdlX2lkcxgFIAEoDEgEiAEBEhcKCnRodW1ibmFpbHMYBiABKAlIBYgBAUIJCgdfc2hhMjU2QggKBl9ieXRlc0IHCgVfdmlld0IHCgVfcm93c0IMCgpfaW1hZ2VfaWRzQg0KC190aHVtYm5haWxzIksKD1JlamVjdGVkUGljdHVyZRIQCgNyb3cYASABKAVIAIgBARITCgZyZWFzb24YAiABKAlIAYgBAUIGCgRfcm93QgkKB19yZWFzb24i0AIKEUNvbW1pdFRhc2tSZXF1ZXN0EhIKBWxlYXNlGAEgASgJSACIAQESEwoGam9iX2lkGAIgASgJSAGIAQESEQoEdGFzaxgDIAEoBUgCiAEBEhMKBndvcmtlchgEIAEoCUgDiAEBEhYKCWltYWdlX2lkcxgFIAEoDEgEiAEBEisKCHJlamVjdGVkGAYgAygLMhkuZ3JhZnQudjEuUmVqZWN0ZWRQaWN0dXJlEhYKCWV4dHJhY3RlZBgHIAEoBUgFiAEBEhMKBmNhY2hlZBgIIAEoBUgGiAEBEigKBnNoYXJkcxgJIAMoCzIYLmdyYWZ0LnYxLkNvbW1pdHRlZFNoYXJkQggKBl9sZWFzZUIJCgdfam9iX2lkQgcKBV90YXNrQgkKB193b3JrZXJCDAoKX2ltYWdlX2lkc0IMCgpfZXh0cmFjdGVkQgkKB19jYWNoZWQijQEKEkNvbW1pdFRhc2tSZXNwb25zZRI6CgdvdXRjb21lGAEgASgOMiQuZ3JhZnQudjEuQ29tbWl0VGFza1Jlc3BvbnNlLk91dGNvbWVIAIgBASIvCgdPdXRjb21lEg0KCUNPTU1JVFRFRBAAEhUKEUFMUkVBRFlfQ09NTUlUVEVEEAFCCgoIX291dGNvbWUiXAoSUmVsZWFzZVRhc2tSZXF1ZXN0EhIKBWxlYXNlGAEgASgJSACIAQESKAoGc2hhcmRzGAIgAygLMhguZ3JhZnQudjEuQ29tbWl0dGVkU2hhcmRCCAoGX2xlYXNlIhUKE1JlbGVhc2VUYXNrUmVzcG9uc2UinwEKE0pvaW5UcmFpbmluZ1JlcXVlc3QSFAoHdHJhaW5lchgBIAEoCUgAiAEBEhMKBmpvYl9pZBgCIAEoCUgBiAEBEioKB3Byb2ZpbGUYAyABKAsyGS5ncmFmdC52MS5OdW1lcmljc1Byb2ZpbGUSEQoEc3RlcBgEIAEoBUgCiAEBQgoKCF90cmFpbmVyQgkKB19qb2JfaWRCBwoFX3N0ZXAieAoUSm9pblRyYWluaW5nUmVzcG9uc2USKgoKZ2VuZXJhdGlvbhgBIAEoCzIULmdyYWZ0LnYxLkdlbmVyYXRpb25IABImCgRkb25lGAIgASgLMhYuZ3JhZnQudjEuVHJhaW5pbmdEb25lSABCDAoKbWVtYmVyc2hpcCK8AQoKR2VuZXJhdGlvbhITCgZqb2JfaWQYASABKAlIAIgBARIXCgpnZW5lcmF0aW9uGAIgASgFSAGIAQESEAoIdHJhaW5lcnMYAyADKAkSFwoKc3RhcnRfc3RlcBgEIAEoBUgCiAEBEhoKDWludGVncml0eV9rZXkYBSABKAxIA4gBAUIJCgdfam9iX2lkQg0KC19nZW5lcmF0aW9uQg0KC19zdGFydF9zdGVwQhAKDl9pbnRlZ3JpdHlfa2V5Ig4KDFRyYWluaW5nRG9uZSKuAQocUmVwb3J0TWlzc2luZ0ZlYXR1cmVzUmVxdWVzdBIUCgd0cmFpbmVyGAEgASgJSACIAQESEwoGam9iX2lkGAIgASgJSAGIAQESFgoJaW1hZ2VfaWRzGAMgASgMSAKIAQESFwoKZ2VuZXJhdGlvbhgEIAEoBUgDiAEBQgoKCF90cmFpbmVyQgkKB19qb2JfaWRCDAoKX2ltYWdlX2lkc0INCgtfZ2VuZXJhdGlvbiIfCh1SZXBvcnRNaXNzaW5nRmVhdHVyZXNSZXNwb25zZSKnAgoRUmVwb3J0U3RlcFJlcXVlc3QSFAoHdHJhaW5lchgBIAEoCUgAiAEBEhMKBmpvYl9pZBgCIAEoCUgBiAEBEhcKCmdlbmVyYXRpb24YAyABKAVIAogBARIRCgRzdGVwGAQgASgFSAOIAQESEgoFc3RlcHMYBSABKAVIBIgBARIiChVtaWxsaXNlY29uZHNfcGVyX3N0ZXAYBiABKAFIBYgBARIcCg9ncmFpbnNfY29tcHV0ZWQYByABKANIBogBAUIKCghfdHJhaW5lckIJCgdfam9iX2lkQg0KC19nZW5lcmF0aW9uQgcKBV9zdGVwQggKBl9zdGVwc0IYChZfbWlsbGlzZWNvbmRzX3Blcl9zdGVwQhIKEF9ncmFpbnNfY29tcHV0ZWQiPAoSUmVwb3J0U3RlcFJlc3BvbnNlEhcKCmdlbmVyYXRpb24YASABKAVIAIgBAUINCgtfZ2VuZXJhdGlvbiKrAQoSUmVwb3J0U3RhbGxSZXF1ZXN0EhQKB3RyYWluZXIYASABKAlIAIgBARITCgZqb2JfaWQYAiABKAlIAYgBARIXCgpnZW5lcmF0aW9uGAMgASgFSAKIAQESEQoEc3RlcBgEIAEoBUgDiAEBEg8KB21pc3NpbmcYBSADKAlCCgoIX3RyYWluZXJCCQoHX2pvYl9pZEINCgtfZ2VuZXJhdGlvbkIHCgVfc3RlcCI9ChNSZXBvcnRTdGFsbFJlc3BvbnNlEhcKCmdlbmVyYXRpb24YASABKAVIAIgBAUINCgtfZ2VuZXJhdGlvbiKvAwoXUmVwb3J0RXZhbHVhdGlvblJlcXVlc3QSFAoHdHJhaW5lchgBIAEoCUgAiAEBEhMKBmpvYl9pZBgCIAEoCUgBiAEBEhEKBHN0ZXAYAyABKAVIAogBARISCgVlcG9jaBgEIAEoAUgDiAEBEhcKCnRyYWluX2xvc3MYBSABKAFIBIgBARIbCg50cmFpbl9hY2N1cmFjeRgGIAEoAUgFiAEBEhwKD3ZhbGlkYXRpb25fbG9zcxgHIAEoAUgGiAEBEiAKE3ZhbGlkYXRpb25fYWNjdXJhY3kYCCABKAFIB4gBARIdChB2YWxpZGF0aW9uX2NvdW50GAkgASgFSAiIAQESFAoHc2Vjb25kcxgKIAEoAUgJiAEBQgoKCF90cmFpbmVyQgkKB19qb2JfaWRCBwoFX3N0ZXBCCAoGX2Vwb2NoQg0KC190cmFpbl9sb3NzQhEKD190cmFpbl9hY2N1cmFjeUISChBfdmFsaWRhdGlvbl9sb3NzQhYKFF92YWxpZGF0aW9uX2FjY3VyYWN5QhMKEV92YWxpZGF0aW9uX2NvdW50QgoKCF9zZWNvbmRzIhoKGFJlcG9ydEV2YWx1YXRpb25SZXNwb25zZSLAAQoSUmVwb3J0UGhhc2VSZXF1ZXN0EhQKB3RyYWluZXIYASABKAlIAIgBARITCgZqb2JfaWQYAiABKAlIAYgBARI2CgVwaGFzZRgDIAEoDjIiLmdyYWZ0LnYxLlJlcG9ydFBoYXNlUmVxdWVzdC5QaGFzZUgCiAEBIiYKBVBoYXNlEg4KCkVWQUxVQVRJTkcQABINCglFWFBPUlRJTkcQAUIKCghfdHJhaW5lckIJCgdfam9iX2lkQggKBl9waGFzZSIVChNSZXBvcnRQaGFzZVJlc3BvbnNlIp8BChdDb21taXRDaGVja3BvaW50UmVxdWVzdBIUCgd0cmFpbmVyGAEgASgJSACIAQESEwoGam9iX2lkGAIgASgJSAGIAQESFwoKZ2VuZXJhdGlvbhgDIAEoBUgCiAEBEhEKBHN0ZXAYBCABKAVIA4gBAUIKCghfdHJhaW5lckIJCgdfam9iX2lkQg0KC19nZW5lcmF0aW9uQgcKBV9zdGVwIhoKGENvbW1pdENoZWNrcG9pbnRSZXNwb25zZSJ/ChNDb21taXRSZXN1bHRSZXF1ZXN0EhQKB3RyYWluZXIYASABKAlIAIgBARITCgZqb2JfaWQYAiABKAlIAYgBARIXCgpnZW5lcmF0aW9uGAMgASgFSAKIAQFCCgoIX3RyYWluZXJCCQoHX2pvYl9pZEINCgtfZ2VuZXJhdGlvbiIWChRDb21taXRSZXN1bHRSZXNwb25zZTKuCAoLV29ya1NlcnZpY2USRAoJQ2xhaW1UYXNrEhouZ3JhZnQudjEuQ2xhaW1UYXNrUmVxdWVzdBobLmdyYWZ0LnYxLkNsYWltVGFza1Jlc3BvbnNlElAKDUhlYXJ0YmVhdFRhc2sSHi5ncmFmdC52MS5IZWFydGJlYXRUYXNrUmVxdWVzdBofLmdyYWZ0LnYxLkhlYXJ0YmVhdFRhc2tSZXNwb25zZRJTCg5Mb29rdXBGZWF0dXJlcxIfLmdyYWZ0LnYxLkxvb2t1cEZlYXR1cmVzUmVxdWVzdBogLmdyYWZ0LnYxLkxvb2t1cEZlYXR1cmVzUmVzcG9uc2USRwoKQ29tbWl0VGFzaxIbLmdyYWZ0LnYxLkNvbW1pdFRhc2tSZXF1ZXN0GhwuZ3JhZnQudjEuQ29tbWl0VGFza1Jlc3BvbnNlEkoKC1JlbGVhc2VUYXNrEhwuZ3JhZnQudjEuUmVsZWFzZVRhc2tSZXF1ZXN0Gh0uZ3JhZnQudjEuUmVsZWFzZVRhc2tSZXNwb25zZRJNCgxKb2luVHJhaW5pbmcSHS5ncmFmdC52MS5Kb2luVHJhaW5pbmdSZXF1ZXN0Gh4uZ3JhZnQudjEuSm9pblRyYWluaW5nUmVzcG9uc2USaAoVUmVwb3J0TWlzc2luZ0ZlYXR1cmVzEiYuZ3JhZnQudjEuUmVwb3J0TWlzc2luZ0ZlYXR1cmVzUmVxdWVzdBonLmdyYWZ0LnYxLlJlcG9ydE1pc3NpbmdGZWF0dXJlc1Jlc3BvbnNlEkcKClJlcG9ydFN0ZXASGy5ncmFmdC52MS5SZXBvcnRTdGVwUmVxdWVzdBocLmdyYWZ0LnYxLlJlcG9ydFN0ZXBSZXNwb25zZRJKCgtSZXBvcnRTdGFsbBIcLmdyYWZ0LnYxLlJlcG9ydFN0YWxsUmVxdWVzdBodLmdyYWZ0LnYxLlJlcG9ydFN0YWxsUmVzcG9uc2USWQoQUmVwb3J0RXZhbHVhdGlvbhIhLmdyYWZ0LnYxLlJlcG9ydEV2YWx1YXRpb25SZXF1ZXN0GiIuZ3JhZnQudjEuUmVwb3J0RXZhbHVhdGlvblJlc3BvbnNlEkoKC1JlcG9ydFBoYXNlEhwuZ3JhZnQudjEuUmVwb3J0UGhhc2VSZXF1ZXN0Gh0uZ3JhZnQudjEuUmVwb3J0UGhhc2VSZXNwb25zZRJZChBDb21taXRDaGVja3BvaW50EiEuZ3JhZnQudjEuQ29tbWl0Q2hlY2twb2ludFJlcXVlc3QaIi5ncmFmdC52MS5Db21taXRDaGVja3BvaW50UmVzcG9uc2USTQoMQ29tbWl0UmVzdWx0Eh0uZ3JhZnQudjEuQ29tbWl0UmVzdWx0UmVxdWVzdBoeLmdyYWZ0LnYxLkNvbW1pdFJlc3VsdFJlc3BvbnNlYgZwcm90bzM");
+  fileDesc("ChtncmFmdC92MS93b3JrX3NlcnZpY2UucHJvdG8SCGdyYWZ0LnYxIpUCCg9OdW1lcmljc1Byb2ZpbGUSEwoGZW5naW5lGAEgASgJSACIAQESGwoOZW5naW5lX3ZlcnNpb24YAiABKAlIAYgBARITCgZkZXZpY2UYAyABKAlIAogBARIcCg9pbnN0cnVjdGlvbl9zZXQYBCABKAlIA4gBARIUCgd0aHJlYWRzGAUgASgFSASIAQESEgoFYmF0Y2gYBiABKAVIBYgBARIUCgdkZWNvZGVyGAcgASgJSAaIAQFCCQoHX2VuZ2luZUIRCg9fZW5naW5lX3ZlcnNpb25CCQoHX2RldmljZUISChBfaW5zdHJ1Y3Rpb25fc2V0QgoKCF90aHJlYWRzQggKBl9iYXRjaEIKCghfZGVjb2RlciJ+ChBDbGFpbVRhc2tSZXF1ZXN0EhMKBndvcmtlchgBIAEoCUgAiAEBEhMKBmpvYl9pZBgCIAEoCUgBiAEBEioKB3Byb2ZpbGUYAyABKAsyGS5ncmFmdC52MS5OdW1lcmljc1Byb2ZpbGVCCQoHX3dvcmtlckIJCgdfam9iX2lkImgKEUNsYWltVGFza1Jlc3BvbnNlEiMKBHRhc2sYASABKAsyEy5ncmFmdC52MS5UYXNrQ2xhaW1IABIlCgRkb25lGAIgASgLMhUuZ3JhZnQudjEuTm9Nb3JlVGFza3NIAEIHCgVjbGFpbSKdAQoJVGFza0NsYWltEhMKBmpvYl9pZBgBIAEoCUgAiAEBEhEKBHRhc2sYAiABKAVIAYgBARISCgVsZWFzZRgDIAEoCUgCiAEBEh8KEmxlYXNlX21pbGxpc2Vjb25kcxgEIAEoBUgDiAEBQgkKB19qb2JfaWRCBwoFX3Rhc2tCCAoGX2xlYXNlQhUKE19sZWFzZV9taWxsaXNlY29uZHMiDQoLTm9Nb3JlVGFza3MiugEKFEhlYXJ0YmVhdFRhc2tSZXF1ZXN0EhIKBWxlYXNlGAEgASgJSACIAQESKAoIcHJvZ3Jlc3MYAiABKAsyFi5ncmFmdC52MS5UYXNrUHJvZ3Jlc3MSEwoGam9iX2lkGAMgASgJSAGIAQESEQoEdGFzaxgEIAEoBUgCiAEBEhMKBndvcmtlchgFIAEoCUgDiAEBQggKBl9sZWFzZUIJCgdfam9iX2lkQgcKBV90YXNrQgkKB193b3JrZXIieAoMVGFza1Byb2dyZXNzEhYKCWV4dHJhY3RlZBgBIAEoBUgAiAEBEhMKBmNhY2hlZBgCIAEoBUgBiAEBEhUKCHJlamVjdGVkGAMgASgFSAKIAQFCDAoKX2V4dHJhY3RlZEIJCgdfY2FjaGVkQgsKCV9yZWplY3RlZCKDAQoVSGVhcnRiZWF0VGFza1Jlc3BvbnNlEj4KBXN0YXRlGAEgASgOMiouZ3JhZnQudjEuSGVhcnRiZWF0VGFza1Jlc3BvbnNlLkxlYXNlU3RhdGVIAIgBASIgCgpMZWFzZVN0YXRlEggKBEtFUFQQABIICgRMT1NUEAFCCAoGX3N0YXRlIpcBChVMb29rdXBGZWF0dXJlc1JlcXVlc3QSEgoFbGVhc2UYASABKAlIAIgBARIWCglpbWFnZV9pZHMYAiABKAxIAYgBARIRCgR2aWV3GAMgASgFSAKIAQESEwoGam9iX2lkGAQgASgJSAOIAQFCCAoGX2xlYXNlQgwKCl9pbWFnZV9pZHNCBwoFX3ZpZXdCCQoHX2pvYl9pZCJGChZMb29rdXBGZWF0dXJlc1Jlc3BvbnNlEhQKB3ByZXNlbnQYAyABKAxIAIgBAUIKCghfcHJlc2VudEoECAEQAkoECAIQAyLUAQoOQ29tbWl0dGVkU2hhcmQSEwoGc2hhMjU2GAEgASgJSACIAQESEgoFYnl0ZXMYAiABKANIAYgBARIRCgR2aWV3GAMgASgFSAKIAQESEQoEcm93cxgEIAEoBUgDiAEBEhYKCWltYWdlX2lkcxgFIAEoDEgEiAEBEhcKCnRodW1ibmFpbHMYBiABKAlIBYgBAUIJCgdfc2hhMjU2QggKBl9ieXRlc0IHCgVfdmlld0IHCgVfcm93c0IMCgpfaW1hZ2VfaWRzQg0KC190aHVtYm5haWxzIksKD1JlamVjdGVkUGljdHVyZRIQCgNyb3cYASABKAVIAIgBARITCgZyZWFzb24YAiABKAlIAYgBAUIGCgRfcm93QgkKB19yZWFzb24i0AIKEUNvbW1pdFRhc2tSZXF1ZXN0EhIKBWxlYXNlGAEgASgJSACIAQESEwoGam9iX2lkGAIgASgJSAGIAQESEQoEdGFzaxgDIAEoBUgCiAEBEhMKBndvcmtlchgEIAEoCUgDiAEBEhYKCWltYWdlX2lkcxgFIAEoDEgEiAEBEisKCHJlamVjdGVkGAYgAygLMhkuZ3JhZnQudjEuUmVqZWN0ZWRQaWN0dXJlEhYKCWV4dHJhY3RlZBgHIAEoBUgFiAEBEhMKBmNhY2hlZBgIIAEoBUgGiAEBEigKBnNoYXJkcxgJIAMoCzIYLmdyYWZ0LnYxLkNvbW1pdHRlZFNoYXJkQggKBl9sZWFzZUIJCgdfam9iX2lkQgcKBV90YXNrQgkKB193b3JrZXJCDAoKX2ltYWdlX2lkc0IMCgpfZXh0cmFjdGVkQgkKB19jYWNoZWQijQEKEkNvbW1pdFRhc2tSZXNwb25zZRI6CgdvdXRjb21lGAEgASgOMiQuZ3JhZnQudjEuQ29tbWl0VGFza1Jlc3BvbnNlLk91dGNvbWVIAIgBASIvCgdPdXRjb21lEg0KCUNPTU1JVFRFRBAAEhUKEUFMUkVBRFlfQ09NTUlUVEVEEAFCCgoIX291dGNvbWUifAoSUmVsZWFzZVRhc2tSZXF1ZXN0EhIKBWxlYXNlGAEgASgJSACIAQESKAoGc2hhcmRzGAIgAygLMhguZ3JhZnQudjEuQ29tbWl0dGVkU2hhcmQSEwoGam9iX2lkGAMgASgJSAGIAQFCCAoGX2xlYXNlQgkKB19qb2JfaWQiFQoTUmVsZWFzZVRhc2tSZXNwb25zZSKfAQoTSm9pblRyYWluaW5nUmVxdWVzdBIUCgd0cmFpbmVyGAEgASgJSACIAQESEwoGam9iX2lkGAIgASgJSAGIAQESKgoHcHJvZmlsZRgDIAEoCzIZLmdyYWZ0LnYxLk51bWVyaWNzUHJvZmlsZRIRCgRzdGVwGAQgASgFSAKIAQFCCgoIX3RyYWluZXJCCQoHX2pvYl9pZEIHCgVfc3RlcCJ4ChRKb2luVHJhaW5pbmdSZXNwb25zZRIqCgpnZW5lcmF0aW9uGAEgASgLMhQuZ3JhZnQudjEuR2VuZXJhdGlvbkgAEiYKBGRvbmUYAiABKAsyFi5ncmFmdC52MS5UcmFpbmluZ0RvbmVIAEIMCgptZW1iZXJzaGlwIugBCgpHZW5lcmF0aW9uEhMKBmpvYl9pZBgBIAEoCUgAiAEBEhcKCmdlbmVyYXRpb24YAiABKAVIAYgBARIQCgh0cmFpbmVycxgDIAMoCRIXCgpzdGFydF9zdGVwGAQgASgFSAKIAQESGgoNaW50ZWdyaXR5X2tleRgFIAEoDEgDiAEBEhkKDHN0YXRlX3dyaXRlchgGIAEoCUgEiAEBQgkKB19qb2JfaWRCDQoLX2dlbmVyYXRpb25CDQoLX3N0YXJ0X3N0ZXBCEAoOX2ludGVncml0eV9rZXlCDwoNX3N0YXRlX3dyaXRlciIOCgxUcmFpbmluZ0RvbmUirgEKHFJlcG9ydE1pc3NpbmdGZWF0dXJlc1JlcXVlc3QSFAoHdHJhaW5lchgBIAEoCUgAiAEBEhMKBmpvYl9pZBgCIAEoCUgBiAEBEhYKCWltYWdlX2lkcxgDIAEoDEgCiAEBEhcKCmdlbmVyYXRpb24YBCABKAVIA4gBAUIKCghfdHJhaW5lckIJCgdfam9iX2lkQgwKCl9pbWFnZV9pZHNCDQoLX2dlbmVyYXRpb24iHwodUmVwb3J0TWlzc2luZ0ZlYXR1cmVzUmVzcG9uc2UipwIKEVJlcG9ydFN0ZXBSZXF1ZXN0EhQKB3RyYWluZXIYASABKAlIAIgBARITCgZqb2JfaWQYAiABKAlIAYgBARIXCgpnZW5lcmF0aW9uGAMgASgFSAKIAQESEQoEc3RlcBgEIAEoBUgDiAEBEhIKBXN0ZXBzGAUgASgFSASIAQESIgoVbWlsbGlzZWNvbmRzX3Blcl9zdGVwGAYgASgBSAWIAQESHAoPZ3JhaW5zX2NvbXB1dGVkGAcgASgDSAaIAQFCCgoIX3RyYWluZXJCCQoHX2pvYl9pZEINCgtfZ2VuZXJhdGlvbkIHCgVfc3RlcEIICgZfc3RlcHNCGAoWX21pbGxpc2Vjb25kc19wZXJfc3RlcEISChBfZ3JhaW5zX2NvbXB1dGVkIjwKElJlcG9ydFN0ZXBSZXNwb25zZRIXCgpnZW5lcmF0aW9uGAEgASgFSACIAQFCDQoLX2dlbmVyYXRpb24iqwEKElJlcG9ydFN0YWxsUmVxdWVzdBIUCgd0cmFpbmVyGAEgASgJSACIAQESEwoGam9iX2lkGAIgASgJSAGIAQESFwoKZ2VuZXJhdGlvbhgDIAEoBUgCiAEBEhEKBHN0ZXAYBCABKAVIA4gBARIPCgdtaXNzaW5nGAUgAygJQgoKCF90cmFpbmVyQgkKB19qb2JfaWRCDQoLX2dlbmVyYXRpb25CBwoFX3N0ZXAiPQoTUmVwb3J0U3RhbGxSZXNwb25zZRIXCgpnZW5lcmF0aW9uGAEgASgFSACIAQFCDQoLX2dlbmVyYXRpb24irwMKF1JlcG9ydEV2YWx1YXRpb25SZXF1ZXN0EhQKB3RyYWluZXIYASABKAlIAIgBARITCgZqb2JfaWQYAiABKAlIAYgBARIRCgRzdGVwGAMgASgFSAKIAQESEgoFZXBvY2gYBCABKAFIA4gBARIXCgp0cmFpbl9sb3NzGAUgASgBSASIAQESGwoOdHJhaW5fYWNjdXJhY3kYBiABKAFIBYgBARIcCg92YWxpZGF0aW9uX2xvc3MYByABKAFIBogBARIgChN2YWxpZGF0aW9uX2FjY3VyYWN5GAggASgBSAeIAQESHQoQdmFsaWRhdGlvbl9jb3VudBgJIAEoBUgIiAEBEhQKB3NlY29uZHMYCiABKAFICYgBAUIKCghfdHJhaW5lckIJCgdfam9iX2lkQgcKBV9zdGVwQggKBl9lcG9jaEINCgtfdHJhaW5fbG9zc0IRCg9fdHJhaW5fYWNjdXJhY3lCEgoQX3ZhbGlkYXRpb25fbG9zc0IWChRfdmFsaWRhdGlvbl9hY2N1cmFjeUITChFfdmFsaWRhdGlvbl9jb3VudEIKCghfc2Vjb25kcyIaChhSZXBvcnRFdmFsdWF0aW9uUmVzcG9uc2Ui6AEKElJlcG9ydFBoYXNlUmVxdWVzdBIUCgd0cmFpbmVyGAEgASgJSACIAQESEwoGam9iX2lkGAIgASgJSAGIAQESNgoFcGhhc2UYAyABKA4yIi5ncmFmdC52MS5SZXBvcnRQaGFzZVJlcXVlc3QuUGhhc2VIAogBARIXCgpnZW5lcmF0aW9uGAQgASgFSAOIAQEiJgoFUGhhc2USDgoKRVZBTFVBVElORxAAEg0KCUVYUE9SVElORxABQgoKCF90cmFpbmVyQgkKB19qb2JfaWRCCAoGX3BoYXNlQg0KC19nZW5lcmF0aW9uIhUKE1JlcG9ydFBoYXNlUmVzcG9uc2UinwEKF0NvbW1pdENoZWNrcG9pbnRSZXF1ZXN0EhQKB3RyYWluZXIYASABKAlIAIgBARITCgZqb2JfaWQYAiABKAlIAYgBARIXCgpnZW5lcmF0aW9uGAMgASgFSAKIAQESEQoEc3RlcBgEIAEoBUgDiAEBQgoKCF90cmFpbmVyQgkKB19qb2JfaWRCDQoLX2dlbmVyYXRpb25CBwoFX3N0ZXAiGgoYQ29tbWl0Q2hlY2twb2ludFJlc3BvbnNlIn8KE0NvbW1pdFJlc3VsdFJlcXVlc3QSFAoHdHJhaW5lchgBIAEoCUgAiAEBEhMKBmpvYl9pZBgCIAEoCUgBiAEBEhcKCmdlbmVyYXRpb24YAyABKAVIAogBAUIKCghfdHJhaW5lckIJCgdfam9iX2lkQg0KC19nZW5lcmF0aW9uIhYKFENvbW1pdFJlc3VsdFJlc3BvbnNlIrIBChRSZXBvcnRGYWlsdXJlUmVxdWVzdBITCgZ3b3JrZXIYASABKAlIAIgBARITCgZqb2JfaWQYAiABKAlIAYgBARIRCgRjb2RlGAMgASgJSAKIAQESFAoHbWVzc2FnZRgEIAEoCUgDiAEBEhIKBWxlYXNlGAUgASgJSASIAQFCCQoHX3dvcmtlckIJCgdfam9iX2lkQgcKBV9jb2RlQgoKCF9tZXNzYWdlQggKBl9sZWFzZSIXChVSZXBvcnRGYWlsdXJlUmVzcG9uc2UygAkKC1dvcmtTZXJ2aWNlEkQKCUNsYWltVGFzaxIaLmdyYWZ0LnYxLkNsYWltVGFza1JlcXVlc3QaGy5ncmFmdC52MS5DbGFpbVRhc2tSZXNwb25zZRJQCg1IZWFydGJlYXRUYXNrEh4uZ3JhZnQudjEuSGVhcnRiZWF0VGFza1JlcXVlc3QaHy5ncmFmdC52MS5IZWFydGJlYXRUYXNrUmVzcG9uc2USUwoOTG9va3VwRmVhdHVyZXMSHy5ncmFmdC52MS5Mb29rdXBGZWF0dXJlc1JlcXVlc3QaIC5ncmFmdC52MS5Mb29rdXBGZWF0dXJlc1Jlc3BvbnNlEkcKCkNvbW1pdFRhc2sSGy5ncmFmdC52MS5Db21taXRUYXNrUmVxdWVzdBocLmdyYWZ0LnYxLkNvbW1pdFRhc2tSZXNwb25zZRJKCgtSZWxlYXNlVGFzaxIcLmdyYWZ0LnYxLlJlbGVhc2VUYXNrUmVxdWVzdBodLmdyYWZ0LnYxLlJlbGVhc2VUYXNrUmVzcG9uc2USTQoMSm9pblRyYWluaW5nEh0uZ3JhZnQudjEuSm9pblRyYWluaW5nUmVxdWVzdBoeLmdyYWZ0LnYxLkpvaW5UcmFpbmluZ1Jlc3BvbnNlEmgKFVJlcG9ydE1pc3NpbmdGZWF0dXJlcxImLmdyYWZ0LnYxLlJlcG9ydE1pc3NpbmdGZWF0dXJlc1JlcXVlc3QaJy5ncmFmdC52MS5SZXBvcnRNaXNzaW5nRmVhdHVyZXNSZXNwb25zZRJHCgpSZXBvcnRTdGVwEhsuZ3JhZnQudjEuUmVwb3J0U3RlcFJlcXVlc3QaHC5ncmFmdC52MS5SZXBvcnRTdGVwUmVzcG9uc2USSgoLUmVwb3J0U3RhbGwSHC5ncmFmdC52MS5SZXBvcnRTdGFsbFJlcXVlc3QaHS5ncmFmdC52MS5SZXBvcnRTdGFsbFJlc3BvbnNlElkKEFJlcG9ydEV2YWx1YXRpb24SIS5ncmFmdC52MS5SZXBvcnRFdmFsdWF0aW9uUmVxdWVzdBoiLmdyYWZ0LnYxLlJlcG9ydEV2YWx1YXRpb25SZXNwb25zZRJKCgtSZXBvcnRQaGFzZRIcLmdyYWZ0LnYxLlJlcG9ydFBoYXNlUmVxdWVzdBodLmdyYWZ0LnYxLlJlcG9ydFBoYXNlUmVzcG9uc2USWQoQQ29tbWl0Q2hlY2twb2ludBIhLmdyYWZ0LnYxLkNvbW1pdENoZWNrcG9pbnRSZXF1ZXN0GiIuZ3JhZnQudjEuQ29tbWl0Q2hlY2twb2ludFJlc3BvbnNlEk0KDENvbW1pdFJlc3VsdBIdLmdyYWZ0LnYxLkNvbW1pdFJlc3VsdFJlcXVlc3QaHi5ncmFmdC52MS5Db21taXRSZXN1bHRSZXNwb25zZRJQCg1SZXBvcnRGYWlsdXJlEh4uZ3JhZnQudjEuUmVwb3J0RmFpbHVyZVJlcXVlc3QaHy5ncmFmdC52MS5SZXBvcnRGYWlsdXJlUmVzcG9uc2ViBnByb3RvMw");
 
 /**
  * All that the bits of a result depend on besides its inputs. A worker with another one than the job's is refused.
@@ -372,6 +372,27 @@ export type HeartbeatTaskRequest = Message<"graft.v1.HeartbeatTaskRequest"> & {
    * @generated from field: graft.v1.TaskProgress progress = 2;
    */
   progress?: TaskProgress;
+
+  /**
+   * Whose task.
+   *
+   * @generated from field: optional string job_id = 3;
+   */
+  jobId?: string;
+
+  /**
+   * Number of the task.
+   *
+   * @generated from field: optional int32 task = 4;
+   */
+  task?: number;
+
+  /**
+   * Who is at it.
+   *
+   * @generated from field: optional string worker = 5;
+   */
+  worker?: string;
 };
 
 /**
@@ -393,6 +414,27 @@ export type HeartbeatTaskRequestJson = {
    * @generated from field: graft.v1.TaskProgress progress = 2;
    */
   progress?: TaskProgressJson;
+
+  /**
+   * Whose task.
+   *
+   * @generated from field: optional string job_id = 3;
+   */
+  jobId?: string;
+
+  /**
+   * Number of the task.
+   *
+   * @generated from field: optional int32 task = 4;
+   */
+  task?: number;
+
+  /**
+   * Who is at it.
+   *
+   * @generated from field: optional string worker = 5;
+   */
+  worker?: string;
 };
 
 /**
@@ -560,6 +602,13 @@ export type LookupFeaturesRequest = Message<"graft.v1.LookupFeaturesRequest"> & 
    * @generated from field: optional int32 view = 3;
    */
   view?: number;
+
+  /**
+   * Whose features.
+   *
+   * @generated from field: optional string job_id = 4;
+   */
+  jobId?: string;
 };
 
 /**
@@ -588,6 +637,13 @@ export type LookupFeaturesRequestJson = {
    * @generated from field: optional int32 view = 3;
    */
   view?: number;
+
+  /**
+   * Whose features.
+   *
+   * @generated from field: optional string job_id = 4;
+   */
+  jobId?: string;
 };
 
 /**
@@ -598,45 +654,31 @@ export const LookupFeaturesRequestSchema: GenMessage<LookupFeaturesRequest, {jso
   messageDesc(file_graft_v1_work_service, 8);
 
 /**
- * Where they are.
+ * Which of them exist.
  *
  * @generated from message graft.v1.LookupFeaturesResponse
  */
 export type LookupFeaturesResponse = Message<"graft.v1.LookupFeaturesResponse"> & {
   /**
-   * Shards that hold at least one of them, by digest.
+   * One byte for each image id: 1 where the feature exists, else 0.
    *
-   * @generated from field: repeated string shards = 1;
+   * @generated from field: optional bytes present = 3;
    */
-  shards: string[];
-
-  /**
-   * One entry for each image id: 1 + position in shards, 0 where the feature does not exist.
-   *
-   * @generated from field: repeated int32 shard_of = 2;
-   */
-  shardOf: number[];
+  present?: Uint8Array;
 };
 
 /**
- * Where they are.
+ * Which of them exist.
  *
  * @generated from message graft.v1.LookupFeaturesResponse
  */
 export type LookupFeaturesResponseJson = {
   /**
-   * Shards that hold at least one of them, by digest.
+   * One byte for each image id: 1 where the feature exists, else 0.
    *
-   * @generated from field: repeated string shards = 1;
+   * @generated from field: optional bytes present = 3;
    */
-  shards?: string[];
-
-  /**
-   * One entry for each image id: 1 + position in shards, 0 where the feature does not exist.
-   *
-   * @generated from field: repeated int32 shard_of = 2;
-   */
-  shardOf?: number[];
+  present?: string;
 };
 
 /**
@@ -1035,6 +1077,13 @@ export type ReleaseTaskRequest = Message<"graft.v1.ReleaseTaskRequest"> & {
    * @generated from field: repeated graft.v1.CommittedShard shards = 2;
    */
   shards: CommittedShard[];
+
+  /**
+   * Whose task.
+   *
+   * @generated from field: optional string job_id = 3;
+   */
+  jobId?: string;
 };
 
 /**
@@ -1056,6 +1105,13 @@ export type ReleaseTaskRequestJson = {
    * @generated from field: repeated graft.v1.CommittedShard shards = 2;
    */
   shards?: CommittedShardJson[];
+
+  /**
+   * Whose task.
+   *
+   * @generated from field: optional string job_id = 3;
+   */
+  jobId?: string;
 };
 
 /**
@@ -1116,7 +1172,7 @@ export type JoinTrainingRequest = Message<"graft.v1.JoinTrainingRequest"> & {
   profile?: NumericsProfile;
 
   /**
-   * Last finished step of a trainer that is at work already.
+   * Steps finished by a trainer that is at work already: it holds the state after them. Absent for one that has none.
    *
    * @generated from field: optional int32 step = 4;
    */
@@ -1151,7 +1207,7 @@ export type JoinTrainingRequestJson = {
   profile?: NumericsProfileJson;
 
   /**
-   * Last finished step of a trainer that is at work already.
+   * Steps finished by a trainer that is at work already: it holds the state after them. Absent for one that has none.
    *
    * @generated from field: optional int32 step = 4;
    */
@@ -1251,7 +1307,7 @@ export type Generation = Message<"graft.v1.Generation"> & {
   trainers: string[];
 
   /**
-   * The checkpoint that everyone starts from; 0 is the initial state.
+   * The state that everyone starts from: that after so many steps; 0 is the initial state.
    *
    * @generated from field: optional int32 start_step = 4;
    */
@@ -1263,6 +1319,13 @@ export type Generation = Message<"graft.v1.Generation"> & {
    * @generated from field: optional bytes integrity_key = 5;
    */
   integrityKey?: Uint8Array;
+
+  /**
+   * The trainer that holds the state after start_step and writes it as a checkpoint before it goes on, for those who lack it; empty where nobody lacks it or the checkpoint stands.
+   *
+   * @generated from field: optional string state_writer = 6;
+   */
+  stateWriter?: string;
 };
 
 /**
@@ -1293,7 +1356,7 @@ export type GenerationJson = {
   trainers?: string[];
 
   /**
-   * The checkpoint that everyone starts from; 0 is the initial state.
+   * The state that everyone starts from: that after so many steps; 0 is the initial state.
    *
    * @generated from field: optional int32 start_step = 4;
    */
@@ -1305,6 +1368,13 @@ export type GenerationJson = {
    * @generated from field: optional bytes integrity_key = 5;
    */
   integrityKey?: string;
+
+  /**
+   * The trainer that holds the state after start_step and writes it as a checkpoint before it goes on, for those who lack it; empty where nobody lacks it or the checkpoint stands.
+   *
+   * @generated from field: optional string state_writer = 6;
+   */
+  stateWriter?: string;
 };
 
 /**
@@ -1927,6 +1997,13 @@ export type ReportPhaseRequest = Message<"graft.v1.ReportPhaseRequest"> & {
    * @generated from field: optional graft.v1.ReportPhaseRequest.Phase phase = 3;
    */
   phase?: ReportPhaseRequest_Phase;
+
+  /**
+   * Membership that it belongs to; an older one is refused.
+   *
+   * @generated from field: optional int32 generation = 4;
+   */
+  generation?: number;
 };
 
 /**
@@ -1955,6 +2032,13 @@ export type ReportPhaseRequestJson = {
    * @generated from field: optional graft.v1.ReportPhaseRequest.Phase phase = 3;
    */
   phase?: ReportPhaseRequest_PhaseJson;
+
+  /**
+   * Membership that it belongs to; an older one is refused.
+   *
+   * @generated from field: optional int32 generation = 4;
+   */
+  generation?: number;
 };
 
 /**
@@ -2208,14 +2292,128 @@ export const CommitResultResponseSchema: GenMessage<CommitResultResponse, {jsonT
   messageDesc(file_graft_v1_work_service, 33);
 
 /**
+ * Why a worker stopped.
+ *
+ * @generated from message graft.v1.ReportFailureRequest
+ */
+export type ReportFailureRequest = Message<"graft.v1.ReportFailureRequest"> & {
+  /**
+   * Who.
+   *
+   * @generated from field: optional string worker = 1;
+   */
+  worker?: string;
+
+  /**
+   * Whose work.
+   *
+   * @generated from field: optional string job_id = 2;
+   */
+  jobId?: string;
+
+  /**
+   * One of the codes in docs/errors.md.
+   *
+   * @generated from field: optional string code = 3;
+   */
+  code?: string;
+
+  /**
+   * Which thing, what was expected, what was found, what to do.
+   *
+   * @generated from field: optional string message = 4;
+   */
+  message?: string;
+
+  /**
+   * The lease of the task that failed; empty for a trainer.
+   *
+   * @generated from field: optional string lease = 5;
+   */
+  lease?: string;
+};
+
+/**
+ * Why a worker stopped.
+ *
+ * @generated from message graft.v1.ReportFailureRequest
+ */
+export type ReportFailureRequestJson = {
+  /**
+   * Who.
+   *
+   * @generated from field: optional string worker = 1;
+   */
+  worker?: string;
+
+  /**
+   * Whose work.
+   *
+   * @generated from field: optional string job_id = 2;
+   */
+  jobId?: string;
+
+  /**
+   * One of the codes in docs/errors.md.
+   *
+   * @generated from field: optional string code = 3;
+   */
+  code?: string;
+
+  /**
+   * Which thing, what was expected, what was found, what to do.
+   *
+   * @generated from field: optional string message = 4;
+   */
+  message?: string;
+
+  /**
+   * The lease of the task that failed; empty for a trainer.
+   *
+   * @generated from field: optional string lease = 5;
+   */
+  lease?: string;
+};
+
+/**
+ * Describes the message graft.v1.ReportFailureRequest.
+ * Use `create(ReportFailureRequestSchema)` to create a new message.
+ */
+export const ReportFailureRequestSchema: GenMessage<ReportFailureRequest, {jsonType: ReportFailureRequestJson}> = /*@__PURE__*/
+  messageDesc(file_graft_v1_work_service, 34);
+
+/**
+ * Taken down.
+ *
+ * @generated from message graft.v1.ReportFailureResponse
+ */
+export type ReportFailureResponse = Message<"graft.v1.ReportFailureResponse"> & {
+};
+
+/**
+ * Taken down.
+ *
+ * @generated from message graft.v1.ReportFailureResponse
+ */
+export type ReportFailureResponseJson = {
+};
+
+/**
+ * Describes the message graft.v1.ReportFailureResponse.
+ * Use `create(ReportFailureResponseSchema)` to create a new message.
+ */
+export const ReportFailureResponseSchema: GenMessage<ReportFailureResponse, {jsonType: ReportFailureResponseJson}> = /*@__PURE__*/
+  messageDesc(file_graft_v1_work_service, 35);
+
+/**
  * What workers ask of the coordinator. Every call may be repeated: a task done twice or a report sent twice does no harm.
- * Errors carry google.rpc.ErrorInfo with a code of docs/errors.md.
+ * Errors carry google.rpc.ErrorInfo with a code of docs/errors.md. Every call carries the metadata `graft-contract: 1`; a worker of another version is refused.
  *
  * @generated from service graft.v1.WorkService
  */
 export const WorkService: GenService<{
   /**
-   * Answers once there is a task for this worker, or none will come any more.
+   * Answers once there is a task for this worker, or none will come any more; empty where neither came for a while: ask again.
    *
    * @generated from rpc graft.v1.WorkService.ClaimTask
    */
@@ -2265,7 +2463,7 @@ export const WorkService: GenService<{
     output: typeof ReleaseTaskResponseSchema;
   },
   /**
-   * Answers with the membership that this trainer belongs to once it is complete.
+   * Answers with the membership that this trainer belongs to once it is complete; empty where that takes a while: ask again.
    *
    * @generated from rpc graft.v1.WorkService.JoinTraining
    */
@@ -2285,7 +2483,7 @@ export const WorkService: GenService<{
     output: typeof ReportMissingFeaturesResponseSchema;
   },
   /**
-   * Progress of training.
+   * Progress of training, and a sign of life; sent at least once a second. The answer says whether the membership still stands.
    *
    * @generated from rpc graft.v1.WorkService.ReportStep
    */
@@ -2343,6 +2541,16 @@ export const WorkService: GenService<{
     methodKind: "unary";
     input: typeof CommitResultRequestSchema;
     output: typeof CommitResultResponseSchema;
+  },
+  /**
+   * What made a worker stop. A failure that no repetition cures fails the job; others count against spec.backoff_limit.
+   *
+   * @generated from rpc graft.v1.WorkService.ReportFailure
+   */
+  reportFailure: {
+    methodKind: "unary";
+    input: typeof ReportFailureRequestSchema;
+    output: typeof ReportFailureResponseSchema;
   },
 }> = /*@__PURE__*/
   serviceDesc(file_graft_v1_work_service, 0);
