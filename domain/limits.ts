@@ -30,12 +30,18 @@ export const limits = {
   picturesPerHeartbeat: 16,
   /** A worker that is silent for this long loses its task. */
   leaseMs: 60_000,
+  /** Failures of workers that a repetition may cure; a job that sees more has failed. */
+  workerFailuresMax: 20,
   /** One look-up of features: a message of 128 KiB. */
   lookupImageIds: 4_096,
   /** How long the coordinator keeps a worker waiting for a task or a membership before it answers "ask again". */
   longPollMs: 20_000,
   /** How often a trainer says that it lives, and learns whether its generation still stands. */
   trainerHeartbeatMs: 1_000,
+  /** A trainer whose steps are short is given up after this much silence (domain/training/step-deadline.ts). */
+  stepDeadlineMsMin: 10_000,
+  /** A member that has not been heard for this long is not waited for when the next generation opens: three missed signs of life. */
+  memberQuietMs: 3_000,
   /** Once a generation has to end, its members have this long to come for the next one; who does not is left out. */
   regroupMs: 5_000,
   /** One message of the gradient bus, header included; half of what NATS allows by default. */

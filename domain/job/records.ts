@@ -3,6 +3,8 @@ import type { Shape } from "../network/network.js";
 import type { NumericsProfile } from "../features/numerics-profile.js";
 import type { SplitCounts } from "./expected-counts.js";
 import type { ResolvedJob } from "./job.js";
+import type { JobMetadata } from "./resource.js";
+import type { JobSpec } from "./spec.js";
 import type { ClassCount, SplitName } from "../dataset/listing.js";
 
 /** The facts of a job as JSON objects under `jobs/<id>/`. Each is written once, by create-if-absent; the job's status is a projection of them. */
@@ -17,6 +19,8 @@ export interface JobRecord {
   readonly out: string;
   readonly submittedMs: number;
   readonly job: ResolvedJob;
+  /** The request as it was made, of a job that was submitted to a server. */
+  readonly request?: { readonly metadata: JobMetadata; readonly spec: JobSpec };
 }
 
 /** `listing/summary.json`: what the scan found. */
@@ -113,11 +117,38 @@ export interface ResultRecord {
   readonly weightsSha256: string;
 }
 
+/** `generations/<n>.json`: one membership of the trainers. */
+export interface GenerationRecord {
+  readonly formatVersion: 1;
+  readonly generation: number;
+  /** In the order of their ranks. */
+  readonly trainers: readonly string[];
+  /** The state that they start from is that after so many steps. */
+  readonly startStep: number;
+  /** Who of them writes it as a checkpoint for the others; null where none is needed. */
+  readonly stateWriter: string | null;
+}
+
 /** `repairs/<n>.json`: tasks added after the listing's, because features that were kept turned out to be corrupt. */
 export interface RepairRecord {
   readonly formatVersion: 1;
   readonly task: number;
   readonly pictures: number;
+}
+
+/** `log/<n>.json`: something that happened to a job. */
+export interface JobEventRecord {
+  readonly formatVersion: 1;
+  readonly timeMs: number;
+  readonly kind: string;
+  readonly message: string;
+}
+
+/** `requests/<n>.json`: what was asked of a job after it was submitted; the last one of a kind counts. */
+export interface JobRequestRecord {
+  readonly formatVersion: 1;
+  readonly timeMs: number;
+  readonly action: "suspend" | "resume" | "cancel";
 }
 
 /** A point of a job's life at which tests end the process: nothing may be lost there. Listed once, so that a test can try each. */

@@ -1,5 +1,8 @@
 import { CodedError } from "../../domain/errors.js";
 import type {
+  GenerationRecord,
+  JobEventRecord,
+  JobRequestRecord,
   JobRecord,
   ListingRecord,
   PlanRecord,
@@ -22,7 +25,10 @@ export const samplesRecord = recordCheck<SamplesRecord>("samples/summary.json", 
   "counts",
   "extraction",
 ]);
+export const generationRecord = recordCheck<GenerationRecord>("generation", ["generation", "trainers", "startStep"]);
 export const repairRecord = recordCheck<RepairRecord>("repair", ["task", "pictures"]);
+export const jobEventRecord = recordCheck<JobEventRecord>("log entry", ["timeMs", "kind", "message"]);
+export const jobRequestRecord = recordCheck<JobRequestRecord>("request", ["timeMs", "action"]);
 export const resultRecord = recordCheck<ResultRecord>("result.json", ["weightsSha256"]);
 
 function recordCheck<T extends { readonly formatVersion: 1 }>(what: string, fields: readonly (keyof T & string)[]): (value: unknown) => T {

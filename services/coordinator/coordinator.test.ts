@@ -15,7 +15,7 @@ import { objectJobStore } from "../../platform/job-store/object-store.js";
 import { memoryObjectStore } from "../../platform/object-store/memory.js";
 import type { Joined, Member } from "../../platform/work-service/work-service.js";
 import { JobCoordinator } from "./coordinator.js";
-import type { JobStatus } from "./status.js";
+import type { JobStatus } from "../../domain/job/status.js";
 
 const profile = { engine: "fake" } as unknown as NumericsProfile;
 const clock = { now: () => 0, monotonic: () => 0, sleep: () => new Promise<void>(() => undefined) };
@@ -25,7 +25,7 @@ async function setup({ trainers = 2 } = {}) {
   const store = memoryObjectStore();
   const jobs = objectJobStore(store);
   const job = new JobObjects(store, "job");
-  const resolved = resolveJob({ dataset: { source: "/pictures" } });
+  const resolved = resolveJob({ dataset: { source: "/pictures" }, trainers: { min: trainers, max: trainers } });
   await jobs.create("job", { formatVersion: 1, requestId: "job", name: "test", out: "out", submittedMs: 0, job: resolved });
   const plan = {
     formatVersion: 1,
@@ -72,7 +72,7 @@ async function setup({ trainers = 2 } = {}) {
     profiles: () => Promise.reject(new Error("the plan stands")),
     readWeights: () => Promise.reject(new Error("the plan stands")),
     clock,
-    trainers,
+    workersOutlive: false,
     memoryBytes: 2 ** 30,
     newKey: () => new Uint8Array(32),
     announce: (_jobId, event) => events.push(event),
@@ -97,7 +97,8 @@ async function setup({ trainers = 2 } = {}) {
     });
     return ids.length;
   }
-  const join = (...names: string[]): Promise<Joined[]> => Promise.all(names.map((name) => coordinator.joinTraining(name, profile)));
+  const join = (...names: string[]): Promise<Joined[]> =>
+    Promise.all(names.map((name) => coordinator.joinTraining(name, profile, undefined, undefined)));
   const status = async (): Promise<JobStatus> => (await jobs.readStatus("job", (value) => value as JobStatus))!;
   return { coordinator, job, plan: plan as unknown as PlanRecord, events, extract, join, status };
 }

@@ -2,7 +2,7 @@ import { CodedError, endsJob } from "../../domain/errors.js";
 import type { ImageId } from "../../domain/features/feature-spec.js";
 import { IMAGE_ID_BYTES, imageIdAt } from "../../domain/features/image-ids.js";
 import type { NumericsProfile } from "../../domain/features/numerics-profile.js";
-import type { JobEvent } from "../../domain/job/events.js";
+import { type JobEvent, renderEvent } from "../../domain/job/events.js";
 import type {
   CommittedShard,
   JobRecord,
@@ -12,10 +12,14 @@ import type {
   SamplesRecord,
   TaskCommit,
 } from "../../domain/job/records.js";
-import { nextState, type Move } from "../../domain/job/transitions.js";
+import type { JobResultSummary } from "../../domain/job/resource.js";
+import type { JobStatus } from "../../domain/job/status.js";
+import { isFinal, nextState, type Move } from "../../domain/job/transitions.js";
 import { limits } from "../../domain/limits.js";
 import type { HistoryPoint } from "../../domain/training/history.js";
 import { jobRecord, listingRecord, planRecord, resultRecord, samplesRecord } from "../../formats/job-records/job-records.js";
+import { parseJson } from "../../formats/json/json.js";
+import { type Metrics, noSplit } from "../../formats/metrics/metrics.js";
 import { encodeListing } from "../../formats/listing/listing.js";
 import { decodeTrainedWeights } from "../../formats/passport/trained-weights.js";
 import type { BackboneStore } from "../../platform/backbone-store/backbone-store.js";
@@ -37,11 +41,12 @@ import type {
 import { collectSamples, warningsOf } from "./collect-samples.js";
 import { Extraction } from "./extraction.js";
 import { Gate } from "./gate.js";
-import { Membership } from "./membership.js";
+import { Membership, type MembershipDeps } from "./membership.js";
 import { backboneWarnings, checkFeasible, pinPlan, type JobProfiles } from "./plan-job.js";
 import { datasetChanged, scanJob } from "./scan-job.js";
-import { StatusBoard, type JobStatus } from "./status.js";
-import { trainersOf } from "./trainers.js";
+import type { JobLog } from "./job-log.js";
+import { StatusBoard } from "./status.js";
+import { chooseFromStep, trainerBounds, type TrainerBounds } from "./trainers.js";
 
 export interface CoordinatorDeps {
   readonly store: ObjectStore;
@@ -54,13 +59,19 @@ export interface CoordinatorDeps {
   /** The bytes of the weights that a job's `initialWeights.fromResult` names. */
   readonly readWeights: (from: string) => Promise<Uint8Array>;
   readonly clock: Clock;
-  /** How many trainers there are; more than grains are not needed. */
-  readonly trainers: number;
+  /** Workers live on when this coordinator ends: what they are at is taken up. Otherwise they share its process. */
+  readonly workersOutlive: boolean;
+  /** Least silence after which a trainer is given up; default limits.stepDeadlineMsMin. */
+  readonly stepDeadlineMs?: number;
   /** What one worker may use. */
   readonly memoryBytes: number;
   readonly newKey: () => Uint8Array;
   readonly announce: (jobId: string, event: JobEvent) => void;
   readonly milestone: (milestone: Milestone) => void;
+  /** Where this job's events are kept. */
+  readonly log?: JobLog;
+  /** The job's status changed, or a worker may find something to do. */
+  readonly onChange?: () => void;
 }
 
 /**
@@ -76,13 +87,27 @@ export class JobCoordinator implements WorkService {
   private leaveTraining: (next: TrainingEnd) => void = () => undefined;
   private readonly warned = new Set<string>();
   private signal: AbortSignal = AbortSignal.abort(new Error("run has not been called"));
+  private readonly failure = new AbortController();
+  private bounds: TrainerBounds | undefined;
+  /** Failures of workers that a repetition may cure. */
+  private failures = 0;
   /** The last report of each trainer. */
   readonly steps = new Map<string, StepReport>();
 
   constructor(jobId: string, deps: CoordinatorDeps) {
     this.deps = deps;
     this.job = new JobObjects(deps.store, jobId);
-    this.status = new StatusBoard(deps.jobs, jobId);
+    this.status = new StatusBoard(deps.jobs, jobId, deps.onChange);
+  }
+
+  /** Where the job is, for watchers. */
+  get current(): JobStatus {
+    return this.status.current;
+  }
+
+  /** What extracts and who trains now, for people who ask why. */
+  get work(): { readonly extraction: Extraction | undefined; readonly membership: Membership | undefined } {
+    return { extraction: this.extracting.current, membership: this.training.current };
   }
 
   /**
@@ -90,7 +115,7 @@ export class JobCoordinator implements WorkService {
    * Safe to repeat, and safe to lose at any await.
    */
   async run(signal: AbortSignal): Promise<void> {
-    this.signal = signal;
+    this.signal = AbortSignal.any([signal, this.failure.signal]);
     try {
       const record = await this.job.readJson("spec.json", jobRecord);
       if (record === undefined)
@@ -100,7 +125,7 @@ export class JobCoordinator implements WorkService {
         );
 
       // 1. What is there, and how is it computed?
-      await this.move("started");
+      await this.move("started", { startedMs: this.deps.clock.now() });
       const listing = await this.scan(record);
       await this.move("listed");
       const plan = await this.plan(record, listing);
@@ -120,7 +145,7 @@ export class JobCoordinator implements WorkService {
       if (this.status.state.phase === "Training") await this.move("trained");
       if (this.status.state.phase === "Evaluating") await this.move("evaluated");
       for (const step of await this.job.checkpointSteps()) await this.job.deleteCheckpoint(step);
-      await this.move("exported", { checkpointStep: 0 });
+      await this.move("exported", { checkpointStep: 0, endedMs: this.deps.clock.now(), result: await this.resultSummary() });
     } catch (error) {
       await this.fail(error);
       throw error;
@@ -137,7 +162,7 @@ export class JobCoordinator implements WorkService {
     const dataset = await this.deps.openDataset(record.job.dataset.source);
     const earlier = await this.job.readJson("listing/summary.json", listingRecord);
     const progress = (pictures: number): void => {
-      this.deps.announce(this.job.jobId, { kind: "scan", pictures });
+      this.announce({ kind: "scan", pictures });
     };
     if (earlier !== undefined) {
       const now = await scanJob(dataset, async (_part, rows) => encodeListing(rows), progress, this.signal);
@@ -180,7 +205,8 @@ export class JobCoordinator implements WorkService {
       listing,
       features,
       clock: this.deps.clock,
-      announce: (event) => this.deps.announce(this.job.jobId, event),
+      announce: (event) => this.announce(event),
+      onChange: () => this.deps.onChange?.(),
     });
     await this.status.update({ pictures: listing.pictures, tasks: extraction.tasks, tasksCommitted: extraction.commits.length });
     this.extracting.open(extraction);
@@ -196,13 +222,44 @@ export class JobCoordinator implements WorkService {
   /** Trainers do the rest: steps, evaluation, export. Resolves when the result stands or features are missing. */
   private async train(record: JobRecord, plan: PlanRecord, samples: SamplesRecord): Promise<TrainingEnd> {
     if ((await this.job.readJson("result.json", resultRecord)) !== undefined) return { kind: "exported" };
-    const trainers = await trainersOf(this.deps.trainers, record.job, plan, samples, this.deps.backbones);
-    if (trainers < this.deps.trainers)
-      this.warn(`${String(trainers)} of ${String(this.deps.trainers)} trainers are needed: a batch has no more grains`);
-    await this.status.update({ trainers, checkpointStep: (await this.job.checkpointSteps()).at(-1) ?? 0 });
+    this.bounds = await trainerBounds(record.job, plan, samples, this.deps.backbones);
+    const { least, grains } = this.bounds;
+    if (least < record.job.trainers.min)
+      this.warn(`${String(least)} of ${String(record.job.trainers.min)} trainers are needed: a batch has ${String(grains)} grains`);
+    await this.status.update({ checkpointStep: (await this.job.checkpointSteps()).at(-1) ?? 0 });
     const end = new Promise<TrainingEnd>((resolve) => (this.leaveTraining = resolve));
-    this.training.open(new Membership(this.job, plan.trainingProfile, trainers, this.deps.newKey));
-    return Promise.race([end, rejectionOf(this.signal)]);
+    const deps: MembershipDeps = {
+      job: this.job,
+      profile: plan.trainingProfile,
+      clock: this.deps.clock,
+      newKey: this.deps.newKey,
+      ...(this.deps.stepDeadlineMs !== undefined && { stepDeadlineMs: this.deps.stepDeadlineMs }),
+      onGeneration: ({ generation, trainers, startStep }, why) => {
+        this.steps.clear();
+        void this.status.update({ generation, trainers: trainers.length, step: startStep }).catch(() => undefined);
+        this.deps.log?.append(
+          "generation",
+          `generation ${String(generation)}: ${trainers.join(", ")} from step ${String(startStep)} (${why})`,
+        );
+      },
+    };
+    const membership = this.deps.workersOutlive ? await Membership.open(deps, least) : new Membership(deps, least);
+    this.training.open(membership);
+    const over = new AbortController();
+    const ticking = this.keepTicking(membership, AbortSignal.any([this.signal, over.signal]));
+    try {
+      return await Promise.race([end, ticking, rejectionOf(this.signal)]);
+    } finally {
+      over.abort();
+    }
+  }
+
+  /** Rejects only where the store fails for good. */
+  private async keepTicking(membership: Membership, signal: AbortSignal): Promise<never> {
+    for (;;) {
+      await this.deps.clock.sleep(limits.trainerHeartbeatMs, signal).catch(() => new Promise<never>(() => undefined));
+      await membership.tick();
+    }
   }
 
   /** Adds a task for pictures whose features are gone. @throws CodedError OBJECT_CORRUPT where that does not help */
@@ -225,16 +282,21 @@ export class JobCoordinator implements WorkService {
     const extraction = await this.extracting.next(undefined);
     if (extraction === "closed") return { kind: "done" };
     const claim = await extraction.claim(worker, profile, this.signal);
-    if (claim.kind === "task") {
-      this.deps.milestone("after claim");
-      return claim;
-    }
+    if (claim.kind === "task") this.deps.milestone("after claim");
+    if (claim.kind !== "done") return claim;
     // Nothing left in this round; there is another only if features turn out to be damaged.
     return (await this.extracting.next(extraction)) === "closed" ? { kind: "done" } : this.claimTask(worker, profile);
   }
 
-  async heartbeatTask({ lease }: LeasedTask, progress: TaskProgress): Promise<"kept" | "lost"> {
-    return this.extracting.current?.heartbeat(lease, progress) ?? "lost";
+  /** A task, if there is one for this worker right now. @throws CodedError NUMERICS_PROFILE_MISMATCH */
+  tryClaim(worker: string, profile: NumericsProfile): TaskClaim | undefined {
+    const claim = this.extracting.current?.tryClaim(worker, profile);
+    if (claim?.kind === "task") this.deps.milestone("after claim");
+    return claim?.kind === "done" ? undefined : claim;
+  }
+
+  async heartbeatTask(task: LeasedTask, progress: TaskProgress): Promise<"kept" | "lost"> {
+    return this.extracting.current?.heartbeat(task, progress) ?? "lost";
   }
 
   async lookupFeatures(_task: LeasedTask, imageIds: Uint8Array, view: number): Promise<Uint8Array> {
@@ -258,53 +320,65 @@ export class JobCoordinator implements WorkService {
     await this.extracting.current?.release(lease, shards);
   }
 
-  async joinTraining(trainer: string, profile: NumericsProfile): Promise<Joined> {
-    let known: Membership | undefined;
-    for (;;) {
-      const membership = await this.training.next(known);
-      if (membership === "closed") return { kind: "done" };
-      const answer = await membership.join(trainer, profile);
-      if (answer === "not needed") return { kind: "done" };
-      if (answer !== "closed") {
-        await this.status.update({ generation: answer.generation });
-        return { kind: "generation", ...answer };
+  async joinTraining(trainer: string, profile: NumericsProfile, _jobId: string | undefined, step: number | undefined): Promise<Joined> {
+    const patience = new AbortController();
+    const tired = this.deps.clock.sleep(limits.longPollMs, patience.signal).then(
+      () => "tired" as const,
+      () => "tired" as const,
+    );
+    try {
+      let known: Membership | undefined;
+      for (;;) {
+        const membership = await Promise.race([this.training.next(known), tired]);
+        if (membership === "tired") return { kind: "ask again" };
+        if (membership === "closed") return { kind: "done" };
+        const answer = await membership.join(trainer, profile, step);
+        // A membership ends with its round of training; the job may go on with another one.
+        if (answer.kind !== "done") return answer;
+        known = membership;
       }
-      known = membership;
+    } finally {
+      patience.abort();
     }
   }
 
-  async reportMissingFeatures({ generation }: Member, imageIds: readonly ImageId[]): Promise<void> {
+  async reportMissingFeatures(member: Member, imageIds: readonly ImageId[]): Promise<void> {
     const membership = this.training.current;
     // All trainers of a generation miss the same. The first report is acted on; one that comes later speaks of what is being mended.
-    if (membership === undefined || membership.generation !== generation) return;
+    if (membership === undefined || membership.generation !== member.generation) return;
     this.training.shut();
     membership.close();
     this.leaveTraining({ kind: "featuresMissing", missing: imageIds });
   }
 
-  async reportStep({ trainer, generation }: Member, report: StepReport): Promise<number> {
-    this.steps.set(trainer, report);
+  async reportStep(member: Member, report: StepReport): Promise<number> {
+    const membership = this.training.current;
+    const { step, steps, millisecondsPerStep } = report;
+    const stands = membership?.heard(member, millisecondsPerStep, step >= steps) ?? member.generation + 1;
+    if (membership === undefined || stands !== member.generation) return stands;
+    this.steps.set(member.trainer, report);
     // All trainers are at the same step, give or take one: one of them speaks for all.
-    if (trainer !== [...this.steps.keys()].sort()[0]) return generation;
-    this.deps.announce(this.job.jobId, {
-      kind: "step",
-      step: report.step,
-      steps: report.steps,
-      millisecondsPerStep: report.millisecondsPerStep ?? 0,
-    });
-    return generation;
+    if (member.trainer !== membership.trainers[0] && membership.trainers.length > 0) return stands;
+    if (millisecondsPerStep !== null) this.considerMoreTrainers(membership, millisecondsPerStep);
+    this.announce({ kind: "step", step, steps, millisecondsPerStep: millisecondsPerStep ?? 0 });
+    return stands;
   }
 
-  async reportStall({ generation }: Member): Promise<number> {
-    return generation;
+  async reportStall(member: Member, step: number, missing: readonly string[]): Promise<number> {
+    return this.training.current?.stalled(member, step, missing) ?? member.generation + 1;
   }
 
-  async reportFailure({ code, message }: WorkerFailure): Promise<void> {
-    this.warn(`${code}: ${message}`);
+  async reportFailure({ worker, code, message, lease }: WorkerFailure): Promise<void> {
+    this.deps.log?.append("failure", `${worker}: ${message} [${code}]`);
+    if (lease !== undefined) await this.extracting.current?.release(lease, []);
+    const endsIt =
+      code === "INTERNAL" ? ++this.failures > limits.workerFailuresMax : endsJob(code) || ++this.failures > limits.workerFailuresMax;
+    if (!endsIt) return this.warn(`${worker}: ${message}`);
+    this.failure.abort(code === "INTERNAL" ? new Error(`${worker}: ${message}`) : new CodedError(code, message));
   }
 
   async reportEvaluation(_member: Member, { step, epoch, train, validation, seconds }: HistoryPoint): Promise<void> {
-    this.deps.announce(this.job.jobId, {
+    this.announce({
       kind: "evaluation",
       step,
       epoch,
@@ -317,15 +391,21 @@ export class JobCoordinator implements WorkService {
     });
   }
 
-  async commitCheckpoint(_member: Member, step: number): Promise<void> {
+  async commitCheckpoint(member: Member, step: number): Promise<void> {
+    this.training.current?.assertCurrent(member);
     await this.status.update({ checkpointStep: step });
   }
 
-  async reportPhase(_member: Member, phase: "Evaluating" | "Exporting"): Promise<void> {
-    await this.move(phase === "Evaluating" ? "trained" : "evaluated");
+  async reportPhase(member: Member, phase: "Evaluating" | "Exporting"): Promise<void> {
+    this.training.current?.assertCurrent(member);
+    // A trainer that takes the place of one that was lost in these phases reports them again.
+    const { phase: now } = this.status.state;
+    if (phase === "Evaluating" && now === "Training") await this.move("trained");
+    if (phase === "Exporting" && now === "Evaluating") await this.move("evaluated");
   }
 
-  async commitResult(_member: Member): Promise<void> {
+  async commitResult(member: Member): Promise<void> {
+    this.training.current?.assertCurrent(member);
     const weights = await this.job.readResult("weights.safetensors");
     if (weights === undefined)
       throw new CodedError(
@@ -350,10 +430,44 @@ export class JobCoordinator implements WorkService {
     this.training.close();
   }
 
+  /** Where more trainers than now are worth it, spare ones are taken in. Decided once, from the first steps that were measured. */
+  private considerMoreTrainers(membership: Membership, millisecondsPerStep: number): void {
+    const { bounds } = this;
+    if (bounds === undefined) return;
+    this.bounds = undefined;
+    if (!this.deps.workersOutlive) return;
+    const { trainers, reason } = chooseFromStep(bounds, membership.trainers.length, millisecondsPerStep);
+    this.status.note({ trainersReason: reason });
+    this.deps.log?.append("trainers", `${String(trainers)} trainers: ${reason}`);
+    membership.setWanted(trainers);
+  }
+
+  /** What the result is, for the status: read back from its metrics. */
+  private async resultSummary(): Promise<JobResultSummary> {
+    const { weightsSha256 } = (await this.job.readJson("result.json", resultRecord))!;
+    const metrics = await this.job.readResult("metrics.json");
+    const { accuracy, count } =
+      metrics === undefined ? noSplit : (parseJson(metrics, this.job.keyOf("result/metrics.json")) as Metrics).test;
+    return {
+      location: `${this.deps.store.location}/${this.job.keyOf("result")}`,
+      weightsSha256,
+      ...(accuracy !== null && { testAccuracy: accuracy }),
+      ...(count !== null && { testCount: count }),
+    };
+  }
+
   private async move(move: Move, change: Partial<JobStatus> = {}): Promise<void> {
     const state = nextState(this.status.state, move);
     await this.status.update({ ...state, ...change });
-    this.deps.announce(this.job.jobId, { kind: "phase", phase: state.phase });
+    this.announce({ kind: "phase", phase: state.phase });
+  }
+
+  /** Tells those who listen; what watchers see of it goes into the status, what is rare into the log. */
+  private announce(event: JobEvent): void {
+    this.status.note(noted(event));
+    if (event.kind === "phase" || event.kind === "warning" || event.kind === "evaluation")
+      this.deps.log?.append(event.kind, renderEvent(event));
+    this.deps.announce(this.job.jobId, event);
   }
 
   /** Records a failure. One that can be mended leaves the job in its phase: run again, it goes on. An interruption is no failure. */
@@ -361,15 +475,17 @@ export class JobCoordinator implements WorkService {
     const { code, message } = error instanceof CodedError ? error : { code: undefined, message: String(error) };
     if (code === "INTERRUPTED") return;
     const state = code !== undefined && endsJob(code) ? nextState(this.status.state, "gaveUp") : this.status.state;
+    this.deps.log?.append("failure", `${message} [${code ?? "INTERNAL"}]`);
+    const ended = isFinal(state.phase) ? { endedMs: this.deps.clock.now() } : {};
     // The failure itself matters more than a status that could not be written, on a full disk for example.
-    await this.status.update({ ...state, failure: { code: code ?? "INTERNAL", message } }).catch(() => undefined);
+    await this.status.update({ ...state, ...ended, failure: { code: code ?? "INTERNAL", message } }).catch(() => undefined);
   }
 
   /** Once a run, however often its phases are repeated. */
   private warn(message: string): void {
     if (this.warned.has(message)) return;
     this.warned.add(message);
-    this.deps.announce(this.job.jobId, { kind: "warning", message });
+    this.announce({ kind: "warning", message });
   }
 }
 
@@ -383,4 +499,36 @@ function rejectionOf(signal: AbortSignal): Promise<never> {
     if (signal.aborted) fail();
     else signal.addEventListener("abort", fail, { once: true });
   });
+}
+
+/** What an event changes in the status. */
+function noted(event: JobEvent): Partial<JobStatus> {
+  switch (event.kind) {
+    case "scan":
+      return { pictures: event.pictures };
+    case "extraction":
+      return { extracted: event.done, cached: event.cached, rejected: event.rejected, imagesPerSecond: event.imagesPerSecond };
+    case "step":
+      return {
+        step: event.step,
+        steps: event.steps,
+        ...(event.millisecondsPerStep > 0 && { millisecondsPerStep: event.millisecondsPerStep }),
+      };
+    case "evaluation": {
+      const { step, epoch, crossEntropy, trainAccuracy, validationLoss, validationAccuracy, validationCount } = event;
+      return {
+        evaluation: {
+          step,
+          epoch,
+          validationCount,
+          ...(crossEntropy !== null && { trainLoss: crossEntropy }),
+          ...(trainAccuracy !== null && { trainAccuracy }),
+          ...(validationLoss !== null && { validationLoss }),
+          ...(validationAccuracy !== null && { validationAccuracy }),
+        },
+      };
+    }
+    default:
+      return {};
+  }
 }

@@ -29,7 +29,15 @@ async function setup() {
     );
   const features = { append: async () => undefined } as unknown as JobFeatures;
   const open = () =>
-    Extraction.open({ job, listing, features, clock, plan: { featureSpec: { profile } } as PlanRecord, announce: () => undefined });
+    Extraction.open({
+      job,
+      listing,
+      features,
+      clock,
+      plan: { featureSpec: { profile } } as PlanRecord,
+      announce: () => undefined,
+      onChange: () => undefined,
+    });
   const commitOf = (task: number, pictures: readonly number[], worker = "w"): TaskCommit => ({
     formatVersion: 1,
     task,

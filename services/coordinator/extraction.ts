@@ -11,7 +11,18 @@ import type { Clock } from "../../platform/clock/clock.js";
 import type { JobFeatures } from "../../platform/job-features/job-features.js";
 import type { JobObjects } from "../../platform/job-store/job-store.js";
 import type { TaskClaim, TaskProgress } from "../../platform/work-service/work-service.js";
-import { LeaseTable } from "./leases.js";
+import { type Lease, LeaseTable } from "./leases.js";
+
+export interface ExtractionDeps {
+  readonly job: JobObjects;
+  readonly plan: PlanRecord;
+  readonly listing: ListingRecord;
+  readonly features: JobFeatures;
+  readonly clock: Clock;
+  readonly announce: (event: JobEvent) => void;
+  /** A task can be claimed, or none is left. */
+  readonly onChange: () => void;
+}
 
 /**
  * The extraction of one job: gives out its tasks under leases and records their commits, until every task has one.
@@ -24,6 +35,7 @@ export class Extraction {
   private readonly features: JobFeatures;
   private readonly clock: Clock;
   private readonly announce: (event: JobEvent) => void;
+  private readonly onChange: () => void;
   private readonly leases: LeaseTable;
   private readonly committed: Map<number, TaskCommit>;
   /** Tasks of the listing and of repairs. */
@@ -34,24 +46,14 @@ export class Extraction {
   private extractedNow = 0;
   private readonly changed = new Set<() => void>();
 
-  private constructor(
-    deps: {
-      job: JobObjects;
-      plan: PlanRecord;
-      listing: ListingRecord;
-      features: JobFeatures;
-      clock: Clock;
-      announce: (event: JobEvent) => void;
-    },
-    tasks: number,
-    committed: Map<number, TaskCommit>,
-  ) {
+  private constructor(deps: ExtractionDeps, tasks: number, committed: Map<number, TaskCommit>) {
     this.job = deps.job;
     this.plan = deps.plan;
     this.listing = deps.listing;
     this.features = deps.features;
     this.clock = deps.clock;
     this.announce = deps.announce;
+    this.onChange = deps.onChange;
     this.tasks = tasks;
     this.committed = committed;
     const open = Array.from({ length: tasks }, (_, task) => task).filter((task) => !committed.has(task));
@@ -60,14 +62,7 @@ export class Extraction {
   }
 
   /** Takes up what an earlier coordinator left: tasks of the listing and of repairs, and the commits that stand. */
-  static async open(deps: {
-    job: JobObjects;
-    plan: PlanRecord;
-    listing: ListingRecord;
-    features: JobFeatures;
-    clock: Clock;
-    announce: (event: JobEvent) => void;
-  }): Promise<Extraction> {
+  static async open(deps: ExtractionDeps): Promise<Extraction> {
     const repairs = await deps.job.numberedFacts("repairs");
     const committed = new Map<number, TaskCommit>();
     for (const task of await deps.job.committedTasks()) {
@@ -86,8 +81,8 @@ export class Extraction {
     return [...this.committed].sort(([a], [b]) => a - b).map(([, commit]) => commit);
   }
 
-  /** Resolves with a task, or "done" once every task is committed. */
-  async claim(worker: string, profile: NumericsProfile, signal: AbortSignal): Promise<TaskClaim> {
+  /** A task for this worker, "done" once every task is committed, undefined while all are under way. @throws CodedError NUMERICS_PROFILE_MISMATCH */
+  tryClaim(worker: string, profile: NumericsProfile): TaskClaim | undefined {
     if (canonicalJson(profile) !== canonicalJson(this.plan.featureSpec.profile)) {
       throw new CodedError(
         "NUMERICS_PROFILE_MISMATCH",
@@ -95,17 +90,38 @@ export class Extraction {
           "run it on the same engine, version and kind of machine",
       );
     }
+    if (this.complete) return { kind: "done" };
+    const claimed = this.leases.claim(worker);
+    return claimed && { kind: "task", jobId: this.job.jobId, ...claimed };
+  }
+
+  /** The same, waiting for a task up to `limits.longPollMs`. */
+  async claim(worker: string, profile: NumericsProfile, signal: AbortSignal): Promise<TaskClaim> {
+    const untilMs = this.clock.monotonic() + limits.longPollMs;
     for (;;) {
-      if (this.complete || signal.aborted) return { kind: "done" };
-      const claimed = this.leases.claim(worker);
-      if (claimed !== undefined) return { kind: "task", jobId: this.job.jobId, ...claimed };
-      await this.nextChange(this.leases.nextExpiryMs(), signal);
+      if (signal.aborted) return { kind: "done" };
+      const claimed = this.tryClaim(worker, profile);
+      if (claimed !== undefined) return claimed;
+      const leftMs = untilMs - this.clock.monotonic();
+      if (leftMs <= 0) return { kind: "ask again" };
+      await this.nextChange(Math.min(leftMs, this.leases.nextExpiryMs() ?? leftMs), signal);
     }
   }
 
-  heartbeat(lease: string, progress: TaskProgress): "kept" | "lost" {
-    const renewed = this.leases.renew(lease);
-    if (renewed === "kept") this.underWay.set(lease, progress);
+  /** Who is at which task, for people. */
+  get held(): LeaseTable["held"] {
+    return this.leases.held;
+  }
+
+  /** Until a task may be claimed that cannot be now; undefined where only a change can bring one. */
+  nextExpiryMs(): number | undefined {
+    return this.leases.nextExpiryMs();
+  }
+
+  heartbeat(task: Lease, progress: TaskProgress): "kept" | "lost" {
+    const renewed = this.leases.renew(task);
+    if (renewed === "kept") this.underWay.set(task.lease, progress);
+    else this.underWay.delete(task.lease);
     this.announceProgress();
     return renewed;
   }
@@ -194,6 +210,7 @@ export class Extraction {
   private wake(): void {
     for (const resolve of this.changed) resolve();
     this.changed.clear();
+    this.onChange();
   }
 
   /** Resolves with the next change, after `timeoutMs` where given, or when the signal aborts. */

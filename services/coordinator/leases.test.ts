@@ -21,12 +21,12 @@ test("an expired lease is given out again and its old holder learns that it is l
   expect(table.nextExpiryMs()).toBe(1);
   pass(1);
   expect(table.claim("b")?.task).toBe(7);
-  expect(table.renew(first.lease)).toBe("lost");
+  expect(table.renew(first)).toBe("lost");
 });
 
 test("a renewed lease lives on", () => {
   const { table, pass } = setup({ tasks: [7] });
-  const { lease } = table.claim("a")!;
+  const lease = table.claim("a")!;
   pass(900);
   expect(table.renew(lease)).toBe("kept");
   pass(900);
@@ -40,8 +40,35 @@ test("a released task is next; a committed one never comes back, whoever held it
   const again = table.claim("b")!;
   expect(again.task).toBe(0);
   table.commit(0);
-  expect(table.renew(again.lease)).toBe("lost");
+  expect(table.renew(again)).toBe("lost");
   table.release(again.lease);
   expect(table.claim("c")?.task).toBe(1);
   expect(table.claim("c")).toBeUndefined();
+});
+
+test("the lease of a coordinator that was started anew is made again for its holder, not for a second one", () => {
+  const { table } = setup({ tasks: [7] });
+  const remembered = { lease: "a/4", task: 7, worker: "a" };
+  expect(table.renew(remembered)).toBe("kept");
+  expect(table.claim("b")).toBeUndefined();
+  expect(table.renew({ lease: "b/1", task: 7, worker: "b" })).toBe("lost");
+  expect(table.renew(remembered)).toBe("kept");
+});
+
+test("a straggler is offered to one idle worker, and is open again only when both have let go", () => {
+  const { table, pass } = setup({ tasks: [0, 1, 2, 3], durationMs: 1_000_000 });
+  const slow = table.claim("slow")!;
+  for (const task of [1, 2, 3]) {
+    expect(table.claim("b")?.task).toBe(task);
+    pass(10);
+    table.commit(task);
+  }
+  expect(table.claim("slow")).toBeUndefined();
+  const second = table.claim("b")!;
+  expect(second.task).toBe(0);
+  expect(table.claim("c")).toBeUndefined();
+  table.release(slow.lease);
+  expect(table.claim("c")).toBeUndefined();
+  table.release(second.lease);
+  expect(table.claim("c")?.task).toBe(0);
 });

@@ -1,6 +1,7 @@
 import { expect, test } from "vitest";
 import type { JobStore } from "../../platform/job-store/job-store.js";
-import { StatusBoard, type JobStatus } from "./status.js";
+import type { JobStatus } from "../../domain/job/status.js";
+import { StatusBoard } from "./status.js";
 
 /** A job store whose writes end when the test says so. */
 function setup() {

@@ -1,34 +1,24 @@
 import type { JobState } from "../../domain/job/transitions.js";
+import { type JobStatus, pendingStatus } from "../../domain/job/status.js";
 import type { JobStore } from "../../platform/job-store/job-store.js";
-
-/** `status.json`: where a job is, why, and what is missing. A projection of its facts; losing it loses nothing. */
-export interface JobStatus extends JobState {
-  readonly formatVersion: 1;
-  readonly pictures?: number;
-  /** Tasks of the listing and of repairs, and how many of them have a commit. */
-  readonly tasks?: number;
-  readonly tasksCommitted?: number;
-  /** Pictures whose features were damaged and are extracted again. */
-  readonly picturesLost?: number;
-  readonly trainers?: number;
-  readonly generation?: number;
-  /** The step that a restart goes on from; 0 before the first checkpoint and once the result stands. */
-  readonly checkpointStep?: number;
-  /** Why the job stands still, or has failed; null while all is well. */
-  readonly failure: { readonly code: string; readonly message: string } | null;
-}
 
 /** Keeps the status of one job and writes it whenever it changes, one write after another, so that an old one never overwrites a newer one. */
 export class StatusBoard {
   private readonly jobs: JobStore;
   private readonly jobId: string;
-  private status: JobStatus = { formatVersion: 1, phase: "Pending", suspended: false, failure: null };
+  private readonly onChange: () => void;
+  private status: JobStatus = pendingStatus;
   private written: JobStatus | undefined;
   private writing: Promise<void> = Promise.resolve();
 
-  constructor(jobs: JobStore, jobId: string) {
+  constructor(jobs: JobStore, jobId: string, onChange: () => void = () => undefined) {
     this.jobs = jobs;
     this.jobId = jobId;
+    this.onChange = onChange;
+  }
+
+  get current(): JobStatus {
+    return this.status;
   }
 
   get state(): JobState {
@@ -36,9 +26,15 @@ export class StatusBoard {
     return { phase, suspended };
   }
 
+  /** Takes in what changes many times a second: watchers see it at once, the store with the next `update`. */
+  note(change: Partial<JobStatus>): void {
+    this.status = { ...this.status, ...change };
+    this.onChange();
+  }
+
   /** Resolves when this change, or a later one, is written. */
   async update(change: Partial<JobStatus>): Promise<void> {
-    this.status = { ...this.status, ...change };
+    this.note(change);
     const write = this.writing.then(async () => {
       const { status } = this;
       if (status === this.written) return;

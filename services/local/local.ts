@@ -107,7 +107,6 @@ export async function profilesOf(local: Local, engines: Engines): Promise<JobPro
 export function coordinatorDeps(
   local: Local,
   engines: Engines,
-  trainers: number,
   announce: (event: JobEvent) => void,
   milestone: (milestone: Milestone) => void,
 ): CoordinatorDeps {
@@ -120,7 +119,7 @@ export function coordinatorDeps(
     profiles: () => profilesOf(local, engines),
     readWeights: readWeightsFile,
     clock: local.clock,
-    trainers,
+    workersOutlive: false,
     memoryBytes: totalmem(),
     newKey: () => randomBytes(32),
     announce: (_jobId, event) => announce(event),

@@ -88,15 +88,16 @@ async function runWorkers(
   signal.addEventListener("abort", interrupt, { once: true });
   const stopWith = (error: unknown): void => stop.abort(error);
 
-  const trainers = Math.max(1, job.trainers.max);
+  // More would only share the cores of this machine (domain/job/choose-trainers.ts).
+  const trainers = Math.max(1, job.trainers.min);
   const engines = await enginesOf(local, job);
-  const coordinator = new JobCoordinator(jobId, coordinatorDeps(local, engines, trainers, announce, milestone));
+  const coordinator = new JobCoordinator(jobId, coordinatorDeps(local, engines, announce, milestone));
   const extracting = extractorDeps(local, engines, coordinator, milestone);
   const training = trainerDeps(local, engines, coordinator, milestone);
   const all = [
     coordinator.run(stop.signal),
     ...names("extractor", Math.max(1, job.extractors.max)).map((worker) => runExtractor(worker, extracting, stop.signal)),
-    ...names("trainer", trainers).map((trainer) => runTrainer(trainer, training, stop.signal)),
+    ...names("trainer", trainers).map((trainer) => runTrainer(trainer, jobId, training, stop.signal)),
   ];
   for (const each of all) each.catch(stopWith);
   const [run] = await Promise.allSettled(all);

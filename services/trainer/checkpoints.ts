@@ -4,6 +4,7 @@ import { learningRateAt } from "../../domain/training/schedule.js";
 import type { HistoryPoint } from "../../domain/training/history.js";
 import type { TrainingPlan } from "../../domain/training/training-plan.js";
 import { decodeCheckpoint, encodeCheckpoint } from "../../formats/checkpoint/checkpoint.js";
+import type { Clock } from "../../platform/clock/clock.js";
 import type { JobObjects } from "../../platform/job-store/job-store.js";
 import { diverged } from "./train-loop.js";
 import type { TrainingState } from "./training-state.js";
@@ -14,6 +15,8 @@ const BEST_SLOT = "best";
 const MOVING = "moving";
 /** The last one may turn out to be damaged; then there is one before it. */
 const KEPT = 2;
+/** Between two looks for a checkpoint that is being written. */
+const CHECKPOINT_POLL_MS = 200;
 
 /** Durable states of one training. */
 export class Checkpoints {
@@ -57,6 +60,16 @@ export class Checkpoints {
     this.milestone("after checkpoint");
     for (const old of (await this.job.checkpointSteps()).filter((other) => other < step).slice(0, 1 - KEPT))
       await this.job.deleteCheckpoint(old);
+  }
+
+  /** Waits for the checkpoint that another trainer is writing. False where it has not come before the deadline. */
+  async await(step: number, clock: Clock, deadlineMs: number, signal: AbortSignal): Promise<boolean> {
+    const untilMs = clock.monotonic() + deadlineMs;
+    while (!(await this.job.checkpointSteps()).includes(step)) {
+      if (clock.monotonic() > untilMs) return false;
+      await clock.sleep(CHECKPOINT_POLL_MS, signal);
+    }
+    return true;
   }
 
   /** Brings `state` to the checkpoint after `step`. False where it is gone or damaged; a damaged one is deleted, so that the next generation starts from the one before. */

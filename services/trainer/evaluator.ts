@@ -66,6 +66,7 @@ export class Evaluator {
       exchange === undefined
         ? leaves
         : await exchange.gather({ step: state.step, topic: VALIDATION_TOPIC }, ranges, leaves, hashOfWeights(state.parameters), signal);
+    if (state.isEvaluated) return; // done for the others of a new generation
     const { loss, correct, rows: count } = sumLeaves(all);
     const { since } = state;
     const { recipe, steps, histogramEverySteps } = this.plan;

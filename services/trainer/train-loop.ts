@@ -20,7 +20,7 @@ export interface TrainingRun {
 }
 
 export interface TrainingHooks {
-  readonly onStep: () => Promise<void>;
+  readonly onStep: () => void;
   readonly onEvaluation: () => Promise<void>;
   /** Makes the state durable; one trainer does it for all. */
   readonly saveCheckpoint: () => Promise<void>;
@@ -28,7 +28,7 @@ export interface TrainingHooks {
 }
 
 /**
- * Steps until the recipe or early stopping ends the training, or the signal aborts: then the state is saved and "interrupted" is returned.
+ * Steps until the recipe or early stopping ends the training, or the signal aborts: then the state is saved and "interrupted" is returned. What else is thrown leaves the state as it was after a whole number of updates.
  * @throws CodedError TRAINING_DIVERGED at the step whose loss is no number.
  */
 export async function train(run: TrainingRun, hooks: TrainingHooks, signal: AbortSignal): Promise<"finished" | "interrupted"> {
@@ -36,7 +36,7 @@ export async function train(run: TrainingRun, hooks: TrainingHooks, signal: Abor
     await stepToTheEnd(run, hooks, signal);
     return "finished";
   } catch (error) {
-    if (!signal.aborted || error !== signal.reason) throw error;
+    if (!signal.aborted || error !== signal.reason || (error instanceof CodedError && error.code === "GENERATION_STALE")) throw error;
     // Wherever the signal came, the state is that after a whole number of updates.
     if (run.state.step > 0) await hooks.saveCheckpoint();
     return "interrupted";
@@ -49,11 +49,13 @@ async function stepToTheEnd(
   signal: AbortSignal,
 ): Promise<void> {
   const { recipe, batchSize } = plan;
-  for (;;) {
-    // 1. Evaluate where it is time, and decide whether to stop, on the same sums in every trainer. A training that goes on may have been interrupted just before this.
-    if (state.evaluationIsDue) {
+  for (let isFirst = exchange !== undefined; ; isFirst = false) {
+    // 1. Evaluate where it is time, and decide whether to stop, on the same sums in every trainer. The generation before may have ended in the middle of this: some of its members have the outcome, others
+    //    do not. So a generation that starts here does it in all of its members.
+    if (state.isEvaluationPoint && (isFirst || !state.isEvaluated)) {
+      const isNew = !state.isEvaluated;
       await evaluator.evaluate(state, exchange, signal);
-      await hooks.onEvaluation();
+      if (isNew) await hooks.onEvaluation();
     }
     if (state.checkpointIsDue) await hooks.saveCheckpoint();
     if (state.finished) return;
@@ -76,7 +78,7 @@ async function stepToTheEnd(
     const { since } = state;
     state.since = { loss: since.loss + loss, correct: since.correct + correct, rows: since.rows + batchSize };
     hooks.milestone("between updates");
-    await hooks.onStep();
+    hooks.onStep();
   }
 }
 

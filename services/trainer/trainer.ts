@@ -16,13 +16,14 @@ import type { JobFeatures } from "../../platform/job-features/job-features.js";
 import type { GradientBus } from "../../platform/gradient-bus/gradient-bus.js";
 import { JobObjects } from "../../platform/job-store/job-store.js";
 import type { ObjectStore } from "../../platform/object-store/object-store.js";
-import type { Generation, Member, WorkService } from "../../platform/work-service/work-service.js";
+import type { Generation, Member, StepReport, WorkService } from "../../platform/work-service/work-service.js";
 import { Checkpoints } from "./checkpoints.js";
 import { Evaluator } from "./evaluator.js";
 import { Exchange } from "./exchange.js";
 import { exportResult } from "./export-result.js";
 import { counters, OwnGrains, trainableOf } from "./own-grains.js";
 import { readFacts } from "./job-facts.js";
+import { LifeSigns } from "./life-signs.js";
 import { train } from "./train-loop.js";
 import { type loadTrainingSet, MissingFeatures, type TrainingSet } from "./training-set.js";
 import { TrainingState } from "./training-state.js";
@@ -40,35 +41,64 @@ export interface TrainerDeps {
   readonly milestone: (milestone: Milestone) => void;
 }
 
+/** The state that a trainer holds when it leaves a generation. */
+interface HeldState {
+  readonly jobId: string;
+  readonly state: TrainingState;
+}
+
 /**
- * The life of a trainer: joins a generation, trains in it, and, if it is the first of the trainers, evaluates and exports. Goes on until the job needs no trainer any more.
- * A generation that cannot go on (a damaged checkpoint, a member that is not heard) is left, and the next one joined.
+ * The life of a trainer: joins a generation, trains in it, and, if it is the first of the trainers, evaluates and exports. Goes on until its job, or with `jobId` undefined until every job, needs no trainer any more.
+ * A generation that cannot go on (a damaged checkpoint, a member that is not heard, one that joins or leaves) is left, and the next one joined with the state as it is.
  */
-export async function runTrainer(trainer: string, deps: TrainerDeps, signal: AbortSignal): Promise<void> {
+export async function runTrainer(trainer: string, jobId: string | undefined, deps: TrainerDeps, signal: AbortSignal): Promise<void> {
+  const { work } = deps;
   const engine = await deps.engine();
+  let held: HeldState | undefined;
   while (!signal.aborted) {
-    const generation = await deps.work.joinTraining(trainer, engine.gradientProfile, undefined, undefined);
-    if (generation.kind === "done") return;
-    if (generation.kind === "ask again") continue;
-    try {
-      await trainInGeneration(trainer, generation, deps, engine, signal);
-    } catch (error) {
-      if (error instanceof MissingFeatures) await deps.work.reportMissingFeatures({ ...generation, trainer }, error.imageIds);
-      else if (!(error instanceof CodedError && error.code === "EXCHANGE_INCOMPLETE")) throw error;
+    const generation = await work.joinTraining(trainer, engine.gradientProfile, held?.jobId ?? jobId, held?.state.step);
+    if (generation.kind === "done") {
+      if (held === undefined || jobId !== undefined) return;
+      held = undefined; // a pool's trainer asks for another job
+      continue;
     }
+    if (generation.kind === "ask again") continue;
+    const member: Member = { jobId: generation.jobId, trainer, generation: generation.generation };
+    const before = held?.jobId === generation.jobId ? held.state : undefined;
+    let state: TrainingState | undefined;
+    try {
+      await trainInGeneration(member, generation, before, (whole) => (state = whole), deps, engine, signal);
+    } catch (error) {
+      if (error instanceof MissingFeatures) {
+        await work.reportMissingFeatures(member, error.imageIds);
+      } else if (error instanceof CodedError && error.code === "EXCHANGE_INCOMPLETE") {
+        await ifHeard(work.reportStall(member, state?.step ?? generation.startStep, error.details["missing"] as string[]));
+      } else if (!(error instanceof CodedError && error.code === "GENERATION_STALE")) throw error;
+    }
+    held = state && { jobId: generation.jobId, state };
   }
 }
 
+/** For words that training does not depend on: it goes on while the coordinator is away. */
+async function ifHeard(words: Promise<unknown>): Promise<void> {
+  await words.catch((error: unknown) => {
+    if (!(error instanceof CodedError && error.code === "SERVER_UNAVAILABLE")) throw error;
+  });
+}
+
+/** `hold` is told of the state as soon as it is whole; it stays whole however this ends. */
 async function trainInGeneration(
-  trainer: string,
+  member: Member,
   generation: Generation,
+  before: TrainingState | undefined,
+  hold: (state: TrainingState) => void,
   deps: TrainerDeps,
   engine: Engine,
-  signal: AbortSignal,
+  stop: AbortSignal,
 ): Promise<void> {
   const { work, clock, milestone } = deps;
+  const { trainer } = member;
   const rank = generation.trainers.indexOf(trainer);
-  const member: Member = { jobId: generation.jobId, trainer, generation: generation.generation };
   assert(rank >= 0, `trainer ${trainer} is no member of generation ${String(generation.generation)}`);
 
   // 1. What to train, and on what.
@@ -78,23 +108,40 @@ async function trainInGeneration(
   const backbone = await deps.backbones.find(facts.plan.backbone.name, facts.plan.backbone.digest);
   const cut = cutBackbone(facts.record.job, backbone.backbone);
   const plan = planTraining(facts.record.job, cut, facts.samples);
-  const set = await deps.loadTrainingSet(job, facts.samples, features, plan.views, signal);
-
-  // 2. The state to start from: that of the generation's checkpoint, or the initial one.
-  const state = new TrainingState(plan);
-  const checkpoints = new Checkpoints(job, plan, milestone);
-  if (generation.startStep === 0) initializeState(state, plan, facts.record.job, backbone, await initialWeights(job, facts.plan));
-  else if (!(await checkpoints.restore(state, generation.startStep))) return;
-
-  // 3. Train.
-  const rows: TrainingRows = {
-    views: set.trainViews,
-    featureLength: plan.featureLength,
-    labels: set.train.labels,
-    classWeights: plan.classWeights,
-  };
-  const opened: (() => Promise<void> | void)[] = [];
+  const { startStep, stateWriter } = generation;
+  const state = before?.step === startStep ? before : new TrainingState(plan);
+  const pace = new Pace(clock, startStep);
+  let computed = 0;
+  const signs = new LifeSigns(member, work, clock, () => pace.report(Math.max(state.step, startStep), plan, computed));
+  const signal = AbortSignal.any([stop, signs.generationEnded]);
+  const opened: (() => Promise<void> | void)[] = [() => signs.close()];
   try {
+    const set = await deps.loadTrainingSet(job, facts.samples, features, plan.views, signal);
+
+    // 2. The state to start from: the one at hand, that of a checkpoint, or the initial one.
+    const checkpoints = new Checkpoints(job, plan, milestone);
+    if (state !== before) {
+      if (startStep === 0) initializeState(state, plan, facts.record.job, backbone, await initialWeights(job, facts.plan));
+      else {
+        if (stateWriter !== undefined && !(await checkpoints.await(startStep, clock, limits.exchangeDeadlineMs, signal)))
+          throw new CodedError("EXCHANGE_INCOMPLETE", `the state after step ${String(startStep)} did not come from ${stateWriter}`, {
+            missing: [stateWriter],
+          });
+        if (!(await checkpoints.restore(state, startStep))) return;
+      }
+    } else if (stateWriter === trainer) {
+      await checkpoints.save(state);
+      await ifHeard(work.commitCheckpoint(member, startStep));
+    }
+    hold(state);
+
+    // 3. Train.
+    const rows: TrainingRows = {
+      views: set.trainViews,
+      featureLength: plan.featureLength,
+      labels: set.train.labels,
+      classWeights: plan.classWeights,
+    };
     const exchange =
       generation.trainers.length === 1
         ? undefined
@@ -119,29 +166,39 @@ async function trainInGeneration(
     const evaluation = await engine.compileEvaluation(trainableOf(plan), plan.evaluationRows);
     opened.push(() => evaluation.release());
     const evaluator = new Evaluator(plan, set.validation, evaluation, clock, { rank, trainers: generation.trainers.length });
-    const pace = new Pace(clock, state.step);
     const outcome = await train(
       { plan, state, grains, evaluator, exchange },
       {
-        onStep: async () => {
-          if (pace.isDue(state)) await work.reportStep(member, pace.report(state, plan, grains));
+        onStep: () => {
+          pace.stepped(state.step);
+          computed = grains.computed;
+          signs.step();
         },
         onEvaluation: async () => {
           const point = state.history.at(-1);
           assert(point !== undefined);
-          if (rank === 0) await work.reportEvaluation(member, point);
+          if (rank === 0) await ifHeard(work.reportEvaluation(member, point));
         },
         saveCheckpoint: async () => {
           if (rank !== 0) return;
           await checkpoints.save(state);
-          await work.commitCheckpoint(member, state.step);
+          await ifHeard(work.commitCheckpoint(member, state.step));
         },
         milestone,
       },
       signal,
     );
-    await work.reportStep(member, pace.report(state, plan, grains));
-    if (outcome === "interrupted" || rank !== 0) return;
+    await signs.tell();
+    if (outcome === "interrupted") {
+      // The others need not wait for the deadline to go on without this one.
+      if (generation.trainers.length > 1) await ifHeard(work.reportStall(member, state.step, [trainer]));
+      return;
+    }
+    if (rank !== 0) {
+      // Should the first trainer be lost before the result stands, another one of this generation does it.
+      await aborted(signal);
+      return;
+    }
 
     // 4. Evaluate and export, one trainer for all.
     await work.reportPhase(member, "Evaluating");
@@ -189,7 +246,6 @@ function channelOf(generation: Generation, self: number) {
 class Pace {
   private readonly clock: Clock;
   private readonly firstStep: number;
-  private lastReportMs = -Infinity;
   private warm: { readonly step: number; readonly ms: number } | undefined;
   private latest: { readonly step: number; readonly ms: number } | undefined;
 
@@ -198,13 +254,10 @@ class Pace {
     this.firstStep = firstStep;
   }
 
-  isDue({ step }: TrainingState): boolean {
+  stepped(step: number): void {
     const ms = this.clock.monotonic();
     if (step - this.firstStep === WARM_UP_STEPS) this.warm = { step, ms };
     this.latest = { step, ms };
-    if (ms - this.lastReportMs < limits.stepReportMs) return false;
-    this.lastReportMs = ms;
-    return true;
   }
 
   /** Wall time a step, evaluations and checkpoints included; null before the warm-up is over. */
@@ -215,9 +268,16 @@ class Pace {
       : (latest.ms - warm.ms) / (latest.step - warm.step);
   }
 
-  report({ step }: TrainingState, plan: TrainingPlan, grains: OwnGrains) {
-    return { step, steps: plan.steps, millisecondsPerStep: this.millisecondsPerStep, grainsComputed: grains.computed };
+  report(step: number, plan: TrainingPlan, grainsComputed: number): StepReport {
+    return { step, steps: plan.steps, millisecondsPerStep: this.millisecondsPerStep, grainsComputed };
   }
 }
 
 const WARM_UP_STEPS = 5;
+
+function aborted(signal: AbortSignal): Promise<void> {
+  return new Promise((resolve) => {
+    if (signal.aborted) resolve();
+    else signal.addEventListener("abort", () => resolve(), { once: true });
+  });
+}

@@ -57,10 +57,15 @@ export class TrainingState {
     return this.step >= this.plan.steps || (earlyStopping !== undefined && shouldStop(this.stopping, earlyStopping));
   }
 
-  /** Whether the updates so far end with an evaluation that has not been made: an interruption can come before it. */
-  get evaluationIsDue(): boolean {
+  /** Whether the updates so far end with an evaluation. */
+  get isEvaluationPoint(): boolean {
     const isPoint = this.step % this.plan.evaluateEverySteps === 0 || this.step === this.plan.steps;
-    return (this.step > 0 || this.plan.evaluatesStart) && isPoint && this.history.at(-1)?.step !== this.step;
+    return (this.step > 0 || this.plan.evaluatesStart) && isPoint;
+  }
+
+  /** Whether that evaluation has been made: an interruption can come before it. */
+  get isEvaluated(): boolean {
+    return this.history.at(-1)?.step === this.step;
   }
 
   get checkpointIsDue(): boolean {
