@@ -34,6 +34,8 @@ export const limits = {
   workerFailuresMax: 20,
   /** One look-up of features: a message of 128 KiB. */
   lookupImageIds: 4_096,
+  /** Between two states that one watcher of a job gets: five a second are more than anyone reads. */
+  watchMs: 200,
   /** How long the coordinator keeps a worker waiting for a task or a membership before it answers "ask again". */
   longPollMs: 20_000,
   /** How often a trainer says that it lives, and learns whether its generation still stands. */

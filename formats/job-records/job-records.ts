@@ -12,6 +12,8 @@ import type {
   TaskCommit,
 } from "../../domain/job/records.js";
 
+import type { JobStatus } from "../../domain/job/status.js";
+
 /** Checks of the JSON objects of a job (domain/job/records.ts) when they are read back. graft wrote them, so version and outline are enough to tell a foreign or damaged one. */
 export const jobRecord = recordCheck<JobRecord>("spec.json", ["requestId", "name", "job"]);
 export const listingRecord = recordCheck<ListingRecord>("listing/summary.json", ["pictures", "tasks", "digest", "classes", "counts"]);
@@ -29,6 +31,7 @@ export const generationRecord = recordCheck<GenerationRecord>("generation", ["ge
 export const repairRecord = recordCheck<RepairRecord>("repair", ["task", "pictures"]);
 export const jobEventRecord = recordCheck<JobEventRecord>("log entry", ["timeMs", "kind", "message"]);
 export const jobRequestRecord = recordCheck<JobRequestRecord>("request", ["timeMs", "action"]);
+export const jobStatus = recordCheck<JobStatus>("status.json", ["phase", "suspended"]);
 export const resultRecord = recordCheck<ResultRecord>("result.json", ["weightsSha256"]);
 
 function recordCheck<T extends { readonly formatVersion: 1 }>(what: string, fields: readonly (keyof T & string)[]): (value: unknown) => T {

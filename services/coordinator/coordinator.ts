@@ -70,7 +70,9 @@ export interface CoordinatorDeps {
   readonly milestone: (milestone: Milestone) => void;
   /** Where this job's events are kept. */
   readonly log?: JobLog;
-  /** The job's status changed, or a worker may find something to do. */
+  /** Where the job's status is kept, for a job that outlives this object. */
+  readonly status?: StatusBoard;
+  /** A worker may find something to do. */
   readonly onChange?: () => void;
 }
 
@@ -97,7 +99,7 @@ export class JobCoordinator implements WorkService {
   constructor(jobId: string, deps: CoordinatorDeps) {
     this.deps = deps;
     this.job = new JobObjects(deps.store, jobId);
-    this.status = new StatusBoard(deps.jobs, jobId, deps.onChange);
+    this.status = deps.status ?? new StatusBoard(deps.jobs, jobId);
   }
 
   /** Where the job is, for watchers. */
@@ -125,7 +127,7 @@ export class JobCoordinator implements WorkService {
         );
 
       // 1. What is there, and how is it computed?
-      await this.move("started", { startedMs: this.deps.clock.now() });
+      await this.move("started", { startedMs: this.status.current.startedMs ?? this.deps.clock.now() });
       const listing = await this.scan(record);
       await this.move("listed");
       const plan = await this.plan(record, listing);
@@ -159,8 +161,10 @@ export class JobCoordinator implements WorkService {
 
   /** Lists the dataset, once. A job that goes on first looks whether its dataset is still the one it listed. */
   private async scan(record: JobRecord): Promise<ListingRecord> {
-    const dataset = await this.deps.openDataset(record.job.dataset.source);
     const earlier = await this.job.readJson("listing/summary.json", listingRecord);
+    // Workers notice pictures that changed since; a coordinator that is started anew in a cluster does not list millions again.
+    if (earlier !== undefined && this.deps.workersOutlive) return earlier;
+    const dataset = await this.deps.openDataset(record.job.dataset.source);
     const progress = (pictures: number): void => {
       this.announce({ kind: "scan", pictures });
     };
@@ -245,6 +249,7 @@ export class JobCoordinator implements WorkService {
     };
     const membership = this.deps.workersOutlive ? await Membership.open(deps, least) : new Membership(deps, least);
     this.training.open(membership);
+    this.deps.onChange?.();
     const over = new AbortController();
     const ticking = this.keepTicking(membership, AbortSignal.any([this.signal, over.signal]));
     try {
@@ -288,6 +293,18 @@ export class JobCoordinator implements WorkService {
     return (await this.extracting.next(extraction)) === "closed" ? { kind: "done" } : this.claimTask(worker, profile);
   }
 
+  /** The first pictures that turned out to be none. */
+  async rejectedPictures(count: number): Promise<{ readonly uri: string; readonly reason: string }[]> {
+    const found: { uri: string; reason: string }[] = [];
+    for (const { task, rejected } of this.extracting.current?.commits ?? []) {
+      if (found.length >= count || rejected.length === 0) continue;
+      const pictures = await this.job.readListing(task);
+      for (const { row, reason } of rejected)
+        found.push({ uri: pictures[row]?.uri ?? `row ${String(row)} of task ${String(task)}`, reason });
+    }
+    return found.slice(0, count);
+  }
+
   /** A task, if there is one for this worker right now. @throws CodedError NUMERICS_PROFILE_MISMATCH */
   tryClaim(worker: string, profile: NumericsProfile): TaskClaim | undefined {
     const claim = this.extracting.current?.tryClaim(worker, profile);
@@ -296,7 +313,10 @@ export class JobCoordinator implements WorkService {
   }
 
   async heartbeatTask(task: LeasedTask, progress: TaskProgress): Promise<"kept" | "lost"> {
-    return this.extracting.current?.heartbeat(task, progress) ?? "lost";
+    const extraction = this.extracting.current;
+    if (extraction !== undefined) return extraction.heartbeat(task, progress);
+    // A coordinator that has only begun has not opened the job's extraction yet.
+    return this.deps.workersOutlive && this.isBeforeExtraction ? "kept" : "lost";
   }
 
   async lookupFeatures(_task: LeasedTask, imageIds: Uint8Array, view: number): Promise<Uint8Array> {
@@ -304,8 +324,8 @@ export class JobCoordinator implements WorkService {
   }
 
   async commitTask({ lease }: LeasedTask, commit: TaskCommit): Promise<"committed" | "already committed"> {
-    const extraction = this.extracting.current;
-    if (extraction === undefined)
+    const extraction = this.isBeforeExtraction ? await this.extracting.next(undefined) : this.extracting.current;
+    if (extraction === undefined || extraction === "closed")
       throw new CodedError(
         "LEASE_LOST",
         `job ${this.job.jobId} is ${this.status.state.phase}: it takes no commits now; what was written is kept`,
@@ -317,7 +337,12 @@ export class JobCoordinator implements WorkService {
   }
 
   async releaseTask({ lease }: LeasedTask, shards: readonly CommittedShard[]): Promise<void> {
-    await this.extracting.current?.release(lease, shards);
+    const extraction = this.isBeforeExtraction ? await this.extracting.next(undefined) : this.extracting.current;
+    if (extraction !== "closed") await extraction?.release(lease, shards);
+  }
+
+  private get isBeforeExtraction(): boolean {
+    return ["Pending", "Scanning", "Planning"].includes(this.status.state.phase);
   }
 
   async joinTraining(trainer: string, profile: NumericsProfile, _jobId: string | undefined, step: number | undefined): Promise<Joined> {

@@ -76,6 +76,21 @@ export class Membership {
     return this.standing?.trainers ?? [];
   }
 
+  /** Whether this trainer would be taken in. */
+  needs(trainer: string, profile: NumericsProfile): boolean {
+    if (this.closed || canonicalJson(profile) !== canonicalJson(this.deps.profile)) return false;
+    const others = new Set([...this.trainers, ...this.waiting.keys()].filter((other) => other !== trainer));
+    return this.trainers.includes(trainer) || others.size < this.wanted || this.ending !== undefined;
+  }
+
+  /** Members that have missed signs of life. */
+  get silent(): readonly { readonly trainer: string; readonly silentMs: number }[] {
+    const now = this.deps.clock.monotonic();
+    return [...(this.standing?.heard ?? [])]
+      .map(([trainer, { ms }]) => ({ trainer, silentMs: now - ms }))
+      .filter(({ silentMs }) => silentMs > limits.memberQuietMs);
+  }
+
   /** What keeps the next generation from opening, for people; undefined while one stands. */
   get waitsFor(): string | undefined {
     if (this.standing !== undefined && this.ending === undefined) return undefined;

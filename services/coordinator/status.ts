@@ -7,14 +7,20 @@ export class StatusBoard {
   private readonly jobs: JobStore;
   private readonly jobId: string;
   private readonly onChange: () => void;
-  private status: JobStatus = pendingStatus;
+  private status: JobStatus;
   private written: JobStatus | undefined;
   private writing: Promise<void> = Promise.resolve();
 
-  constructor(jobs: JobStore, jobId: string, onChange: () => void = () => undefined) {
+  constructor(jobs: JobStore, jobId: string, onChange: () => void = () => undefined, status: JobStatus = pendingStatus) {
     this.jobs = jobs;
     this.jobId = jobId;
     this.onChange = onChange;
+    this.status = status;
+  }
+
+  /** A coordinator takes up the job anew: it goes through the phases again, each of which finds what is done. */
+  restart(): void {
+    this.status = { ...this.status, phase: "Pending", suspended: false, failure: null };
   }
 
   get current(): JobStatus {

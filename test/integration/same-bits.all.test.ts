@@ -80,7 +80,7 @@ test("more trainers than grains: those that have none are sent home, and it is s
   const folder = temporaryFolder();
   try {
     const small = { ...smallJob, training: { steps: 10, batchSize: 4, evaluateEverySteps: 5 } };
-    const spec = { ...jobOn(samplePictures(join(folder.path, "pictures"), 13), small), trainers: { min: 1, max: 4 } };
+    const spec = { ...jobOn(samplePictures(join(folder.path, "pictures"), 13), small), trainers: { min: 4, max: 4 } };
     const { result, events } = await finished({ store: join(folder.path, "store"), spec });
     expect(result.grainsComputed).toEqual({ "trainer-0": 10, "trainer-1": 10 });
     expect(events.filter(({ kind }) => kind === "warning").map(({ message }) => message)).toContain(

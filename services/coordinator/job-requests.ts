@@ -1,0 +1,211 @@
+import { CodedError } from "../../domain/errors.js";
+import { sha256Hex } from "../../domain/features/sha256.js";
+import { jobIdFromRequest } from "../../domain/job/job-id.js";
+import type { JobRecord } from "../../domain/job/records.js";
+import { resolveJob } from "../../domain/job/resolve.js";
+import type { JobResource } from "../../domain/job/resource.js";
+import { isFinal } from "../../domain/job/transitions.js";
+import { limits } from "../../domain/limits.js";
+import { JobObjects } from "../../platform/job-store/job-store.js";
+import type {
+  JobReference,
+  JobRequest,
+  JobResult,
+  JobService,
+  ListJobs,
+  Page,
+  Reason,
+  RecordedEvent,
+  ResultFile,
+} from "../../platform/job-service/job-service.js";
+import { explainJob } from "./explain.js";
+import type { Jobs, KnownJob } from "./jobs.js";
+
+export interface JobRequestsDeps {
+  readonly jobs: Jobs;
+  /** `graft plan` for a job that is not submitted. */
+  readonly plan: (job: ReturnType<typeof resolveJob>, read: boolean) => Promise<{ readonly text: string; readonly json: string }>;
+  /** A reference to an object of the store that can be read for a while without credentials. */
+  readonly urlOf: (key: string) => Promise<string | undefined>;
+}
+
+/** What people and programs ask of jobs. */
+export class JobRequests implements JobService {
+  private readonly deps: JobRequestsDeps;
+
+  constructor(deps: JobRequestsDeps) {
+    this.deps = deps;
+  }
+
+  async submitJob(requestId: string, { metadata, spec }: JobRequest): Promise<JobResource> {
+    const { jobs } = this.deps;
+    const jobId = jobIdFromRequest(requestId);
+    const earlier = jobs.get(jobId);
+    if (earlier !== undefined) return jobs.resource(earlier);
+    const name = nameOf(metadata.name, jobId);
+    const job = resolveJob(spec, `job ${name}`);
+    if (!job.dataset.source.startsWith("s3://") && !job.dataset.source.startsWith("/"))
+      throw new CodedError(
+        "SPEC_INVALID",
+        `job ${name}: dataset.source: ${JSON.stringify(job.dataset.source)} is relative; a server needs s3://bucket/prefix/ or an absolute folder that all of its workers see; "graft submit --upload DIR" puts a folder into the store`,
+        { problems: [{ path: "dataset.source", message: "must be s3://bucket/prefix/ or an absolute folder" }] },
+      );
+    const namesake = jobs.all.find((other) => other.record.name === name && !isFinal(other.board.state.phase));
+    if (namesake !== undefined)
+      throw new CodedError(
+        "JOB_EXISTS",
+        `a job named ${name} has not ended (${namesake.jobId}); give another metadata.name, or cancel that one`,
+      );
+    await jobs.deps.enginesOf(job); // a backbone or a cut that there is not is refused here
+    const record: JobRecord = {
+      formatVersion: 1,
+      requestId,
+      name,
+      out: `${name}-model`,
+      submittedMs: jobs.deps.clock.now(),
+      job,
+      request: { metadata, spec },
+    };
+    const added = await jobs.add(jobId, record);
+    if (spec.suspend === true && added.outcome === "created") await jobs.request(added.job, "suspend");
+    return jobs.resource(added.job);
+  }
+
+  async planJob({ spec, metadata }: JobRequest, read: boolean): Promise<{ readonly text: string; readonly json: string }> {
+    return this.deps.plan(resolveJob(spec, `job ${metadata.name ?? ""}`.trim()), read);
+  }
+
+  async getJob(reference: JobReference): Promise<JobResource> {
+    return this.deps.jobs.resource(this.find(reference));
+  }
+
+  async listJobs({
+    phases = [],
+    pageSize,
+    pageToken,
+  }: ListJobs): Promise<{ readonly jobs: readonly JobResource[]; readonly nextPageToken: string }> {
+    const all = this.deps.jobs.all
+      .map((job) => this.deps.jobs.resource(job))
+      .filter(({ status }) => phases.length === 0 || phases.includes(status.phase))
+      .sort((a, b) => (placeOf(a) < placeOf(b) ? 1 : -1));
+    const after = pageToken === undefined || pageToken === "" ? all : all.filter((job) => placeOf(job) < decodeToken(pageToken));
+    const page = after.slice(0, sizeOf(pageSize));
+    const last = page.at(-1);
+    return { jobs: page, nextPageToken: page.length < after.length && last !== undefined ? encodeToken(placeOf(last)) : "" };
+  }
+
+  async *watchJob(reference: JobReference, resourceVersion: string | undefined, signal: AbortSignal): AsyncGenerator<JobResource> {
+    const { jobs } = this.deps;
+    const job = this.find(reference);
+    let seen = resourceVersion;
+    while (!signal.aborted) {
+      const resource = jobs.resource(job);
+      if (resource.metadata.resourceVersion !== seen) {
+        seen = resource.metadata.resourceVersion;
+        yield resource;
+        if (isFinal(job.board.state.phase)) return;
+        // Progress comes many times a second; a watcher gets the latest.
+        await jobs.deps.clock.sleep(limits.watchMs, signal).catch(() => undefined);
+      } else if (isFinal(job.board.state.phase)) return;
+      else await job.bell.next(jobs.deps.clock, limits.longPollMs, signal);
+    }
+  }
+
+  async suspendJob(reference: JobReference): Promise<JobResource> {
+    return this.request(reference, "suspend");
+  }
+
+  async resumeJob(reference: JobReference): Promise<JobResource> {
+    return this.request(reference, "resume");
+  }
+
+  async cancelJob(reference: JobReference): Promise<JobResource> {
+    return this.request(reference, "cancel");
+  }
+
+  async getResult(reference: JobReference): Promise<JobResult> {
+    const job = this.find(reference);
+    const { result } = job.board.current;
+    if (job.board.state.phase !== "Complete" || result === undefined)
+      throw new CodedError(
+        "JOB_NOT_COMPLETE",
+        `job ${job.record.name} is ${job.board.state.phase}: it has no result${isFinal(job.board.state.phase) ? "" : " yet"}`,
+      );
+    const objects = new JobObjects(this.deps.jobs.deps.store, job.jobId);
+    const files: ResultFile[] = [];
+    let metricsJson = "";
+    for await (const path of objects.resultFiles()) {
+      const body = await objects.readResult(path);
+      if (body === undefined) continue;
+      if (path === "metrics.json") metricsJson = Buffer.from(body).toString("utf8");
+      files.push({ path, bytes: body.length, sha256: sha256Hex(body), url: await this.deps.urlOf(objects.keyOf(`result/${path}`)) });
+    }
+    return { summary: result, metricsJson, files };
+  }
+
+  async explainJob(reference: JobReference): Promise<readonly Reason[]> {
+    return explainJob(this.deps.jobs, this.find(reference));
+  }
+
+  async listJobEvents(
+    reference: JobReference,
+    { pageSize, pageToken }: Page,
+  ): Promise<{ readonly events: readonly RecordedEvent[]; readonly nextPageToken: string }> {
+    const job = this.find(reference);
+    const from = pageToken === undefined || pageToken === "" ? 0 : Number(decodeToken(pageToken));
+    await job.log.flush();
+    const { events, next } = await job.log.read(from, sizeOf(pageSize));
+    return { events, nextPageToken: encodeToken(String(next)) };
+  }
+
+  private async request(reference: JobReference, action: "suspend" | "resume" | "cancel"): Promise<JobResource> {
+    const job = this.find(reference);
+    await this.deps.jobs.request(job, action);
+    return this.deps.jobs.resource(job);
+  }
+
+  /** By id, else the newest of that name. */
+  private find({ name }: JobReference): KnownJob {
+    const { jobs } = this.deps;
+    const found =
+      jobs.get(name) ??
+      jobs.all.filter(({ record }) => record.name === name).sort((a, b) => b.record.submittedMs - a.record.submittedMs)[0];
+    if (found !== undefined) return found;
+    throw new CodedError("JOB_NOT_FOUND", `there is no job ${JSON.stringify(name)}; "graft get" lists the jobs`);
+  }
+}
+
+const namePattern = /^[a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?$/;
+
+function nameOf(name: string | undefined, jobId: string): string {
+  if (name === undefined || name === "") return `job-${jobId.slice(0, 8)}`;
+  if (namePattern.test(name)) return name;
+  throw new CodedError(
+    "SPEC_INVALID",
+    `metadata.name: must be at most 63 lower-case letters, digits and "-", found ${JSON.stringify(name.slice(0, 80))}`,
+    {
+      problems: [{ path: "metadata.name", message: 'must be at most 63 lower-case letters, digits and "-"' }],
+    },
+  );
+}
+
+/** Newest first, and of one moment by id. */
+function placeOf({ metadata: { creationTimestamp = "", uid = "" } }: JobResource): string {
+  return `${creationTimestamp} ${uid}`;
+}
+
+function sizeOf(pageSize: number | undefined): number {
+  const size = pageSize ?? 100;
+  if (Number.isInteger(size) && size >= 1 && size <= 1000) return size;
+  throw new CodedError("REQUEST_INVALID", `page_size: must be 1 to 1000, found ${String(size)}`);
+}
+
+function encodeToken(place: string): string {
+  return Buffer.from(place).toString("base64url");
+}
+
+function decodeToken(token: string): string {
+  const place = Buffer.from(token, "base64url").toString("utf8");
+  if (token.length > 0 && encodeToken(place) === token) return place;
+  throw new CodedError("REQUEST_INVALID", "page_token: is not one that a response gave; leave it out for the first page");
+}
