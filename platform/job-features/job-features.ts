@@ -19,6 +19,11 @@ export class JobFeatures {
     return new JobFeatures(await FeatureStore.open(store, plain), views === null ? undefined : await FeatureStore.open(store, views));
   }
 
+  /** For who writes shards only: reads no index, which may have millions of entries. */
+  static forWriting(store: ObjectStore, plain: FeatureSpec, views: FeatureSpec | null): JobFeatures {
+    return new JobFeatures(new FeatureStore(store, plain), views === null ? undefined : new FeatureStore(store, views));
+  }
+
   /** Of one feature. */
   get shape(): Shape {
     return this.#plain.spec.shape;

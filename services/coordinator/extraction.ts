@@ -13,6 +13,9 @@ import type { JobObjects } from "../../platform/job-store/job-store.js";
 import type { TaskClaim, TaskProgress } from "../../platform/work-service/work-service.js";
 import { type Lease, LeaseTable } from "./leases.js";
 
+/** What others, who share the store, appended to the index may be this old: at worst a picture is extracted twice. */
+const INDEX_AGE_MS = 1_000;
+
 export interface ExtractionDeps {
   readonly job: JobObjects;
   readonly plan: PlanRecord;
@@ -44,6 +47,7 @@ export class Extraction {
   private readonly underWay = new Map<string, TaskProgress>();
   private readonly startMs: number;
   private extractedNow = 0;
+  private refreshedMs = -Infinity;
   private readonly changed = new Set<() => void>();
 
   private constructor(deps: ExtractionDeps, tasks: number, committed: Map<number, TaskCommit>) {
@@ -128,7 +132,11 @@ export class Extraction {
 
   /** One byte, 0 or 1, for each of `imageIds` (`[n, 32]`). */
   async lookup(imageIds: Uint8Array, view: number): Promise<Uint8Array> {
-    await this.features.refresh();
+    const now = this.clock.monotonic();
+    if (now - this.refreshedMs >= INDEX_AGE_MS) {
+      this.refreshedMs = now;
+      await this.features.refresh();
+    }
     return Uint8Array.from({ length: imageIds.length / IMAGE_ID_BYTES }, (_, row) =>
       this.features.has(imageIds.subarray(row * IMAGE_ID_BYTES, (row + 1) * IMAGE_ID_BYTES), view) ? 1 : 0,
     );

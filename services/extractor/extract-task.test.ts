@@ -2,11 +2,18 @@ import { expect, test } from "vitest";
 import { sha256Hex } from "../../domain/features/sha256.js";
 import { limits } from "../../domain/limits.js";
 import type { ListingRow } from "../../formats/listing/listing.js";
+import { imageIdAt } from "../../domain/features/image-ids.js";
+import { KeptFeatures } from "./kept-features.js";
 import { extractTask, type ExtractionContext, type TaskRun } from "./extract-task.js";
 import type { Outcomes } from "./prepare-picture.js";
 
 /** A task over pictures whose bytes are `contents`; the network's one feature is the picture's first byte. A content of "bad" cannot be read, one that begins with "x" is rejected. */
-function setup(contents: readonly string[], outcomesBefore?: Outcomes, more: Partial<ExtractionContext> = {}) {
+function setup(
+  contents: readonly string[],
+  outcomesBefore?: Outcomes,
+  more: Partial<ExtractionContext> = {},
+  isKept = (_imageId: string, _view: number): boolean => false,
+) {
   const seen = { decoded: [] as string[], shards: [] as { view: number; features: number[] }[], begunAt: -1 };
   const text = (bytes: Uint8Array): string => Buffer.from(bytes).toString();
   const context = {
@@ -19,8 +26,6 @@ function setup(contents: readonly string[], outcomesBefore?: Outcomes, more: Par
       },
     },
     features: {
-      refresh: async () => undefined,
-      has: () => false,
       writeShard: async ({ view, features }: { readonly view: number; readonly features: Float32Array | Uint8Array }) => {
         seen.shards.push({ view, features: [...features] });
         return {};
@@ -53,6 +58,9 @@ function setup(contents: readonly string[], outcomesBefore?: Outcomes, more: Par
     pictures: contents.map((content, index): ListingRow => ({ uri: String(index), bytes: content.length, state: "" }) as ListingRow),
     outcomes,
     outcomesBefore,
+    kept: new KeptFeatures(async (imageIds, view) =>
+      Uint8Array.from({ length: imageIds.length / 32 }, (_, row) => (isKept(imageIdAt(imageIds, row), view) ? 1 : 0)),
+    ),
     progress: async () => "kept",
     allBegun: () => (seen.begunAt = seen.decoded.length),
   };
@@ -95,22 +103,15 @@ test("hands back what it has when a picture cannot be read, with the reason", as
 
 test("the views that a picture needs and has not, in one shard a view; a picture counts once", async () => {
   const kept = sha256Hex(Buffer.from("b"));
-  const { seen, extract } = setup(["a", "b", "c"], undefined, {
+  const more: Partial<ExtractionContext> = {
     views: 3,
     // "c" is no training picture; view 1 of "b" is kept.
     viewsOf: (_picture, imageId) => (imageId === sha256Hex(Buffer.from("c")) ? 1 : 3),
-    features: {
-      refresh: async () => undefined,
-      has: (imageId: string, view: number) => imageId === kept && view === 1,
-      writeShard: async ({ view, features }: { readonly view: number; readonly features: Float32Array }) => {
-        seen.shards.push({ view, features: [...features] });
-        return {};
-      },
-    } as unknown as ExtractionContext["features"],
-  });
+  };
+  const { seen, extract } = setup(["a", "b", "c"], undefined, more, (imageId, view) => imageId === kept && view === 1);
   const [a, b, c] = [97, 98, 99];
   expect(await extract()).toMatchObject({ kind: "extracted", commit: { extracted: 3, cached: 0 } });
-  expect(seen.decoded).toEqual(["a", "b", "c"]);
+  expect(seen.decoded.sort()).toEqual(["a", "b", "c"]);
   expect(seen.shards.sort((one, other) => one.view - other.view)).toEqual([
     { view: 0, features: [a, b, c] },
     { view: 1, features: [a + 0.25] },

@@ -13,6 +13,7 @@ import type { ImageDecoder } from "../../platform/image-decoder/image-decoder.js
 import type { TaskProgress } from "../../platform/work-service/work-service.js";
 import { FeatureCollectors } from "./feature-collector.js";
 import { inOrder } from "./in-order.js";
+import type { KeptFeatures } from "./kept-features.js";
 import type { RecalledIdentities } from "./identities.js";
 import { PictureBatch } from "./picture-batch.js";
 import { type Learned, type Outcomes, type Prepared, preparePicture } from "./prepare-picture.js";
@@ -48,6 +49,8 @@ export interface TaskRun {
   /** Of the task before, which may be under way still: what it decodes is not decoded again. */
   readonly outcomesBefore: Outcomes | undefined;
   readonly progress: (progress: TaskProgress) => Promise<"kept" | "lost">;
+  /** What is extracted already, by whomever. */
+  readonly kept: KeptFeatures;
   /** Every picture is being read, decoded or done: from now on cores may be idle. */
   readonly allBegun: () => void;
 }
@@ -59,11 +62,9 @@ export interface TaskRun {
 export async function extractTask(run: TaskRun, context: ExtractionContext, signal: AbortSignal): Promise<TaskOutcome> {
   const { pictures, progress } = run;
   const { features, featureShape, preprocessing, views, milestone } = context;
-  // 1. Which features are kept, whoever extracted them.
-  await features.refresh();
   const collectors = new FeatureCollectors(features, featureShape);
 
-  // 2. Read, hash and decode ahead of the forward pass, within bounds.
+  // 1. Read, hash and decode ahead of the forward pass, within bounds.
   const imageIds = new Uint8Array(pictures.length * IMAGE_ID_BYTES);
   const rejected: { row: number; reason: string }[] = [];
   const counts = { extracted: 0, cached: 0, rejected: 0 };
@@ -84,7 +85,7 @@ export async function extractTask(run: TaskRun, context: ExtractionContext, sign
       else imageIds.set(imageIdBytes([prepared.imageId]), row * IMAGE_ID_BYTES);
       row++;
       if (prepared.kind === "decoded") {
-        // 3. Run the frozen network on full batches.
+        // 2. Run the frozen network on full batches.
         const ran = await batch.add(prepared);
         counts.extracted += ran.pictures;
         if (ran.calls > 0) milestone("mid batch");
@@ -97,7 +98,7 @@ export async function extractTask(run: TaskRun, context: ExtractionContext, sign
     failure = { error };
   }
 
-  // 4. Write the rest, remember who the pictures are.
+  // 3. Write the rest, remember who the pictures are.
   await collectors.flush();
   const { shards } = collectors;
   if (shards.length > 0) milestone("after shard put");

@@ -13,9 +13,10 @@ import type { IdentityStore } from "../../platform/identity-store/identity-store
 import type { ImageDecoder } from "../../platform/image-decoder/image-decoder.js";
 import { JobObjects } from "../../platform/job-store/job-store.js";
 import type { ObjectStore } from "../../platform/object-store/object-store.js";
-import type { TaskClaim, TaskProgress, WorkService } from "../../platform/work-service/work-service.js";
+import type { LeasedTask, TaskClaim, TaskProgress, WorkService } from "../../platform/work-service/work-service.js";
 import { extractTask, type ExtractionContext } from "./extract-task.js";
 import { RecalledIdentities } from "./identities.js";
+import { KeptFeatures } from "./kept-features.js";
 import type { Outcomes } from "./prepare-picture.js";
 
 export interface ExtractorDeps {
@@ -27,7 +28,13 @@ export interface ExtractorDeps {
   readonly identities: IdentityStore;
   readonly decoder: ImageDecoder;
   readonly engine: () => Promise<Engine>;
+  /** Only tasks of this job; default: of any. */
+  readonly jobId?: string | undefined;
   readonly milestone: (milestone: Milestone) => void;
+  /** A task was committed or handed back. */
+  readonly onTask?: (task: LeasedTask, outcome: { readonly kind: "committed" | "handed back"; readonly progress: TaskProgress }) => void;
+  /** A task failed and was handed back; this worker ends with the error. */
+  readonly onTaskFailure?: (task: LeasedTask, error: unknown) => Promise<void>;
 }
 
 /**
@@ -45,7 +52,7 @@ export async function runExtractor(worker: string, deps: ExtractorDeps, signal: 
   try {
     while (!signal.aborted) {
       // Nothing may be left to claim for a long time: a task that fails meanwhile ends the wait.
-      const claim = await Promise.race([work.claimTask(worker, profile), ...(before === undefined ? [] : [before.failed])]);
+      const claim = await Promise.race([work.claimTask(worker, profile, deps.jobId), ...(before === undefined ? [] : [before.failed])]);
       if (claim.kind === "done") break;
       if (claim.kind === "ask again") continue;
       const job = jobs.get(claim.jobId) ?? (await openJob(claim.jobId, deps));
@@ -84,7 +91,7 @@ function beginTask(
   claimed: ClaimedTask,
   job: JobOfExtractor,
   before: TaskUnderWay | undefined,
-  { work }: ExtractorDeps,
+  { work, onTask, onTaskFailure }: ExtractorDeps,
   signal: AbortSignal,
 ): TaskUnderWay {
   const { jobId, task } = claimed;
@@ -93,14 +100,21 @@ function beginTask(
   const begun = new Promise<void>((resolve) => (allBegun = resolve));
   const run = async (): Promise<void> => {
     const pictures = await job.objects.readListing(task);
-    const progress = (progress: TaskProgress) => work.heartbeatTask(claimed, progress);
+    let latest: TaskProgress = { extracted: 0, cached: 0, rejected: 0 };
+    const progress = (progress: TaskProgress) => work.heartbeatTask(claimed, (latest = progress));
     const outcomesBefore = before?.jobId === jobId ? before.outcomes : undefined;
-    const outcome = await extractTask({ pictures, outcomes, outcomesBefore, progress, allBegun }, job.context, signal);
-    if (outcome.kind === "extracted") await work.commitTask(claimed, { formatVersion: 1, task, worker, ...outcome.commit });
-    else {
-      await work.releaseTask(claimed, outcome.shards);
-      if ("failure" in outcome) throw outcome.failure;
+    const kept = new KeptFeatures((imageIds, view) => work.lookupFeatures(claimed, imageIds, view));
+    const outcome = await extractTask({ pictures, outcomes, outcomesBefore, kept, progress, allBegun }, job.context, signal);
+    if (outcome.kind === "extracted") {
+      await work.commitTask(claimed, { formatVersion: 1, task, worker, ...outcome.commit });
+      onTask?.(claimed, { kind: "committed", progress: latest });
+      return;
     }
+    await work.releaseTask(claimed, outcome.shards);
+    onTask?.(claimed, { kind: "handed back", progress: latest });
+    if (!("failure" in outcome)) return;
+    await onTaskFailure?.(claimed, outcome.failure);
+    throw outcome.failure;
   };
   const done = run().finally(allBegun);
   const failed = new Promise<never>((_resolve, reject) => {

@@ -33,17 +33,16 @@ export type Prepared = { readonly kind: "cached"; readonly imageId: ImageId } | 
 export async function preparePicture(
   picture: ListingRow,
   learned: Learned,
-  { outcomes, outcomesBefore }: Pick<TaskRun, "outcomes" | "outcomesBefore">,
+  { outcomes, outcomesBefore, kept }: Pick<TaskRun, "outcomes" | "outcomesBefore" | "kept">,
   context: ExtractionContext,
   signal: AbortSignal,
 ): Promise<Prepared> {
-  const { source, features, identities } = context;
-  const missingViews = (imageId: ImageId): number[] =>
-    Array.from({ length: context.viewsOf(picture, imageId) }, (_, view) => view).filter((view) => !features.has(imageId, view));
+  const { source, identities } = context;
+  const missingViews = (imageId: ImageId): Promise<number[]> => kept.missingViews(imageId, context.viewsOf(picture, imageId));
 
   const recalled = await identities.recall(picture);
   if (recalled?.kind === "rejected") return recalled;
-  if (recalled !== undefined && missingViews(recalled.imageId).length === 0) return { kind: "cached", imageId: recalled.imageId };
+  if (recalled !== undefined && (await missingViews(recalled.imageId)).length === 0) return { kind: "cached", imageId: recalled.imageId };
 
   if (picture.bytes > limits.imageBytes) {
     return {
@@ -54,7 +53,7 @@ export async function preparePicture(
   signal.throwIfAborted();
   const bytes = await source.read({ path: picture.uri, bytes: picture.bytes, state: picture.state });
   const imageId = sha256Hex(bytes);
-  const missing = missingViews(imageId);
+  const missing = await missingViews(imageId);
   if (missing.length === 0) {
     learned.push({ picture, identity: { kind: "image", imageId } });
     return { kind: "cached", imageId };

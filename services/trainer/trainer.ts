@@ -38,7 +38,13 @@ export interface TrainerDeps {
   readonly openFeatures: (plan: PlanRecord) => Promise<JobFeatures>;
   /** `loadTrainingSet`; trainers of one process share what it returns. */
   readonly loadTrainingSet: (...inputs: Parameters<typeof loadTrainingSet>) => Promise<TrainingSet>;
+  /** Least time that the others are waited for in an exchange; default limits.stepDeadlineMsMin. */
+  readonly stepDeadlineMs?: number;
   readonly milestone: (milestone: Milestone) => void;
+  /** A generation was left after so many grains of its own. */
+  readonly onGeneration?: (member: Member, grainsComputed: number) => void;
+  /** What no next generation mends; this trainer ends with it. */
+  readonly onFailure?: (member: Member, error: unknown) => Promise<void>;
 }
 
 /** The state that a trainer holds when it leaves a generation. */
@@ -73,7 +79,10 @@ export async function runTrainer(trainer: string, jobId: string | undefined, dep
         await work.reportMissingFeatures(member, error.imageIds);
       } else if (error instanceof CodedError && error.code === "EXCHANGE_INCOMPLETE") {
         await ifHeard(work.reportStall(member, state?.step ?? generation.startStep, error.details["missing"] as string[]));
-      } else if (!(error instanceof CodedError && error.code === "GENERATION_STALE")) throw error;
+      } else if (!(error instanceof CodedError && error.code === "GENERATION_STALE")) {
+        if (!signal.aborted) await deps.onFailure?.(member, error);
+        throw error;
+      }
     }
     held = state && { jobId: generation.jobId, state };
   }
@@ -114,7 +123,7 @@ async function trainInGeneration(
   let computed = 0;
   const signs = new LifeSigns(member, work, clock, () => pace.report(Math.max(state.step, startStep), plan, computed));
   const signal = AbortSignal.any([stop, signs.generationEnded]);
-  const opened: (() => Promise<void> | void)[] = [() => signs.close()];
+  const opened: (() => Promise<void> | void)[] = [() => deps.onGeneration?.(member, computed), () => signs.close()];
   try {
     const set = await deps.loadTrainingSet(job, facts.samples, features, plan.views, signal);
 

@@ -1,0 +1,113 @@
+import { createServer } from "node:http";
+import type { AddressInfo } from "node:net";
+import pino, { type Logger } from "pino";
+import { collectDefaultMetrics, Registry } from "prom-client";
+import type { z } from "zod";
+import { CodedError, errorCodes } from "../../domain/errors.js";
+import { version } from "../../domain/version.js";
+import { maskSecrets, readConfig } from "../config/config.js";
+
+/** What a service works with besides its config. */
+export interface ServiceContext {
+  readonly log: Logger;
+  readonly metrics: Registry;
+  /** Aborts with INTERRUPTED on SIGTERM or SIGINT. */
+  readonly signal: AbortSignal;
+  /** Why /readyz says no; undefined: ready. Not ready before the first call. */
+  readonly ready: (reason: string | undefined) => void;
+}
+
+interface Telemetry {
+  readonly listen: string;
+  readonly level: string;
+}
+
+/** The exit code of a fault of graft, as sysexits.h has it. */
+const SOFTWARE_EXIT_CODE = 70;
+
+/**
+ * The life of a service's process: `--config FILE` read, effective values logged, /healthz, /readyz and /metrics served, JSON logs on stdout. The first SIGTERM or SIGINT aborts the signal and `body`
+ * has until it returns; a second one ends the process at once. Exit code: 0 after a stop, else that of the failure.
+ */
+export async function runService<Schema extends z.ZodObject>(
+  name: string,
+  schema: Schema,
+  body: (config: z.output<Schema>, context: ServiceContext) => Promise<void>,
+): Promise<void> {
+  const file = configFile(name);
+  if (file === undefined) return;
+  let log = pino({ base: { service: name } });
+  try {
+    const config = await readConfig(file, schema);
+    const telemetry = (config as unknown as { readonly telemetry: Telemetry }).telemetry;
+    log = pino({ base: { service: name, pid: process.pid }, level: telemetry.level, timestamp: pino.stdTimeFunctions.isoTime });
+    log.info({ version, config: maskSecrets(config) }, "starting");
+    const stop = new AbortController();
+    const onSignal = (signal: NodeJS.Signals): void => {
+      if (stop.signal.aborted) process.exit(errorCodes.INTERRUPTED.exitCode);
+      log.info({ signal }, "stopping");
+      reason = "stopping";
+      stop.abort(new CodedError("INTERRUPTED", `${name} was stopped by ${signal}`));
+    };
+    process.on("SIGTERM", onSignal).on("SIGINT", onSignal);
+    let reason: string | undefined = "starting";
+    const metrics = new Registry();
+    collectDefaultMetrics({ register: metrics });
+    const close = await serveTelemetry(telemetry.listen, metrics, () => reason, log);
+    try {
+      await body(config, { log, metrics, signal: stop.signal, ready: (why) => (reason = stop.signal.aborted ? "stopping" : why) });
+    } finally {
+      close();
+    }
+    log.info("stopped");
+  } catch (error) {
+    if (error instanceof CodedError && error.code === "INTERRUPTED") {
+      log.info("stopped");
+      return;
+    }
+    const isKnown = error instanceof CodedError;
+    log.fatal(isKnown ? { code: error.code, details: error.details } : { err: error }, isKnown ? error.message : "unexpected failure");
+    process.exitCode = isKnown ? errorCodes[error.code].exitCode : SOFTWARE_EXIT_CODE;
+  }
+}
+
+/** Undefined where there is nothing to run. */
+function configFile(name: string): string | undefined {
+  const at = process.argv.indexOf("--config");
+  const file = at < 0 ? undefined : process.argv[at + 1];
+  if (file !== undefined) return file;
+  const isHelp = process.argv.includes("--help");
+  const text = `usage: graft-${name} --config FILE\n\nThe fields of the config file, with examples, are in docs/operations.md.\n`;
+  (isHelp ? process.stdout : process.stderr).write(text);
+  if (!isHelp) process.exitCode = errorCodes.USAGE_INVALID.exitCode;
+  return undefined;
+}
+
+async function serveTelemetry(listen: string, metrics: Registry, notReady: () => string | undefined, log: Logger): Promise<() => void> {
+  const server = createServer((request, response) => {
+    const answer = (status: number, type: string, text: string): void =>
+      void response.writeHead(status, { "content-type": type }).end(text);
+    if (request.url === "/healthz") answer(200, "text/plain", "ok\n");
+    else if (request.url === "/readyz") answer(notReady() === undefined ? 200 : 503, "text/plain", `${notReady() ?? "ready"}\n`);
+    else if (request.url === "/metrics")
+      metrics.metrics().then(
+        (text) => answer(200, metrics.contentType, text),
+        (error: unknown) => answer(500, "text/plain", String(error)),
+      );
+    else answer(404, "text/plain", "there are /healthz, /readyz and /metrics\n");
+  });
+  const colon = listen.lastIndexOf(":");
+  const host = listen.slice(0, colon).replace(/^\[(.*)\]$/, "$1");
+  await new Promise<void>((resolve, reject) => {
+    server.once("error", (cause) =>
+      reject(new CodedError("CONFIG_INVALID", `telemetry.listen ${listen}: ${cause.message}; give another address`, {}, cause)),
+    );
+    server.listen(Number(listen.slice(colon + 1)), host, resolve);
+  });
+  server.unref();
+  log.info({ address: `${host}:${String((server.address() as AddressInfo).port)}` }, "telemetry");
+  return () => {
+    server.close();
+    server.closeAllConnections();
+  };
+}

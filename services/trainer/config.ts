@@ -1,0 +1,26 @@
+import { z } from "zod";
+import { coordinator, milliseconds, secret, store, telemetry } from "../../platform/config/config.js";
+
+/** `graft-trainer --config FILE`. */
+export const trainerConfig = z.strictObject({
+  name: z
+    .string()
+    .regex(/^[A-Za-z0-9._-]{1,100}$/)
+    .optional()
+    .describe("Unique among the workers that live; default: host and process id."),
+  coordinator,
+  job: z.string().optional().describe("Only this job (its id); default: whichever needs a trainer."),
+  engine: z.string().default("onnx"),
+  threads: z.number().int().positive().optional().describe("Of one engine call; default: one for each processor."),
+  store,
+  nats: z.strictObject({
+    servers: z.array(z.string().min(1)).min(1).describe("nats://host:port or tls://host:port of one cluster."),
+    user: z.string().optional(),
+    password: secret.optional(),
+    token: secret.optional(),
+    ca: z.string().optional().describe("PEM file of the authority that signed the servers' certificates."),
+  }),
+  stepDeadlineMs: milliseconds.optional().describe("Least time that the partial sums of the others are waited for; default 10000."),
+  drainMs: milliseconds.default(20_000).describe("After SIGTERM: until then a checkpoint is written and the others are told."),
+  telemetry,
+});
