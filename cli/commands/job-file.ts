@@ -3,6 +3,7 @@ import { basename, dirname, extname, resolve } from "node:path";
 import { CodedError } from "../../domain/errors.js";
 import { systemError } from "../system-error.js";
 import { applyOverrides } from "../../domain/job/override.js";
+import type { JobMetadata } from "../../domain/job/resource.js";
 import type { JobSpec } from "../../domain/job/spec.js";
 import { limits } from "../../domain/limits.js";
 import { parseJobFile } from "../../formats/job-file/job-file.js";
@@ -14,7 +15,7 @@ import { parseJobFile } from "../../formats/job-file/job-file.js";
 export async function readJobFile(
   file: string,
   flags: Readonly<Record<string, unknown>>,
-): Promise<{ readonly spec: JobSpec; readonly name: string }> {
+): Promise<{ readonly spec: JobSpec; readonly metadata: JobMetadata; readonly name: string }> {
   const { metadata, spec } = parseJobFile(await readText(file), file);
   const source = spec.dataset?.source;
   const fromResult = spec.initialWeights?.fromResult;
@@ -23,7 +24,7 @@ export async function readJobFile(
     ...(source !== undefined && !source.includes("://") && { dataset: { ...spec.dataset, source: resolve(dirname(file), source) } }),
     ...(fromResult !== undefined && { initialWeights: { ...spec.initialWeights, fromResult: resolve(dirname(file), fromResult) } }),
   };
-  return { spec: applyOverrides(inPlace, flags), name: metadata.name ?? basename(file, extname(file)) };
+  return { spec: applyOverrides(inPlace, flags), metadata: metadata as JobMetadata, name: metadata.name ?? basename(file, extname(file)) };
 }
 
 async function readText(file: string): Promise<string> {

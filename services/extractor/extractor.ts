@@ -101,7 +101,16 @@ function beginTask(
   const run = async (): Promise<void> => {
     const pictures = await job.objects.readListing(task);
     let latest: TaskProgress = { extracted: 0, cached: 0, rejected: 0 };
-    const progress = (progress: TaskProgress) => work.heartbeatTask(claimed, (latest = progress));
+    const progress = async (progress: TaskProgress): Promise<"kept" | "lost"> => {
+      latest = progress;
+      try {
+        return await work.heartbeatTask(claimed, progress);
+      } catch (error) {
+        // While the coordinator is away the work goes on: its commit will wait, and the first one wins in any case.
+        if (error instanceof CodedError && error.code === "SERVER_UNAVAILABLE") return "kept";
+        throw error;
+      }
+    };
     const outcomesBefore = before?.jobId === jobId ? before.outcomes : undefined;
     const kept = new KeptFeatures((imageIds, view) => work.lookupFeatures(claimed, imageIds, view));
     const outcome = await extractTask({ pictures, outcomes, outcomesBefore, kept, progress, allBegun }, job.context, signal);

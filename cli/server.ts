@@ -1,0 +1,53 @@
+import type { Command } from "commander";
+import { readFile } from "node:fs/promises";
+import { CodedError } from "../domain/errors.js";
+import { systemClock } from "../platform/clock/system.js";
+import { openChannel } from "../platform/grpc/client.js";
+import { grpcJobService } from "../platform/job-service/grpc-client.js";
+import type { JobService } from "../platform/job-service/job-service.js";
+import { serverToken, serverAddress } from "./config.js";
+import { systemError } from "./system-error.js";
+
+export interface ServerFlags {
+  readonly server?: string;
+  readonly tokenFile?: string;
+  readonly ca?: string;
+  readonly plaintext?: boolean;
+  readonly json?: boolean;
+}
+
+/** Flags of every command that speaks to a coordinator. */
+export function addServerFlags(command: Command): Command {
+  return command
+    .option("--server <host:port>", "the coordinator (default: $GRAFT_SERVER or 127.0.0.1:7070)")
+    .option("--token-file <file>", "file with the bearer token (default: $GRAFT_TOKEN)")
+    .option("--ca <file>", "PEM file of the authority that signed the server's certificate; connects with TLS")
+    .option("--plaintext", "no TLS, also to a server that is not this machine")
+    .option("--json", "JSON instead of text");
+}
+
+/** Calls `use` with the jobs of the server and closes the connection. */
+export async function withServer<T>(flags: ServerFlags, use: (jobs: JobService) => Promise<T>): Promise<T> {
+  const address = serverAddress(flags);
+  const token = flags.tokenFile === undefined ? serverToken() : (await read(flags.tokenFile, "--token-file")).toString("utf8").trim();
+  const isLoopback = /^(127\.|localhost:|\[::1\])/.test(address);
+  const channel = openChannel({
+    address,
+    allowPlaintext: flags.plaintext === true,
+    tls: flags.ca !== undefined ? { ca: await read(flags.ca, "--ca") } : flags.plaintext === true || isLoopback ? "plaintext" : {},
+    ...(token !== undefined && { token }),
+  });
+  try {
+    return await use(grpcJobService(channel, { clock: systemClock, random: Math.random }));
+  } finally {
+    channel.close();
+  }
+}
+
+async function read(file: string, flag: string): Promise<Buffer> {
+  try {
+    return await readFile(file);
+  } catch (error) {
+    throw new CodedError("USAGE_INVALID", `${flag} ${file}: cannot be read (${systemError(error)}); give a file that is there`, {}, error);
+  }
+}
