@@ -1,6 +1,6 @@
 import { CodedError } from "../../domain/errors.js";
 import { limits } from "../../domain/limits.js";
-import { isS3Location, parseS3Location, type S3Access, type S3Location } from "../bucket/bucket.js";
+import { type Bucket, isS3Location, parseS3Location, type S3Access, type S3Location } from "../bucket/bucket.js";
 import type { RetryDeps, RetryPolicy } from "../retry/retry.js";
 import { filesystemObjectStore } from "./filesystem.js";
 import type { ObjectStore } from "./object-store.js";
@@ -38,7 +38,8 @@ export function checkedLocation(location: string, what: string): S3Location {
   throw new CodedError("CONFIG_INVALID", `${what} ${JSON.stringify(location)}: expected s3://BUCKET or s3://BUCKET/PREFIX; correct it`);
 }
 
-async function openBucket(location: string, name: string, s3: S3Access | undefined) {
+/** @throws CodedError CONFIG_INVALID */
+export async function openBucket(location: string, name: string, s3: S3Access | undefined): Promise<Bucket> {
   if (s3 === undefined)
     throw new CodedError(
       "CONFIG_INVALID",
