@@ -40,6 +40,7 @@ export const errorCodes = {
   ENGINE_UNSUPPORTED: { retryable: false, exitCode: 6 },
   STORE_FULL: { retryable: false, exitCode: 7 },
   STORE_UNAVAILABLE: { retryable: true, exitCode: 7 },
+  STORE_NOT_FOUND: { retryable: false, exitCode: 7 },
   STORE_FORMAT_NEWER: { retryable: false, exitCode: 7 },
   OBJECT_CORRUPT: { retryable: false, exitCode: 7 },
   OBJECT_MISSING: { retryable: false, exitCode: 7 },

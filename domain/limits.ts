@@ -58,6 +58,18 @@ export const limits = {
   retryFirstDelayMs: 100,
   /** … and not after this: who asked to stop waits no longer than two seconds. */
   retryTotalMs: 1_600,
+  /** A call to an S3-compatible store is given up after this … */
+  storeDeadlineMs: 30_000,
+  /** … and this much later for each byte of its body: slower than 1 MB/s a store is of no use. */
+  storeBytesPerSecondMin: 1_000_000,
+  /** Calls to a store over the network are repeated for longer than those to a disk: a server restarts within half a minute. So often in all … */
+  storeRetryAttempts: 10,
+  /** … and not after this. */
+  storeRetryTotalMs: 60_000,
+  /** Connections to a store at the same time, from one process. */
+  storeConnections: 64,
+  /** The same wrong body this often in a row is what the store holds, not what the network made of it. */
+  storeWrongBodies: 3,
   /** Rounds of extracting lost features again in one run; a store that damages more is broken. */
   repairRounds: 5,
   /** How often a trainer reports its step. */

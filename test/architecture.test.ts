@@ -7,6 +7,7 @@ const rules: readonly (readonly [from: string, ...may: string[]])[] = [
   ["domain/", "domain/", "npm:node:(assert|assert/strict|crypto)$"], // crypto for its hashes
   ["formats/", "domain/", "formats/", "proto/", "npm:"], // bytes <-> values: codecs' packages, no I/O
   ["platform/([^/]+)/\\1.ts", "domain/", "formats/", "platform/([^/]+)/\\1.ts", "npm:node:(assert|assert/strict|crypto)$"], // a port: no SDK, no adapter
+  ["platform/([^/]+)/open-[a-z]+.ts", "domain/", "formats/", "platform/", "npm:"], // chooses and puts together one port's adapters
   ["platform/([^/]+)/", "domain/", "formats/", "platform/$1/", "platform/([^/]+)/\\1.ts", "proto/", "npm:"], // an adapter
   ["services/local/", "domain/", "formats/", "platform/", "services/", "proto/", "npm:"], // the one place that sees every service
   ["services/([^/]+)/main.ts", "domain/", "formats/", "platform/", "services/$1/", "proto/", "npm:"],

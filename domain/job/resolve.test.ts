@@ -274,7 +274,6 @@ describe("resolveJob", () => {
   });
 
   test.each<[JobSpec, string]>([
-    [{ dataset: { source: "s3://bucket/" } }, "dataset.source"],
     [{ dataset: { ...dataset, credentialsSecret: "x" } }, "dataset.credentialsSecret"],
     [{ dataset, numericsProfile: "ANY" }, "numericsProfile"],
     [{ dataset, cacheDomain: "x" }, "cacheDomain"],

@@ -6,7 +6,6 @@ import type { JobSpec } from "./spec.js";
  * What implements a field takes its line out.
  */
 const rows: readonly (readonly [path: string, asked: (spec: JobSpec) => unknown, advice?: string])[] = [
-  ["dataset.source", (spec) => spec.dataset?.source?.startsWith("s3://"), "copy the pictures to a folder"],
   ["dataset.credentialsSecret", (spec) => spec.dataset?.credentialsSecret !== undefined],
   ["numericsProfile", (spec) => spec.numericsProfile === "ANY", "use PINNED"],
   ["cacheDomain", (spec) => spec.cacheDomain],

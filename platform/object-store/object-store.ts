@@ -19,4 +19,6 @@ export interface ObjectStore {
   list(prefix: string): AsyncIterable<string>;
   /** Frees the key; nothing happens if it is free. */
   delete(key: string): Promise<void>;
+  /** An address from which whoever has it may read the object for so long. Absent where there is none: folders, memory. */
+  urlOf?(key: string, seconds: number): Promise<string>;
 }

@@ -16,6 +16,7 @@ export function retryingObjectStore(store: ObjectStore, policy: RetryPolicy, dep
     stat: (key) => again(() => store.stat(key)),
     list: (prefix) => listAgain(store, prefix, again),
     delete: (key) => again(() => store.delete(key)),
+    ...(store.urlOf && { urlOf: store.urlOf.bind(store) }),
   };
 }
 

@@ -57,6 +57,7 @@ export function withFormatCheck(store: ObjectStore): ObjectStore {
       await beforeReading();
       return store.delete(key);
     },
+    ...(store.urlOf && { urlOf: store.urlOf.bind(store) }),
   };
 }
 
