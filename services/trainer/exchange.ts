@@ -13,16 +13,19 @@ export interface ExchangeDeps {
   readonly bus: GradientBus;
   readonly clock: Clock;
   readonly milestone: (milestone: Milestone) => void;
+  /** A wait that is not over after this sends again what may have been lost; default limits.exchangeResendMs. */
+  readonly resendMs?: number;
+  /** A wait that is not over after this fails with the names of the missing; default limits.exchangeDeadlineMs. */
+  readonly deadlineMs?: number;
 }
 
-/**
- * One trainer's end of the bus in one generation. What is sent, awaited and added is decided in domain/training/exchange; here it is published, received and waited for.
- * A wait that is not over after `limits.exchangeResendMs` sends again what may have been lost; after `limits.exchangeDeadlineMs` it fails with the names of the missing.
- */
+/** One trainer's end of the bus in one generation. What is sent, awaited and added is decided in domain/training/exchange; here it is published, received and waited for. */
 export class Exchange {
   private readonly bus: GradientBus;
   private readonly clock: Clock;
   private readonly milestone: (milestone: Milestone) => void;
+  private readonly resendMs: number;
+  private readonly deadlineMs: number;
   private readonly channel: Channel;
   private readonly trainers: readonly string[];
   private readonly allReduce: AllReduce;
@@ -32,7 +35,7 @@ export class Exchange {
   private wake: () => void = () => undefined;
 
   constructor(
-    { bus, clock, milestone }: ExchangeDeps,
+    { bus, clock, milestone, resendMs = limits.exchangeResendMs, deadlineMs = limits.exchangeDeadlineMs }: ExchangeDeps,
     channel: Channel,
     trainers: readonly string[],
     grains: number,
@@ -42,6 +45,8 @@ export class Exchange {
     this.bus = bus;
     this.clock = clock;
     this.milestone = milestone;
+    this.resendMs = resendMs;
+    this.deadlineMs = deadlineMs;
     this.channel = channel;
     this.trainers = trainers;
     this.allReduce = new AllReduce(channel, grains, length, firstStep);
@@ -106,27 +111,27 @@ export class Exchange {
   }
 
   private async resultOf(of: Awaited, what: string, signal: AbortSignal): Promise<Float32Array> {
-    const startMs = this.clock.monotonic();
-    let resendMs = startMs + limits.exchangeResendMs;
+    const deadlineMs = this.clock.monotonic() + this.deadlineMs;
+    let resendMs = this.clock.monotonic() + this.resendMs;
     for (;;) {
       if (this.failure !== undefined) throw this.failure;
       const { result } = of;
       if (result !== undefined) return result;
       signal.throwIfAborted();
       const nowMs = this.clock.monotonic();
-      if (nowMs - startMs > limits.exchangeDeadlineMs) {
+      if (nowMs >= deadlineMs) {
         const missing = of.missing().map((rank) => this.trainers[rank] ?? String(rank));
         throw new CodedError(
           "EXCHANGE_INCOMPLETE",
-          `${what}: nothing from ${missing.join(", ")} within ${String(limits.exchangeDeadlineMs / 1000)} s; a new generation is needed`,
+          `${what}: nothing from ${missing.join(", ")} within ${String(this.deadlineMs / 1000)} s; a new generation is needed`,
           { missing },
         );
       }
       if (nowMs >= resendMs) {
         this.publish(of.resend());
-        resendMs = nowMs + limits.exchangeResendMs;
+        resendMs = nowMs + this.resendMs;
       }
-      await this.nextMessage(resendMs - nowMs);
+      await this.nextMessage(Math.min(resendMs, deadlineMs) - nowMs);
     }
   }
 
