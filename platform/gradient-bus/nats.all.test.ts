@@ -183,7 +183,7 @@ function joined(publisher: NatsGradientBus, reader: NatsGradientBus): GradientBu
     payloadBytesMax: publisher.payloadBytesMax,
     publish(subject, payload) {
       if (ready === undefined || payload.length > publisher.payloadBytesMax) return publisher.publish(subject, payload);
-      const copy = payload.slice();
+      const copy = new Uint8Array(payload);
       void ready.then(() => publisher.publish(subject, copy));
     },
     subscribe(subject, handler) {

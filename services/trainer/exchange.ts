@@ -31,8 +31,13 @@ export class Exchange {
   private readonly allReduce: AllReduce;
   private readonly evaluation: Gather;
   private readonly subscriptions: readonly Subscription[];
+  private readonly closed = new AbortController();
   private failure: Error | undefined;
   private wake: () => void = () => undefined;
+  /** Whether the one alarm that wakes a wait is set. */
+  private alarmed = false;
+  /** What is waited for now. */
+  private awaits: Awaited | undefined;
 
   constructor(
     { bus, clock, milestone, resendMs = limits.exchangeResendMs, deadlineMs = limits.exchangeDeadlineMs }: ExchangeDeps,
@@ -61,7 +66,7 @@ export class Exchange {
     return this.allReduce.ownNodes;
   }
 
-  /** The sum over all grains of all trainers; valid until the step after the next. */
+  /** The sum over all grains of all trainers; valid until the next step's `reduce`. */
   async reduce(step: number, sums: readonly SubTreeSum[], weightsHash: string, signal: AbortSignal): Promise<Float32Array> {
     this.publish(this.allReduce.begin(step, sums, weightsHash));
     this.milestone("mid exchange");
@@ -81,6 +86,7 @@ export class Exchange {
   }
 
   close(): void {
+    this.closed.abort();
     for (const subscription of this.subscriptions) subscription.unsubscribe();
   }
 
@@ -92,7 +98,7 @@ export class Exchange {
     } catch (error) {
       this.failure ??= error instanceof Error ? error : new Error(String(error));
     }
-    this.wake();
+    if (this.failure !== undefined || this.awaits?.result !== undefined) this.wake();
   }
 
   private publish(outgoing: readonly Outgoing[]): void {
@@ -103,9 +109,11 @@ export class Exchange {
   private async awaited(of: Awaited, what: string, signal: AbortSignal): Promise<Float32Array> {
     const wake = (): void => this.wake();
     signal.addEventListener("abort", wake);
+    this.awaits = of;
     try {
       return await this.resultOf(of, what, signal);
     } finally {
+      this.awaits = undefined;
       signal.removeEventListener("abort", wake);
     }
   }
@@ -131,21 +139,21 @@ export class Exchange {
         this.publish(of.resend());
         resendMs = nowMs + this.resendMs;
       }
-      await this.nextMessage(Math.min(resendMs, deadlineMs) - nowMs);
+      const woken = new Promise<void>((resolve) => (this.wake = resolve));
+      this.setAlarm(Math.min(resendMs, deadlineMs) - nowMs);
+      await woken;
     }
   }
 
-  /** Resolves with the next message, after `timeoutMs`, or when woken. */
-  private async nextMessage(timeoutMs: number): Promise<void> {
-    const timeout = new AbortController();
-    await Promise.race([
-      new Promise<void>((resolve) => {
-        this.wake = resolve;
-      }),
-      this.clock.sleep(timeoutMs, timeout.signal).catch(() => undefined),
-    ]);
-    this.wake = () => undefined;
-    timeout.abort();
+  /** One alarm at a time: no wait is for longer than `resendMs`, so one that an earlier wait has set rings in time, and most waits set none. */
+  private setAlarm(durationMs: number): void {
+    if (this.alarmed) return;
+    this.alarmed = true;
+    const ring = (): void => {
+      this.alarmed = false;
+      this.wake();
+    };
+    this.clock.sleep(durationMs, this.closed.signal).then(ring, ring);
   }
 }
 
