@@ -52,6 +52,16 @@ export const limits = {
   exchangeResendMs: 2_000,
   /** … and after this gives up, naming who is missing. */
   exchangeDeadlineMs: 60_000,
+  /** What a bus holds for a server that takes nothing; more is dropped and sent again later. The largest gradient that is shared (parametersForGrains) makes 32 MB, with its tree nodes and parts at most three times that. */
+  busPendingBytes: 128 * 1024 * 1024,
+  /** A bus is reachable within this or not at all … */
+  busConnectMs: 5_000,
+  /** … is tried again after one to two times this, for as long as it takes … */
+  busReconnectMs: 250,
+  /** … is asked so often whether it lives, and left when it missed two questions: long before a step's deadline … */
+  busPingMs: 4_000,
+  /** … and gets this long to take the last messages when it is closed. */
+  busCloseMs: 2_000,
   /** Calls of store and dataset that fail in passing are repeated: so often in all … */
   retryAttempts: 5,
   /** … after a wait of up to this, doubled each time … */

@@ -36,7 +36,7 @@ export function memoryGradientBus(
         throw new RangeError(`a message of ${payload.length} bytes to ${subject}; at most ${payloadBytesMax} are allowed`);
       const subscribers = handlers.get(subject);
       for (const handler of subscribers ?? [])
-        queue.push({ handler, subscribers: subscribers as Set<typeof handler>, payload: payload.slice() });
+        queue.push({ handler, subscribers: subscribers as Set<typeof handler>, payload: new Uint8Array(payload) });
       if (queue.length > 0) delivery ??= setImmediate(deliver);
     },
     subscribe(subject, handler) {

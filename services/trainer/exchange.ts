@@ -13,26 +13,34 @@ export interface ExchangeDeps {
   readonly bus: GradientBus;
   readonly clock: Clock;
   readonly milestone: (milestone: Milestone) => void;
+  /** A wait that is not over after this sends again what may have been lost; default limits.exchangeResendMs. */
+  readonly resendMs?: number;
+  /** A wait that is not over after this fails with the names of the missing; default limits.exchangeDeadlineMs. */
+  readonly deadlineMs?: number;
 }
 
-/**
- * One trainer's end of the bus in one generation. What is sent, awaited and added is decided in domain/training/exchange; here it is published, received and waited for.
- * A wait that is not over after `limits.exchangeResendMs` sends again what may have been lost; after `limits.exchangeDeadlineMs` it fails with the names of the missing.
- */
+/** One trainer's end of the bus in one generation. What is sent, awaited and added is decided in domain/training/exchange; here it is published, received and waited for. */
 export class Exchange {
   private readonly bus: GradientBus;
   private readonly clock: Clock;
   private readonly milestone: (milestone: Milestone) => void;
+  private readonly resendMs: number;
+  private readonly deadlineMs: number;
   private readonly channel: Channel;
   private readonly trainers: readonly string[];
   private readonly allReduce: AllReduce;
   private readonly evaluation: Gather;
   private readonly subscriptions: readonly Subscription[];
+  private readonly closed = new AbortController();
   private failure: Error | undefined;
   private wake: () => void = () => undefined;
+  /** Whether the one alarm that wakes a wait is set. */
+  private alarmed = false;
+  /** What is waited for now. */
+  private awaits: Awaited | undefined;
 
   constructor(
-    { bus, clock, milestone }: ExchangeDeps,
+    { bus, clock, milestone, resendMs = limits.exchangeResendMs, deadlineMs = limits.exchangeDeadlineMs }: ExchangeDeps,
     channel: Channel,
     trainers: readonly string[],
     grains: number,
@@ -42,6 +50,8 @@ export class Exchange {
     this.bus = bus;
     this.clock = clock;
     this.milestone = milestone;
+    this.resendMs = resendMs;
+    this.deadlineMs = deadlineMs;
     this.channel = channel;
     this.trainers = trainers;
     this.allReduce = new AllReduce(channel, grains, length, firstStep);
@@ -56,7 +66,7 @@ export class Exchange {
     return this.allReduce.ownNodes;
   }
 
-  /** The sum over all grains of all trainers; valid until the step after the next. */
+  /** The sum over all grains of all trainers; valid until the next step's `reduce`. */
   async reduce(step: number, sums: readonly SubTreeSum[], weightsHash: string, signal: AbortSignal): Promise<Float32Array> {
     this.publish(this.allReduce.begin(step, sums, weightsHash));
     this.milestone("mid exchange");
@@ -76,6 +86,7 @@ export class Exchange {
   }
 
   close(): void {
+    this.closed.abort();
     for (const subscription of this.subscriptions) subscription.unsubscribe();
   }
 
@@ -87,7 +98,7 @@ export class Exchange {
     } catch (error) {
       this.failure ??= error instanceof Error ? error : new Error(String(error));
     }
-    this.wake();
+    if (this.failure !== undefined || this.awaits?.result !== undefined) this.wake();
   }
 
   private publish(outgoing: readonly Outgoing[]): void {
@@ -98,49 +109,51 @@ export class Exchange {
   private async awaited(of: Awaited, what: string, signal: AbortSignal): Promise<Float32Array> {
     const wake = (): void => this.wake();
     signal.addEventListener("abort", wake);
+    this.awaits = of;
     try {
       return await this.resultOf(of, what, signal);
     } finally {
+      this.awaits = undefined;
       signal.removeEventListener("abort", wake);
     }
   }
 
   private async resultOf(of: Awaited, what: string, signal: AbortSignal): Promise<Float32Array> {
-    const startMs = this.clock.monotonic();
-    let resendMs = startMs + limits.exchangeResendMs;
+    const deadlineMs = this.clock.monotonic() + this.deadlineMs;
+    let resendMs = this.clock.monotonic() + this.resendMs;
     for (;;) {
       if (this.failure !== undefined) throw this.failure;
       const { result } = of;
       if (result !== undefined) return result;
       signal.throwIfAborted();
       const nowMs = this.clock.monotonic();
-      if (nowMs - startMs > limits.exchangeDeadlineMs) {
+      if (nowMs >= deadlineMs) {
         const missing = of.missing().map((rank) => this.trainers[rank] ?? String(rank));
         throw new CodedError(
           "EXCHANGE_INCOMPLETE",
-          `${what}: nothing from ${missing.join(", ")} within ${String(limits.exchangeDeadlineMs / 1000)} s; a new generation is needed`,
+          `${what}: nothing from ${missing.join(", ")} within ${String(this.deadlineMs / 1000)} s; a new generation is needed`,
           { missing },
         );
       }
       if (nowMs >= resendMs) {
         this.publish(of.resend());
-        resendMs = nowMs + limits.exchangeResendMs;
+        resendMs = nowMs + this.resendMs;
       }
-      await this.nextMessage(resendMs - nowMs);
+      const woken = new Promise<void>((resolve) => (this.wake = resolve));
+      this.setAlarm(Math.min(resendMs, deadlineMs) - nowMs);
+      await woken;
     }
   }
 
-  /** Resolves with the next message, after `timeoutMs`, or when woken. */
-  private async nextMessage(timeoutMs: number): Promise<void> {
-    const timeout = new AbortController();
-    await Promise.race([
-      new Promise<void>((resolve) => {
-        this.wake = resolve;
-      }),
-      this.clock.sleep(timeoutMs, timeout.signal).catch(() => undefined),
-    ]);
-    this.wake = () => undefined;
-    timeout.abort();
+  /** One alarm at a time: no wait is for longer than `resendMs`, so one that an earlier wait has set rings in time, and most waits set none. */
+  private setAlarm(durationMs: number): void {
+    if (this.alarmed) return;
+    this.alarmed = true;
+    const ring = (): void => {
+      this.alarmed = false;
+      this.wake();
+    };
+    this.clock.sleep(durationMs, this.closed.signal).then(ring, ring);
   }
 }
 

@@ -100,7 +100,7 @@ export class AllReduce {
 
   /** The sum of all grains over the whole vector; valid until the next `begin`. Undefined while something is missing. */
   get result(): Float32Array | undefined {
-    return this.#current.step >= 0 && this.missing().length === 0 ? this.#current.result : undefined;
+    return this.#current.step >= 0 && this.#current.complete ? this.#current.result : undefined;
   }
 
   /** Trainers for whom this one waits, ascending: those with nodes of the own part missing, and owners of missing parts. None before the first `begin`. */
@@ -125,7 +125,8 @@ export class AllReduce {
     if (state.reducer.added || !state.reducer.complete) return [];
     const { self } = this.#channel;
     const part = state.parts[self] as ChunkedVector;
-    part.takeAll(state.reducer.add());
+    state.reducer.add();
+    part.markWhole();
     const weightsHash = state.weightsHashOf(self);
     const node = { first: 0, grains: 0 };
     if (this.#channel.trainers > 1) {
@@ -162,7 +163,7 @@ class StepState {
     const perChunk = valuesPerMessage(channel);
     this.result = new Float32Array(parts.at(-1)?.to ?? 0);
     this.parts = parts.map(({ from, to }) => new ChunkedVector(this.result.subarray(from, to), perChunk));
-    this.reducer = new PartReducer(owned, this.parts[channel.self]?.values.length ?? 0, perChunk);
+    this.reducer = new PartReducer(owned, this.parts[channel.self]?.values ?? new Float32Array(0), perChunk);
     this.#weightsHashes = new Array<string | undefined>(channel.trainers);
   }
 
@@ -182,6 +183,11 @@ class StepState {
     }
     if (message.part !== message.sender) return "misfit";
     return this.parts[message.part]?.take(message.chunk, message.values) ?? "misfit";
+  }
+
+  /** Whether all parts are there, the own one added up. */
+  get complete(): boolean {
+    return this.parts.every((part) => part.complete);
   }
 
   missing(): number[] {

@@ -76,7 +76,7 @@ export class Gather {
       return { reception: "stale", outgoing: answer(message, this.#previous.sent) };
     if (this.#current !== undefined && isBefore(key, this.#current.key)) return { reception: "stale", outgoing: [] };
     if (this.#early === undefined || !isSame(this.#early.key, key)) this.#early = { key, messages: new Map() };
-    this.#early.messages.set(`${message.sender} ${message.chunk}`, { ...message, values: message.values.slice() });
+    this.#early.messages.set(`${message.sender} ${message.chunk}`, { ...message, values: new Uint8Array(message.values) });
     return { reception: "taken", outgoing: [] };
   }
 
