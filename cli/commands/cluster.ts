@@ -9,7 +9,7 @@ import { fileURLToPath } from "node:url";
 import { stringify } from "yaml";
 import { CodedError } from "../../domain/errors.js";
 import { systemClock } from "../../platform/clock/system.js";
-import { createBucket } from "../../platform/bucket/minio.js";
+import { connectBucket, makeBucket } from "../../platform/bucket/minio.js";
 import { clusterFolder } from "../config.js";
 import { aligned } from "../table.js";
 
@@ -67,7 +67,7 @@ export async function clusterUp(flags: ClusterFlags): Promise<void> {
     const minioEnv = { MINIO_ROOT_USER: keys.accessKey, MINIO_ROOT_PASSWORD: keys.secretKey, MINIO_BROWSER: "off", MINIO_UPDATE: "off" };
     start("minio", programs.minio, ["server", "--address", `127.0.0.1:${String(minioPort)}`, join(folder, "minio")], s3.endpoint, minioEnv);
     await ready("minio", `${s3.endpoint}/minio/health/ready`, started);
-    await createBucket(s3, BUCKET);
+    await makeBucket(connectBucket(s3, BUCKET));
 
     // 2. graft's own processes.
     const store = { location: `s3://${BUCKET}/store`, s3 };

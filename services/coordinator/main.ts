@@ -81,7 +81,7 @@ await runService("coordinator", coordinatorConfig, async (config, { log, metrics
       });
       return { text: renderPlan(planned.plan), json: JSON.stringify(planned) };
     },
-    urlOf: (key) => local.store.urlOf(key, RESULT_URL_SECONDS),
+    urlOf: (key) => local.store.urlOf?.(key, RESULT_URL_SECONDS) ?? Promise.resolve(undefined),
   });
   const { tls, clientToken, workerToken } = config;
   const server = await serveGrpc({
