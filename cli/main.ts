@@ -2,12 +2,16 @@
 import { Command, InvalidArgumentError } from "commander";
 import { version } from "../domain/version.js";
 import type { AddFlags, BackboneFlags } from "./commands/backbone.js";
+import type { ClusterFlags } from "./commands/cluster.js";
 import type { DoctorFlags, EngineFlags } from "./commands/doctor.js";
+import type { FetchFlags } from "./commands/jobs.js";
+import type { SubmitFlags } from "./commands/submit.js";
 import type { PlanFlags } from "./commands/plan.js";
 import type { PredictFlags } from "./commands/predict.js";
 import type { TrainFlags } from "./commands/train.js";
 import { failWith } from "./failure.js";
 import { addJobFlags } from "./job-flags.js";
+import { addServerFlags, type ServerFlags } from "./server-flags.js";
 
 /** As for every other mistake in what the user gave (domain/errors.ts). */
 const USAGE_EXIT_CODE = 2;
@@ -152,6 +156,74 @@ storeFlag(program.command("doctor"))
   .option("--json", "one JSON object a check")
   .addHelpText("after", "\nExamples:\n  graft doctor\n  graft doctor --store /data/graft --json\n\nExit code 1 if something is missing.")
   .action(run(async (flags: DoctorFlags) => (await import("./commands/doctor.js")).doctor(flags)));
+
+addJobFlags(addServerFlags(program.command("submit").argument("[job.yaml]", "a GraftJob")), { withDataset: true })
+  .summary("hand a job to a coordinator")
+  .option("--upload <dir>", "put this folder of class folders into the bucket first; it is the job's dataset")
+  .option("--name <name>", "of the job (default: from the file)")
+  .option("--request-id <uuid>", "the same id makes no second job (default: a new one)")
+  .option("--watch", "show the progress until the job ends")
+  .addHelpText(
+    "after",
+    `
+Examples:
+  graft submit job.yaml --server graft.example:7070 --ca ca.pem
+  graft submit --dataset s3://pictures/flowers/ --epochs 20 --watch
+  graft submit --upload ./flowers --name flowers --watch`,
+  )
+  .action(run(async (file: string | undefined, flags: SubmitFlags) => (await import("./commands/submit.js")).submit(file, flags)));
+
+addServerFlags(program.command("get").argument("[name]", "name or id of a job"))
+  .summary("list the jobs of a coordinator, or show one")
+  .addHelpText("after", "\nExamples:\n  graft get\n  graft get flowers --json")
+  .action(run(async (name: string | undefined, flags: ServerFlags) => (await import("./commands/jobs.js")).get(name, flags)));
+addServerFlags(program.command("watch").argument("<name>", "name or id of a job"))
+  .summary("show a job's progress until it ends")
+  .addHelpText("after", "\nExamples:\n  graft watch flowers\n  graft watch flowers --json")
+  .action(run(async (name: string, flags: ServerFlags) => (await import("./commands/watch.js")).watch(name, flags)));
+addServerFlags(program.command("explain").argument("<name>", "name or id of a job"))
+  .summary("say why a job is where it is, down to a worker, a task or a picture")
+  .addHelpText("after", "\nExample:\n  graft explain flowers")
+  .action(run(async (name: string, flags: ServerFlags) => (await import("./commands/jobs.js")).explain(name, flags)));
+addServerFlags(program.command("logs").argument("<name>", "name or id of a job"))
+  .summary("print what happened to a job")
+  .addHelpText("after", "\nExample:\n  graft logs flowers")
+  .action(run(async (name: string, flags: ServerFlags) => (await import("./commands/jobs.js")).logs(name, flags)));
+for (const [action, summary] of [
+  ["suspend", "stop a job's workers and keep what is done"],
+  ["resume", "go on with a suspended job"],
+  ["cancel", "end a job without a result"],
+] as const)
+  addServerFlags(program.command(action).argument("<name>", "name or id of a job"))
+    .summary(summary)
+    .addHelpText("after", `\nExample:\n  graft ${action} flowers`)
+    .action(run(async (name: string, flags: ServerFlags) => (await import("./commands/jobs.js")).request(action, name, flags)));
+addServerFlags(program.command("fetch").argument("<name>", "name or id of a complete job"))
+  .summary("copy a job's result to this machine")
+  .option("--out <dir>", "where to (default: ./NAME-model)")
+  .addHelpText("after", "\nExample:\n  graft fetch flowers --out ./flowers-model")
+  .action(run(async (name: string, flags: FetchFlags) => (await import("./commands/jobs.js")).fetchResult(name, flags)));
+
+const cluster = program
+  .command("cluster")
+  .summary("a whole cluster on this machine, for trying out")
+  .addHelpText("after", "\nExamples:\n  graft cluster up --extractors 3 --trainers 3\n  graft cluster down");
+cluster
+  .command("up")
+  .description("Starts nats-server, MinIO, a coordinator, extractors and trainers, and prints their addresses and process ids.")
+  .option("--extractors <n>", "how many", positiveWholeNumber, 2)
+  .option("--trainers <n>", "how many", positiveWholeNumber, 1)
+  .option("--folder <dir>", "for objects, logs and keys (default: the folder cluster in the store)")
+  .option("--json", "as JSON")
+  .addHelpText("after", "\nExample:\n  graft cluster up --extractors 3 --trainers 3")
+  .action(run(async (flags: ClusterFlags) => (await import("./commands/cluster.js")).clusterUp(flags)));
+cluster
+  .command("down")
+  .description("Ends what `graft cluster up` started. Objects and logs stay.")
+  .option("--folder <dir>", "as for up")
+  .option("--json", "as JSON")
+  .addHelpText("after", "\nExample:\n  graft cluster down")
+  .action(run(async (flags: ClusterFlags) => (await import("./commands/cluster.js")).clusterDown(flags)));
 
 /** An action whose failure is printed once, here, and becomes the exit code. */
 function run<Arguments extends unknown[]>(action: (...values: Arguments) => Promise<void>): (...values: Arguments) => Promise<void> {

@@ -1,4 +1,3 @@
-import type { Command } from "commander";
 import { readFile } from "node:fs/promises";
 import { CodedError } from "../domain/errors.js";
 import { systemClock } from "../platform/clock/system.js";
@@ -6,25 +5,8 @@ import { openChannel } from "../platform/grpc/client.js";
 import { grpcJobService } from "../platform/job-service/grpc-client.js";
 import type { JobService } from "../platform/job-service/job-service.js";
 import { serverToken, serverAddress } from "./config.js";
+import type { ServerFlags } from "./server-flags.js";
 import { systemError } from "./system-error.js";
-
-export interface ServerFlags {
-  readonly server?: string;
-  readonly tokenFile?: string;
-  readonly ca?: string;
-  readonly plaintext?: boolean;
-  readonly json?: boolean;
-}
-
-/** Flags of every command that speaks to a coordinator. */
-export function addServerFlags(command: Command): Command {
-  return command
-    .option("--server <host:port>", "the coordinator (default: $GRAFT_SERVER or 127.0.0.1:7070)")
-    .option("--token-file <file>", "file with the bearer token (default: $GRAFT_TOKEN)")
-    .option("--ca <file>", "PEM file of the authority that signed the server's certificate; connects with TLS")
-    .option("--plaintext", "no TLS, also to a server that is not this machine")
-    .option("--json", "JSON instead of text");
-}
 
 /** Calls `use` with the jobs of the server and closes the connection. */
 export async function withServer<T>(flags: ServerFlags, use: (jobs: JobService) => Promise<T>): Promise<T> {

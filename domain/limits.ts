@@ -80,6 +80,34 @@ export const limits = {
   storeConnections: 64,
   /** The same wrong body this often in a row is what the store holds, not what the network made of it. */
   storeWrongBodies: 3,
+  /** One gRPC message, either way. The largest, the commit of 4,096 pictures, has 128 KiB a view; this holds those of a hundred views. */
+  grpcMessageBytes: 16 * 1024 * 1024,
+  /** What the details of an error may take: with the message they stay below the 8 KiB of headers that clients in Java and Python accept. */
+  grpcErrorDetailBytes: 5 * 1024,
+  /** The message of an error in gRPC's own header, percent-encoded; the details have it in full. */
+  grpcErrorMessageBytes: 1024,
+  /** A call without an answer has failed after this: longer than the coordinator needs for a write that the store refuses a few times. */
+  grpcCallMs: 30_000,
+  /** Reports that nobody needs to wait for: a worker goes on without them. */
+  grpcReportMs: 5_000,
+  /** A plan that reads all pictures. */
+  grpcPlanMs: 30 * 60_000,
+  /** A watch is opened anew after this, so that no stream lives for ever. */
+  grpcWatchMs: 60 * 60_000,
+  /** How long workers and watchers wait for a coordinator that is away: its pod is started on another machine meanwhile … */
+  coordinatorAwayMs: 10 * 60_000,
+  /** … asking at least this often. */
+  coordinatorRetryMs: 2_000,
+  /** Calls at a time on one connection; a worker needs a handful. */
+  grpcStreams: 256,
+  /** Connections to one coordinator: a thousand workers with room; more are closed at once. */
+  grpcConnections: 4_096,
+  /** A silent connection is asked for a sign of life this often … */
+  grpcKeepaliveMs: 30_000,
+  /** … and is dead without one after this. */
+  grpcKeepaliveTimeoutMs: 10_000,
+  /** Entries of one page of a list. */
+  pageSize: 1_000,
   /** Rounds of extracting lost features again in one run; a store that damages more is broken. */
   repairRounds: 5,
   /** How often a trainer reports its step. */

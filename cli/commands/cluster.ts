@@ -77,16 +77,29 @@ export async function clusterUp(flags: ClusterFlags): Promise<void> {
       const file = join(folder, `${name}.yaml`);
       await writeFile(file, stringify({ ...config, store, telemetry: { listen: `127.0.0.1:${String(port)}` } }), { mode: 0o600 });
       const program = fileURLToPath(new URL(`../../services/${kind}/main.js`, import.meta.url));
-      start(name, process.execPath, [program, "--config", file], `http://127.0.0.1:${String(port)}`, { UV_THREADPOOL_SIZE: String(Math.max(4, 2 * availableParallelism())) });
+      start(name, process.execPath, [program, "--config", file], `http://127.0.0.1:${String(port)}`, {
+        UV_THREADPOOL_SIZE: String(Math.max(4, 2 * availableParallelism())),
+      });
     };
     await service("coordinator", "coordinator", { listen: server });
     const coordinator = { address: server };
     const nats = { servers: [`nats://127.0.0.1:${String(natsPort)}`] };
-    for (let index = 0; index < (flags.extractors ?? 2); index++) await service(`extractor-${String(index)}`, "extractor", { name: `extractor-${String(index)}`, coordinator });
-    for (let index = 0; index < (flags.trainers ?? 1); index++) await service(`trainer-${String(index)}`, "trainer", { name: `trainer-${String(index)}`, coordinator, nats });
-    for (const { process: { name, address } } of started.slice(2)) await ready(name, `${address}/readyz`, started);
+    for (let index = 0; index < (flags.extractors ?? 2); index++)
+      await service(`extractor-${String(index)}`, "extractor", { name: `extractor-${String(index)}`, coordinator });
+    for (let index = 0; index < (flags.trainers ?? 1); index++)
+      await service(`trainer-${String(index)}`, "trainer", { name: `trainer-${String(index)}`, coordinator, nats });
+    for (const {
+      process: { name, address },
+    } of started.slice(2))
+      await ready(name, `${address}/readyz`, started);
 
-    const state: ClusterState = { server, store: store.location, s3, nats: nats.servers[0]!, processes: started.map(({ process }) => process) };
+    const state: ClusterState = {
+      server,
+      store: store.location,
+      s3,
+      nats: nats.servers[0]!,
+      processes: started.map(({ process }) => process),
+    };
     await writeFile(join(folder, "cluster.json"), JSON.stringify(state, null, 2), { mode: 0o600 });
     if (flags.json === true) process.stdout.write(`${JSON.stringify(state)}\n`);
     else {
@@ -113,7 +126,11 @@ export async function clusterDown(flags: ClusterFlags): Promise<void> {
     end(pid, "SIGKILL");
   }
   await rm(join(folder, "cluster.json"));
-  process.stdout.write(flags.json === true ? `${JSON.stringify({ ended: state.processes.length })}\n` : `${String(state.processes.length)} processes are ended; what they stored stays in ${folder}\n`);
+  process.stdout.write(
+    flags.json === true
+      ? `${JSON.stringify({ ended: state.processes.length })}\n`
+      : `${String(state.processes.length)} processes are ended; what they stored stays in ${folder}\n`,
+  );
 }
 
 const STOP_MS = 30_000;
@@ -132,7 +149,11 @@ function serverProgram(name: string): string {
   throw new CodedError("USAGE_INVALID", `${name} is not on PATH; install it (docs/operations.md says how), then run the command again`);
 }
 
-async function ready(name: string, url: string, started: readonly { readonly process: ClusterProcess; readonly child: ChildProcess }[]): Promise<void> {
+async function ready(
+  name: string,
+  url: string,
+  started: readonly { readonly process: ClusterProcess; readonly child: ChildProcess }[],
+): Promise<void> {
   const { process: of, child } = started.find(({ process }) => process.name === name)!;
   const untilMs = systemClock.monotonic() + READY_MS;
   for (;;) {
@@ -142,7 +163,10 @@ async function ready(name: string, url: string, started: readonly { readonly pro
     );
     if (isReady) return;
     if (child.exitCode !== null || systemClock.monotonic() > untilMs)
-      throw new CodedError("USAGE_INVALID", `${name} ${child.exitCode === null ? "is not ready after a minute" : `ended with code ${String(child.exitCode)}`}; its log says why: ${of.log}`);
+      throw new CodedError(
+        "USAGE_INVALID",
+        `${name} ${child.exitCode === null ? "is not ready after a minute" : `ended with code ${String(child.exitCode)}`}; its log says why: ${of.log}`,
+      );
     await systemClock.sleep(50);
   }
 }

@@ -5,7 +5,8 @@ import { CodedError } from "../../domain/errors.js";
 import { count, duration, percentOf, printable } from "../../domain/job/figures.js";
 import type { JobResource } from "../../domain/job/resource.js";
 import type { JobService, ResultFile } from "../../platform/job-service/job-service.js";
-import { type ServerFlags, withServer } from "../server.js";
+import { withServer } from "../server.js";
+import type { ServerFlags } from "../server-flags.js";
 import { aligned } from "../table.js";
 
 /** `graft get [NAME]`: one job, or all of them as a table. */
@@ -28,18 +29,22 @@ export async function explain(name: string, flags: ServerFlags): Promise<void> {
   await withServer(flags, async (server) => {
     const reasons = await server.explainJob({ name });
     if (flags.json === true) process.stdout.write(`${JSON.stringify(reasons)}\n`);
-    else for (const { subject, message, depth } of reasons) process.stdout.write(`${"  ".repeat(depth)}${printable(subject)}: ${printable(message)}\n`);
+    else
+      for (const { subject, message, depth } of reasons)
+        process.stdout.write(`${"  ".repeat(depth)}${printable(subject)}: ${printable(message)}\n`);
   });
 }
 
 /** `graft logs NAME`: what happened to the job, oldest first. */
 export async function logs(name: string, flags: ServerFlags): Promise<void> {
   await withServer(flags, async (server) => {
-    for (let pageToken = ""; ; ) {
+    for (let pageToken = ""; ;) {
       const { events, nextPageToken } = await server.listJobEvents({ name }, { pageSize: 1_000, pageToken });
       for (const { timeMs, kind, message } of events) {
         const time = new Date(timeMs).toISOString();
-        process.stdout.write(flags.json === true ? `${JSON.stringify({ time, kind, message })}\n` : `${time} ${kind}: ${printable(message)}\n`);
+        process.stdout.write(
+          flags.json === true ? `${JSON.stringify({ time, kind, message })}\n` : `${time} ${kind}: ${printable(message)}\n`,
+        );
       }
       if (events.length === 0 || nextPageToken === pageToken) return;
       pageToken = nextPageToken;
@@ -50,7 +55,11 @@ export async function logs(name: string, flags: ServerFlags): Promise<void> {
 /** `graft suspend|resume|cancel NAME`. */
 export async function request(action: "suspend" | "resume" | "cancel", name: string, flags: ServerFlags): Promise<void> {
   await withServer(flags, async (server) => {
-    const job = await { suspend: () => server.suspendJob({ name }), resume: () => server.resumeJob({ name }), cancel: () => server.cancelJob({ name }) }[action]();
+    const job = await {
+      suspend: () => server.suspendJob({ name }),
+      resume: () => server.resumeJob({ name }),
+      cancel: () => server.cancelJob({ name }),
+    }[action]();
     process.stdout.write(flags.json === true ? `${JSON.stringify(job)}\n` : `${job.metadata.name ?? name} is ${stateOf(job)}\n`);
   });
 }
@@ -75,14 +84,20 @@ export async function fetchResult(name: string, flags: FetchFlags): Promise<void
 
 async function fetchFile({ path, sha256, bytes, url }: ResultFile, out: string): Promise<void> {
   if (url === undefined)
-    throw new CodedError("STORE_UNAVAILABLE", `${path}: the server's store is a folder, which gives no references; copy the result from there, or keep the store at s3://…`);
+    throw new CodedError(
+      "STORE_UNAVAILABLE",
+      `${path}: the server's store is a folder, which gives no references; copy the result from there, or keep the store at s3://…`,
+    );
   if (path.split("/").some((part) => part === "" || part === "." || part === ".."))
     throw new CodedError("OBJECT_CORRUPT", `${JSON.stringify(path)} is no name of a result's file; is this a graft server?`);
   const response = await fetch(url);
   const body = Buffer.from(await response.arrayBuffer());
   if (!response.ok) throw new CodedError("STORE_UNAVAILABLE", `${path}: the store answered ${String(response.status)}; try again`);
   if (body.length !== bytes || createHash("sha256").update(body).digest("hex") !== sha256)
-    throw new CodedError("OBJECT_CORRUPT", `${path}: ${String(body.length)} bytes that are not those of the result (${String(bytes)} bytes, ${sha256.slice(0, 12)}…); fetch it again`);
+    throw new CodedError(
+      "OBJECT_CORRUPT",
+      `${path}: ${String(body.length)} bytes that are not those of the result (${String(bytes)} bytes, ${sha256.slice(0, 12)}…); fetch it again`,
+    );
   const target = join(out, path);
   await mkdir(dirname(target), { recursive: true });
   await writeFile(`${target}.part`, body);
@@ -91,7 +106,7 @@ async function fetchFile({ path, sha256, bytes, url }: ResultFile, out: string):
 
 async function allJobs(server: JobService): Promise<JobResource[]> {
   const all: JobResource[] = [];
-  for (let pageToken = ""; ; ) {
+  for (let pageToken = ""; ;) {
     const { jobs, nextPageToken } = await server.listJobs({ pageSize: 1_000, pageToken });
     all.push(...jobs);
     if (nextPageToken === "") return all;
@@ -123,7 +138,8 @@ export function stateOf({ status: { phase, suspended } }: JobResource): string {
 function progressOf({ status: { phase, progress = {} } }: JobResource): string {
   const { extracted, pictures, step, steps } = progress;
   if (phase === "EXTRACTING" && pictures !== undefined) return percentOf(extracted ?? 0, pictures);
-  if (steps !== undefined && ["TRAINING", "EVALUATING", "EXPORTING", "COMPLETE"].includes(phase)) return `${count(step ?? 0)}/${count(steps)} steps`;
+  if (steps !== undefined && ["TRAINING", "EVALUATING", "EXPORTING", "COMPLETE"].includes(phase))
+    return `${count(step ?? 0)}/${count(steps)} steps`;
   return pictures === undefined ? "" : count(pictures, "picture");
 }
 
@@ -134,14 +150,20 @@ function detailsOf(job: JobResource): string {
     ["id", metadata.uid ?? ""],
     ["state", stateOf(job)],
     ["progress", progressOf(job)],
-    ...(status.progress?.trainersReason === undefined ? [] : [["trainers", `${String(status.progress.trainers ?? "")}: ${status.progress.trainersReason}`]]),
+    ...(status.progress?.trainersReason === undefined
+      ? []
+      : [["trainers", `${String(status.progress.trainers ?? "")}: ${status.progress.trainersReason}`]]),
     ...(status.failure === undefined ? [] : [["failure", `${printable(status.failure.message)} [${status.failure.code}]`]]),
     ...(status.result === undefined
       ? []
       : [
           ["weights", status.result.weightsSha256],
           ["result", printable(status.result.location)],
-          ...(status.result.testAccuracy === undefined ? [] : [["accuracy", `${(100 * status.result.testAccuracy).toFixed(1)} % on ${String(status.result.testCount ?? 0)} test pictures`]]),
+          ...(status.result.testAccuracy === undefined
+            ? []
+            : [
+                ["accuracy", `${(100 * status.result.testAccuracy).toFixed(1)} % on ${String(status.result.testCount ?? 0)} test pictures`],
+              ]),
         ]),
   ];
   return aligned(rows.map(([name = "", value = ""]) => [`${name}:`, value]));

@@ -1,11 +1,12 @@
 import { randomUUID } from "node:crypto";
 import { basename, extname } from "node:path";
 import { CodedError } from "../../domain/errors.js";
-import { openUpload } from "../upload.js";
+// upload comes with the s3 branch
 import { applyOverrides } from "../../domain/job/override.js";
 import { readJobFile } from "./job-file.js";
 import { interruptSignal } from "../interrupt.js";
-import { type ServerFlags, withServer } from "../server.js";
+import { withServer } from "../server.js";
+import type { ServerFlags } from "../server-flags.js";
 import { watchToTheEnd } from "./watch.js";
 
 export interface SubmitFlags extends ServerFlags {
@@ -19,10 +20,16 @@ export interface SubmitFlags extends ServerFlags {
 /** `graft submit [JOB.yaml]`: hands a job to the server; with `--upload DIR` the folder is put into a bucket first and is the job's dataset. */
 export async function submit(file: string | undefined, flags: SubmitFlags): Promise<void> {
   if (file === undefined && flags.upload === undefined && flags["dataset"] === undefined)
-    throw new CodedError("USAGE_INVALID", "give a job file, --dataset s3://bucket/prefix/, or --upload DIR; graft submit --help shows examples");
-  const source = flags.upload === undefined ? undefined : await openUpload(flags.upload, flags);
+    throw new CodedError(
+      "USAGE_INVALID",
+      "give a job file, --dataset s3://bucket/prefix/, or --upload DIR; graft submit --help shows examples",
+    );
+  const source: string | undefined = undefined;
   const overrides = { ...flags, ...(source !== undefined && { dataset: source }) };
-  const request = file === undefined ? { spec: applyOverrides({}, overrides), metadata: {}, name: flags.upload ?? String(flags["dataset"]) } : await readJobFile(file, overrides);
+  const request =
+    file === undefined
+      ? { spec: applyOverrides({}, overrides), metadata: {}, name: flags.upload ?? String(flags["dataset"]) }
+      : await readJobFile(file, overrides);
   const { spec } = request;
   const metadata = { ...request.metadata, name: flags.name ?? request.metadata.name ?? nameFrom(request.name) };
   const requestId = flags.requestId ?? randomUUID();
@@ -30,7 +37,10 @@ export async function submit(file: string | undefined, flags: SubmitFlags): Prom
     const job = await server.submitJob(requestId, { metadata, spec });
     const name = job.metadata.name ?? "";
     if (flags.json === true) process.stdout.write(`${JSON.stringify(job)}\n`);
-    else process.stdout.write(`submitted ${name} (${job.metadata.uid ?? ""})${flags.watch === true ? "" : `; watch it with: graft watch ${name}`}\n`);
+    else
+      process.stdout.write(
+        `submitted ${name} (${job.metadata.uid ?? ""})${flags.watch === true ? "" : `; watch it with: graft watch ${name}`}\n`,
+      );
     if (flags.watch !== true) return;
     const interrupt = interruptSignal(() => new CodedError("INTERRUPTED", `no longer watching; the job goes on: graft watch ${name}`));
     try {
@@ -43,6 +53,10 @@ export async function submit(file: string | undefined, flags: SubmitFlags): Prom
 
 /** A name that a server takes, from that of a file or folder. */
 function nameFrom(path: string): string {
-  const name = basename(path.replace(/\/+$/, ""), extname(path)).toLowerCase().replace(/[^a-z0-9]+/g, "-").replace(/^-+|-+$/g, "").slice(0, 40);
+  const name = basename(path.replace(/\/+$/, ""), extname(path))
+    .toLowerCase()
+    .replace(/[^a-z0-9]+/g, "-")
+    .replace(/^-+|-+$/g, "")
+    .slice(0, 40);
   return `${name === "" ? "job" : name}-${randomUUID().slice(0, 6)}`;
 }

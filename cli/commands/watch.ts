@@ -5,7 +5,8 @@ import { phases } from "../../domain/job/transitions.js";
 import type { JobService } from "../../platform/job-service/job-service.js";
 import { interruptSignal } from "../interrupt.js";
 import { openProgress } from "../progress.js";
-import { type ServerFlags, withServer } from "../server.js";
+import { withServer } from "../server.js";
+import type { ServerFlags } from "../server-flags.js";
 
 /** `graft watch NAME`: live progress until the job ends. */
 export async function watch(name: string, flags: ServerFlags): Promise<void> {
@@ -71,7 +72,8 @@ export function eventsBetween(before: JobResource | undefined, now: JobResource)
       validationCount: evaluation.validationCount ?? 0,
       seconds: secondsSince(now.status.startTime, undefined),
     });
-  if (failure !== undefined && phase !== "FAILED" && failure.message !== earlier?.failure?.message) events.push({ kind: "warning", message: `${failure.message} [${failure.code}]` });
+  if (failure !== undefined && phase !== "FAILED" && failure.message !== earlier?.failure?.message)
+    events.push({ kind: "warning", message: `${failure.message} [${failure.code}]` });
   if (phase === "COMPLETE" && result !== undefined && earlier?.phase !== "COMPLETE")
     events.push({
       kind: "complete",

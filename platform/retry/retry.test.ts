@@ -40,6 +40,12 @@ test("jitter takes up to half of a wait away", async () => {
   expect(sleeps).toEqual([50, 100, 200]);
 });
 
+test("a long wait for something has steps of at most so long", async () => {
+  const { operation, deps, sleeps } = setup({ failures: 5 });
+  expect(await retry({ ...policy, attemptsMax: Infinity, delayMsMax: 250 }, operation, deps)).toBe("done");
+  expect(sleeps).toEqual([100, 200, 250, 250, 250]);
+});
+
 test("the attempts are bounded, and the last failure is thrown", async () => {
   const { operation, deps, calls } = setup({ failures: 100 });
   await expect(retry(policy, operation, deps)).rejects.toThrow("failure 4");

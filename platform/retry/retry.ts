@@ -8,6 +8,8 @@ export interface RetryPolicy {
   readonly attemptsMax: number;
   /** Wait before the second call; each further one is twice as long. Half of it is drawn by lot, so that many workers do not come back at once. */
   readonly firstDelayMs: number;
+  /** No wait is longer; absent where the bounds on attempts and time suffice. */
+  readonly delayMsMax?: number;
   /** No further call begins later than this after the first one. */
   readonly totalMsMax: number;
 }
@@ -31,7 +33,7 @@ export async function retry<T>(policy: RetryPolicy, operation: () => Promise<T>,
       return await operation();
     } catch (error) {
       if (attempt >= policy.attemptsMax || !isRetryable(error)) throw error;
-      const longest = policy.firstDelayMs * 2 ** (attempt - 1);
+      const longest = Math.min(policy.firstDelayMs * 2 ** (attempt - 1), policy.delayMsMax ?? Infinity);
       const delayMs = (longest * (1 + random())) / 2;
       if (clock.monotonic() - startMs + delayMs > policy.totalMsMax) throw error;
       await clock.sleep(delayMs, signal);

@@ -34,7 +34,7 @@ export interface WorkService {
   reportStep(member: Member, report: StepReport): Promise<number>;
   /** Nothing came from these trainers before the deadline; the coordinator opens the next generation. Resolves as `reportStep`. */
   reportStall(member: Member, step: number, missing: readonly string[]): Promise<number>;
-  reportEvaluation(member: Member, evaluation: HistoryPoint): Promise<void>;
+  reportEvaluation(member: Member, evaluation: ReportedEvaluation): Promise<void>;
   /** The state after `step` stands under `jobs/<id>/checkpoints/<step>/`. @throws CodedError GENERATION_STALE */
   commitCheckpoint(member: Member, step: number): Promise<void>;
   /** Phases after the last step; they show in the job's status. @throws CodedError GENERATION_STALE */
@@ -92,6 +92,9 @@ export interface StepReport {
   /** Grains that this trainer has computed since it joined. */
   readonly grainsComputed: number;
 }
+
+/** What of an evaluation shows in a job's status; the rest stays with the trainer, in checkpoint and result. */
+export type ReportedEvaluation = Pick<HistoryPoint, "step" | "epoch" | "train" | "validation" | "seconds">;
 
 export interface WorkerFailure {
   readonly worker: string;

@@ -94,7 +94,7 @@ await runService("coordinator", coordinatorConfig, async (config, { log, metrics
         ...(tls.clientCa !== undefined && { clientCa: await readFile(tls.clientCa) }),
       },
     }),
-    ...(clientToken !== undefined && { tokens: { client: clientToken, worker: workerToken ?? clientToken } }),
+    ...(clientToken !== undefined && { tokens: { client: [clientToken], worker: [workerToken ?? clientToken] } }),
     services: [jobServiceHandlers(requests), workServiceHandlers(new WorkRouter(jobs))],
     onUnexpected: (error, method) => log.error({ err: error, method }, "unexpected failure"),
   });

@@ -1,0 +1,65 @@
+import { JobService as JobServiceSchema } from "../../proto/gen/graft/v1/job_service_pb.js";
+import { FieldReader } from "../grpc/fields.js";
+import { grpcService, type GrpcService } from "../grpc/service.js";
+import type { JobService } from "./job-service.js";
+import { readPage, readPhases, readReference, readRequest, writeEvent, writeResource, writeResult } from "./messages.js";
+
+const UUID = /^[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}$/i;
+
+/** A JobService as a service for `serveGrpc`. */
+export function jobServiceHandlers(jobs: JobService): GrpcService {
+  const reader = (method: string): FieldReader => new FieldReader(method, "REQUEST_INVALID");
+  return grpcService(
+    JobServiceSchema,
+    { audience: "client", contract: "optional", waiting: [] },
+    {
+      async submitJob({ requestId, job }) {
+        const fields = reader("SubmitJob");
+        const id = fields.text("request_id", requestId);
+        if (!UUID.test(id)) fields.fail("request_id", `must be a UUID, found ${JSON.stringify(id.slice(0, 60))}`);
+        return { job: writeResource(await jobs.submitJob(id.toLowerCase(), readRequest(job))) };
+      },
+      planJob: ({ job, read }) => jobs.planJob(readRequest(job), read ?? false),
+      async getJob({ job }) {
+        return { job: writeResource(await jobs.getJob(readReference(reader("GetJob"), job))) };
+      },
+      async listJobs(request) {
+        const fields = reader("ListJobs");
+        const { namespace } = request;
+        const page = await jobs.listJobs({
+          ...readPage(fields, request),
+          ...(namespace === undefined || namespace === "" ? {} : { namespace }),
+          phases: readPhases(fields, request.phases),
+        });
+        return { jobs: page.jobs.map(writeResource), nextPageToken: page.nextPageToken };
+      },
+      async *watchJob({ job, resourceVersion }, { signal }) {
+        const seen = resourceVersion === "" ? undefined : resourceVersion;
+        for await (const resource of jobs.watchJob(readReference(reader("WatchJob"), job), seen, signal)) {
+          yield { job: writeResource(resource) };
+        }
+      },
+      async suspendJob({ job }) {
+        return { job: writeResource(await jobs.suspendJob(readReference(reader("SuspendJob"), job))) };
+      },
+      async resumeJob({ job }) {
+        return { job: writeResource(await jobs.resumeJob(readReference(reader("ResumeJob"), job))) };
+      },
+      async cancelJob({ job }) {
+        return { job: writeResource(await jobs.cancelJob(readReference(reader("CancelJob"), job))) };
+      },
+      async getResult({ job }) {
+        return writeResult(await jobs.getResult(readReference(reader("GetResult"), job)));
+      },
+      async explainJob({ job }) {
+        const reasons = await jobs.explainJob(readReference(reader("ExplainJob"), job));
+        return { reasons: reasons.map(({ subject, message, depth }) => ({ subject, message, depth })) };
+      },
+      async listJobEvents(request) {
+        const fields = reader("ListJobEvents");
+        const page = await jobs.listJobEvents(readReference(fields, request.job), readPage(fields, request));
+        return { events: page.events.map(writeEvent), nextPageToken: page.nextPageToken };
+      },
+    },
+  );
+}
