@@ -21,6 +21,9 @@ import { JobRequests } from "./job-requests.js";
 import { Jobs } from "./jobs.js";
 import { WorkRouter } from "./work-router.js";
 
+/** Results may be fetched by their references for an hour. */
+const RESULT_URL_SECONDS = 3_600;
+
 await runService("coordinator", coordinatorConfig, async (config, { log, metrics, signal, ready }) => {
   // 1. What everything stands on. A store that cannot be reached ends the process: whoever started it starts it again.
   const local = await openLocal(config.store.location, { store: config.store.s3, datasets: config.datasets.s3 ?? config.store.s3 });
@@ -114,6 +117,3 @@ await runService("coordinator", coordinatorConfig, async (config, { log, metrics
   const open = jobs.all.filter(({ board }) => !isFinal(board.state.phase)).map(({ record }) => printable(record.name));
   if (open.length > 0) log.info({ jobs: open }, "jobs that go on with the next coordinator");
 });
-
-/** Results may be fetched by their references for an hour. */
-const RESULT_URL_SECONDS = 3_600;

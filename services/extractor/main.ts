@@ -11,6 +11,9 @@ import { openLocal } from "../local/local.js";
 import { extractorConfig } from "./config.js";
 import { runExtractor } from "./extractor.js";
 
+/** Before this process goes on after a failure that passes. */
+const RESTART_MS = 1_000;
+
 await runService("extractor", extractorConfig, async (config, { log, metrics, signal, ready }) => {
   // 1. The coordinator, the store, the engine.
   const worker = config.name ?? `${hostname()}-${String(process.pid)}`;
@@ -99,5 +102,3 @@ function isWorthAnotherTry({ code }: CodedError): boolean {
     code === "OBJECT_CORRUPT"
   );
 }
-
-const RESTART_MS = 1_000;

@@ -12,6 +12,9 @@ import { trainerConfig } from "./config.js";
 import { runTrainer } from "./trainer.js";
 import { loadTrainingSet } from "./training-set.js";
 
+/** Before this process goes on after a failure that passes. */
+const RESTART_MS = 1_000;
+
 await runService("trainer", trainerConfig, async (config, { log, metrics, signal, ready }) => {
   // 1. The coordinator, the store, the engine.
   const trainer = config.name ?? `${hostname()}-${String(process.pid)}`;
@@ -126,5 +129,3 @@ function isWorthAnotherTry({ code }: CodedError): boolean {
   const { retryable, exitCode } = errorCodes[code];
   return retryable || exitCode <= errorCodes.TRAINERS_DIVERGED.exitCode || code === "OBJECT_MISSING" || code === "OBJECT_CORRUPT";
 }
-
-const RESTART_MS = 1_000;
