@@ -31,8 +31,13 @@ export class Exchange {
   private readonly allReduce: AllReduce;
   private readonly evaluation: Gather;
   private readonly subscriptions: readonly Subscription[];
+  private readonly closed = new AbortController();
   private failure: Error | undefined;
   private wake: () => void = () => undefined;
+  /** Whether the one alarm that wakes a wait is set. */
+  private alarmed = false;
+  /** What is waited for now. */
+  private awaits: Awaited | undefined;
 
   constructor(
     { bus, clock, milestone, resendMs = limits.exchangeResendMs, deadlineMs = limits.exchangeDeadlineMs }: ExchangeDeps,
@@ -61,11 +66,11 @@ export class Exchange {
     return this.allReduce.ownNodes;
   }
 
-  /** The sum over all grains of all trainers; valid until the step after the next. */
+  /** The sum over all grains of all trainers; valid until the next step's `reduce`. */
   async reduce(step: number, sums: readonly SubTreeSum[], weightsHash: string, signal: AbortSignal): Promise<Float32Array> {
     this.publish(this.allReduce.begin(step, sums, weightsHash));
     this.milestone("mid exchange");
-    return this.awaited(this.allReduce, `step ${String(step)}`, signal);
+    return this.awaited(this.allReduce, () => this.allReduce.silent(), `step ${String(step)}`, signal);
   }
 
   /** Every trainer's range, put together. */
@@ -77,10 +82,11 @@ export class Exchange {
     signal: AbortSignal,
   ): Promise<Float32Array> {
     this.publish(this.evaluation.begin(key, ranges, own, weightsHash));
-    return this.awaited(this.evaluation, `evaluation after step ${String(key.step)}`, signal);
+    return this.awaited(this.evaluation, () => this.evaluation.missing(), `evaluation after step ${String(key.step)}`, signal);
   }
 
   close(): void {
+    this.closed.abort();
     for (const subscription of this.subscriptions) subscription.unsubscribe();
   }
 
@@ -92,7 +98,7 @@ export class Exchange {
     } catch (error) {
       this.failure ??= error instanceof Error ? error : new Error(String(error));
     }
-    this.wake();
+    if (this.failure !== undefined || this.awaits?.result !== undefined) this.wake();
   }
 
   private publish(outgoing: readonly Outgoing[]): void {
@@ -100,17 +106,19 @@ export class Exchange {
     for (const { to, payload } of outgoing) this.bus.publish(exchangeSubject(job, generation, to), payload);
   }
 
-  private async awaited(of: Awaited, what: string, signal: AbortSignal): Promise<Float32Array> {
+  private async awaited(of: Awaited, silent: () => number[], what: string, signal: AbortSignal): Promise<Float32Array> {
     const wake = (): void => this.wake();
     signal.addEventListener("abort", wake);
+    this.awaits = of;
     try {
-      return await this.resultOf(of, what, signal);
+      return await this.resultOf(of, silent, what, signal);
     } finally {
+      this.awaits = undefined;
       signal.removeEventListener("abort", wake);
     }
   }
 
-  private async resultOf(of: Awaited, what: string, signal: AbortSignal): Promise<Float32Array> {
+  private async resultOf(of: Awaited, silent: () => number[], what: string, signal: AbortSignal): Promise<Float32Array> {
     const deadlineMs = this.clock.monotonic() + this.deadlineMs;
     let resendMs = this.clock.monotonic() + this.resendMs;
     for (;;) {
@@ -120,7 +128,7 @@ export class Exchange {
       signal.throwIfAborted();
       const nowMs = this.clock.monotonic();
       if (nowMs >= deadlineMs) {
-        const missing = of.missing().map((rank) => this.trainers[rank] ?? String(rank));
+        const missing = silent().map((rank) => this.trainers[rank] ?? String(rank));
         throw new CodedError(
           "EXCHANGE_INCOMPLETE",
           `${what}: nothing from ${missing.join(", ")} within ${String(this.deadlineMs / 1000)} s; a new generation is needed`,
@@ -131,27 +139,26 @@ export class Exchange {
         this.publish(of.resend());
         resendMs = nowMs + this.resendMs;
       }
-      await this.nextMessage(Math.min(resendMs, deadlineMs) - nowMs);
+      const woken = new Promise<void>((resolve) => (this.wake = resolve));
+      this.setAlarm(Math.min(resendMs, deadlineMs) - nowMs);
+      await woken;
     }
   }
 
-  /** Resolves with the next message, after `timeoutMs`, or when woken. */
-  private async nextMessage(timeoutMs: number): Promise<void> {
-    const timeout = new AbortController();
-    await Promise.race([
-      new Promise<void>((resolve) => {
-        this.wake = resolve;
-      }),
-      this.clock.sleep(timeoutMs, timeout.signal).catch(() => undefined),
-    ]);
-    this.wake = () => undefined;
-    timeout.abort();
+  /** One alarm at a time: no wait is for longer than `resendMs`, so one that an earlier wait has set rings in time, and most waits set none. */
+  private setAlarm(durationMs: number): void {
+    if (this.alarmed) return;
+    this.alarmed = true;
+    const ring = (): void => {
+      this.alarmed = false;
+      this.wake();
+    };
+    this.clock.sleep(durationMs, this.closed.signal).then(ring, ring);
   }
 }
 
 /** What a trainer waits for: a step's sum or an evaluation's leaves. */
 interface Awaited {
   readonly result: Float32Array | undefined;
-  missing(): number[];
   resend(): readonly Outgoing[];
 }

@@ -7,6 +7,7 @@ import {
   askingAgain,
   decodeMessage,
   encodeMessages,
+  isOwn,
   valuesPerMessage,
   type Channel,
   type Message,
@@ -80,9 +81,9 @@ export class AllReduce {
 
   /** @throws CodedError TRAINERS_DIVERGED where the sender's weights are not this trainer's. */
   receive(payload: Uint8Array): Received {
+    if (isOwn(this.#channel, payload)) return { reception: "own", outgoing: [] };
     const message = decodeMessage(this.#channel, payload);
     if (typeof message === "string") return { reception: message, outgoing: [] };
-    if (message.sender === this.#channel.self) return { reception: "own", outgoing: [] };
     if (message.kind === "gathered") return { reception: "misfit", outgoing: [] };
     const state = [this.#current, this.#next].find(({ step }) => step === message.step);
     if (state === undefined) {
@@ -100,12 +101,20 @@ export class AllReduce {
 
   /** The sum of all grains over the whole vector; valid until the next `begin`. Undefined while something is missing. */
   get result(): Float32Array | undefined {
-    return this.#current.step >= 0 && this.missing().length === 0 ? this.#current.result : undefined;
+    return this.#current.step >= 0 && this.#current.complete ? this.#current.result : undefined;
   }
 
   /** Trainers for whom this one waits, ascending: those with nodes of the own part missing, and owners of missing parts. None before the first `begin`. */
   missing(): number[] {
     return this.#current.step < 0 ? [] : this.#current.missing();
+  }
+
+  /**
+   * Of the missing, those to whom it is due: whose nodes of the own part have not come. An owner's part may be missing only because it waits for the same trainer, so owners are
+   * named where all nodes are there.
+   */
+  silent(): number[] {
+    return this.#current.step < 0 ? [] : this.#current.silent();
   }
 
   /** What this trainer has sent in the current step, again; every owner is asked for its part. */
@@ -125,7 +134,8 @@ export class AllReduce {
     if (state.reducer.added || !state.reducer.complete) return [];
     const { self } = this.#channel;
     const part = state.parts[self] as ChunkedVector;
-    part.takeAll(state.reducer.add());
+    state.reducer.add();
+    part.markWhole();
     const weightsHash = state.weightsHashOf(self);
     const node = { first: 0, grains: 0 };
     if (this.#channel.trainers > 1) {
@@ -162,7 +172,7 @@ class StepState {
     const perChunk = valuesPerMessage(channel);
     this.result = new Float32Array(parts.at(-1)?.to ?? 0);
     this.parts = parts.map(({ from, to }) => new ChunkedVector(this.result.subarray(from, to), perChunk));
-    this.reducer = new PartReducer(owned, this.parts[channel.self]?.values.length ?? 0, perChunk);
+    this.reducer = new PartReducer(owned, this.parts[channel.self]?.values ?? new Float32Array(0), perChunk);
     this.#weightsHashes = new Array<string | undefined>(channel.trainers);
   }
 
@@ -184,9 +194,19 @@ class StepState {
     return this.parts[message.part]?.take(message.chunk, message.values) ?? "misfit";
   }
 
+  /** Whether all parts are there, the own one added up. */
+  get complete(): boolean {
+    return this.parts.every((part) => part.complete);
+  }
+
   missing(): number[] {
     const owners = this.parts.flatMap((part, owner) => (part.complete || owner === this.#channel.self ? [] : [owner]));
     return [...new Set([...this.reducer.missing(), ...owners])].sort((a, b) => a - b);
+  }
+
+  silent(): number[] {
+    const withoutNodes = this.reducer.missing();
+    return withoutNodes.length > 0 ? withoutNodes : this.missing();
   }
 
   weightsHashOf(trainer: number): string {

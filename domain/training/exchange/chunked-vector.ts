@@ -33,6 +33,11 @@ export class ChunkedVector {
 
   takeAll(values: Float32Array): void {
     this.values.set(values);
+    this.markWhole();
+  }
+
+  /** Where the values have been put into place already. */
+  markWhole(): void {
     this.#arrived.fill(1);
     this.#missing = 0;
   }

@@ -1,5 +1,5 @@
 import assert from "node:assert";
-import { createHash, createHmac, timingSafeEqual } from "node:crypto";
+import { createCipheriv, createSecretKey, hash, type KeyObject, timingSafeEqual } from "node:crypto";
 import { limits } from "../../limits.js";
 import type { SubTree } from "../tree.js";
 
@@ -18,7 +18,10 @@ import type { SubTree } from "../tree.js";
  * | 52, 56 | chunk, values in it |
  * | 60 | 1 where the sender asks for an answer, else 0 |
  * | 64 | hash of the sender's weights before the step (16 bytes) |
- * | 80 | HMAC-SHA256 with the generation's key over all other bytes |
+ * | 80 | tag (16 bytes): AES-256-GMAC with the generation's key over all other bytes; its nonce is made of those before the tag |
+ *
+ * Every message of a generation has other bytes before the tag, or is the same message. GMAC takes a seventh of HMAC-SHA256's time (0.08 and 0.58 ms for 512 KiB on a busy core),
+ * which was half of a step.
  */
 export interface Message {
   readonly kind: MessageKind;
@@ -43,7 +46,7 @@ export interface Channel {
   readonly trainers: number;
   /** This trainer's number, from 0. */
   readonly self: number;
-  /** Secret of the generation: whoever lacks it can neither send nor change a message. */
+  /** Secret of the generation, 32 bytes: whoever lacks it can neither send nor change a message. */
   readonly key: Uint8Array;
   /** Bytes of one message, header included; equal for all trainers. Default: limits.exchangeMessageBytes. */
   readonly messageBytes?: number;
@@ -57,11 +60,13 @@ export interface Outgoing {
 /** Why a message is not for us. `damaged` means that its bytes are not what a holder of the key sent. */
 export type Refusal = "damaged" | "otherJob" | "otherGeneration";
 
-export const headerBytes = 112;
+export const headerBytes = 96;
 const MAGIC = 0x31585247;
 const KINDS: readonly MessageKind[] = ["partial", "finished", "gathered"];
+const SENDER_AT = 28;
 const ASKS_AT = 60;
 const TAG_AT = 80;
+const NONCE_BYTES = 12;
 
 /** Subjects that trainer `self` listens to are those of its number and of "all". */
 export function exchangeSubject(job: string, generation: number, to: number | "all"): string {
@@ -122,13 +127,14 @@ export function encodeMessages(
 
 export function encodeMessage(channel: Channel, message: Message): Uint8Array {
   assert(/^[0-9a-f]{32}$/u.test(message.weightsHash), `a hash of weights is 32 hex digits, got "${message.weightsHash}"`);
-  const bytes = new Uint8Array(headerBytes + message.values.length);
-  const view = new DataView(bytes.buffer);
+  const buffer = Buffer.allocUnsafe(headerBytes + message.values.length); // every byte is written below
+  const bytes = new Uint8Array(buffer.buffer, buffer.byteOffset, buffer.length);
+  const view = new DataView(bytes.buffer, bytes.byteOffset, bytes.length);
   view.setUint32(0, MAGIC, true);
   view.setUint32(4, KINDS.indexOf(message.kind) + 1, true);
-  bytes.set(jobHash(channel.job), 8);
+  bytes.set(secretsOf(channel).job, 8);
   view.setUint32(24, channel.generation, true);
-  view.setUint32(28, message.sender, true);
+  view.setUint32(SENDER_AT, message.sender, true);
   view.setFloat64(32, message.step, true);
   view.setUint32(40, message.part, true);
   view.setUint32(44, message.node.first, true);
@@ -142,11 +148,16 @@ export function encodeMessage(channel: Channel, message: Message): Uint8Array {
   return bytes;
 }
 
+/** Whether a message says that this trainer sent it; for those it needs no other check. */
+export function isOwn(channel: Channel, bytes: Uint8Array): boolean {
+  return bytes.length >= headerBytes && new DataView(bytes.buffer, bytes.byteOffset).getUint32(SENDER_AT, true) === channel.self;
+}
+
 /** What was sent before, to be sent again: the first message now asks for an answer. */
 export function askingAgain(channel: Channel, sent: readonly Outgoing[]): Outgoing[] {
   return sent.map((outgoing, index) => {
     if (index > 0) return outgoing;
-    const payload = outgoing.payload.slice();
+    const payload = new Uint8Array(outgoing.payload);
     new DataView(payload.buffer).setUint32(ASKS_AT, 1, true);
     payload.set(tagOf(channel, payload), TAG_AT);
     return { ...outgoing, payload };
@@ -159,11 +170,11 @@ export function decodeMessage(channel: Channel, bytes: Uint8Array): Message | Re
   const view = new DataView(bytes.buffer, bytes.byteOffset, bytes.length);
   if (view.getUint32(0, true) !== MAGIC) return "damaged";
   // Compared before the tag: another job's or generation's messages carry another key and are no sign of damage.
-  if (!jobHash(channel.job).equals(bytes.subarray(8, 24))) return "otherJob";
+  if (!secretsOf(channel).job.equals(bytes.subarray(8, 24))) return "otherJob";
   if (view.getUint32(24, true) !== channel.generation) return "otherGeneration";
   if (!timingSafeEqual(tagOf(channel, bytes), bytes.subarray(TAG_AT, headerBytes))) return "damaged";
   const kind = KINDS[view.getUint32(4, true) - 1];
-  const sender = view.getUint32(28, true);
+  const sender = view.getUint32(SENDER_AT, true);
   const values = bytes.subarray(headerBytes);
   if (kind === undefined || sender >= channel.trainers || values.length !== 4 * view.getUint32(56, true)) return "damaged";
   return {
@@ -183,10 +194,24 @@ export function bytesOf(values: Float32Array): Uint8Array {
   return new Uint8Array(values.buffer, values.byteOffset, values.byteLength);
 }
 
-function jobHash(job: string): Buffer {
-  return createHash("sha256").update(job).digest().subarray(0, 16);
+/** What is derived once from a channel. */
+const secrets = new WeakMap<Channel, { readonly job: Buffer; readonly key: KeyObject }>();
+
+function secretsOf(channel: Channel): { readonly job: Buffer; readonly key: KeyObject } {
+  let known = secrets.get(channel);
+  if (known === undefined) {
+    known = { job: hash("sha256", channel.job, "buffer").subarray(0, 16), key: createSecretKey(channel.key) };
+    secrets.set(channel, known);
+  }
+  return known;
 }
 
 function tagOf(channel: Channel, bytes: Uint8Array): Buffer {
-  return createHmac("sha256", channel.key).update(bytes.subarray(0, TAG_AT)).update(bytes.subarray(headerBytes)).digest();
+  const header = bytes.subarray(0, TAG_AT);
+  const nonce = hash("sha256", header, "buffer").subarray(0, NONCE_BYTES);
+  const mac = createCipheriv("aes-256-gcm", secretsOf(channel).key, nonce);
+  mac.setAAD(header);
+  mac.setAAD(bytes.subarray(headerBytes));
+  mac.final();
+  return mac.getAuthTag();
 }

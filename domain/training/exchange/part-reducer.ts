@@ -19,9 +19,13 @@ export class PartReducer {
   readonly #nodes: readonly { readonly owner: number; readonly node: SubTree; readonly sum: ChunkedVector }[];
   #added = false;
 
-  constructor(owned: readonly (readonly SubTree[])[], length: number, valuesPerChunk: number) {
+  /** `whole` is where the sum of all grains ends up; until then it holds the node with the first grain, into which the others are added. */
+  constructor(owned: readonly (readonly SubTree[])[], whole: Float32Array, valuesPerChunk: number) {
     this.#nodes = owned.flatMap((nodes, owner) =>
-      nodes.map((node) => ({ owner, node, sum: new ChunkedVector(new Float32Array(length), valuesPerChunk) })),
+      nodes.map((node) => {
+        const values = node.first === 0 ? whole : new Float32Array(whole.length);
+        return { owner, node, sum: new ChunkedVector(values, valuesPerChunk) };
+      }),
     );
   }
 
@@ -49,11 +53,11 @@ export class PartReducer {
     return [...new Set(this.#nodes.filter(({ sum }) => !sum.complete).map(({ owner }) => owner))];
   }
 
-  /** The sum of all grains. Uses the nodes as work space: once only until `reset`. */
-  add(): Float32Array {
+  /** Adds all grains up into `whole`. Uses the nodes as work space: once only until `reset`. */
+  add(): void {
     assert(this.complete && !this.#added, "a part is added up once, when all its nodes are there");
     this.#added = true;
-    return addAlongTree(this.#nodes.map(({ node, sum }) => ({ ...node, values: sum.values })));
+    addAlongTree(this.#nodes.map(({ node, sum }) => ({ ...node, values: sum.values })));
   }
 
   get added(): boolean {
