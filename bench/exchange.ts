@@ -2,15 +2,13 @@ import { type ChildProcess, fork } from "node:child_process";
 import { NatsServer } from "../test/support/nats-server.js";
 import { type Figure, type Measure, median } from "./figure.js";
 
+/** `warmUp`: steps that nobody measures; meanwhile code is compiled, as it is after a moment of every training. */
 const GRADIENTS = [
-  { bytes: 25_000, name: "25 kB", steps: 200 },
-  { bytes: 500_000, name: "0.5 MB", steps: 40 },
-  { bytes: 5_000_000, name: "5 MB", steps: 6 },
+  { bytes: 25_000, name: "25 kB", steps: 400, warmUp: 1_000 },
+  { bytes: 500_000, name: "0.5 MB", steps: 40, warmUp: 100 },
+  { bytes: 5_000_000, name: "5 MB", steps: 6, warmUp: 10 },
 ];
 const TRAINERS = [2, 4, 8];
-/** Steps that nobody measures: code is compiled, buffers are allocated. */
-const WARM_UP = 3;
-
 /** What the parent asks of a trainer's process; it answers `"ready"`, then `"done"` to each. */
 export interface ExchangeWork {
   readonly url: string;
@@ -29,10 +27,11 @@ export interface ExchangeRun {
  */
 export const measureExchange: Measure = async ({ rounds }, say) => {
   const figures: Figure[] = [];
-  for (const { bytes, name, steps } of GRADIENTS) {
+  for (const gradient of GRADIENTS) {
+    const { bytes, name, steps } = gradient;
     for (const trainers of TRAINERS) {
       say(`exchange: ${name} at ${trainers} trainers`);
-      const { exchangeMs, plainMs, ratio, bytesRatio } = await measureOne(bytes, trainers, steps, rounds);
+      const { exchangeMs, plainMs, ratio, bytesRatio } = await measureOne(gradient, trainers, rounds);
       const row = "exchange";
       const on = `${name}, ${trainers} trainers`;
       const note = `${on}; ${rounds} times ${steps} steps`;
@@ -61,7 +60,7 @@ export const measureExchange: Measure = async ({ rounds }, say) => {
   return figures;
 };
 
-async function measureOne(gradientBytes: number, trainers: number, steps: number, rounds: number) {
+async function measureOne({ bytes: gradientBytes, steps, warmUp }: (typeof GRADIENTS)[number], trainers: number, rounds: number) {
   const server = await NatsServer.start();
   const workers: ChildProcess[] = [];
   try {
@@ -77,7 +76,7 @@ async function measureOne(gradientBytes: number, trainers: number, steps: number
       await done;
       return (performance.now() - start) / order.steps;
     };
-    for (const kind of ["exchange", "plain"] as const) await run({ kind, steps: WARM_UP });
+    for (const kind of ["exchange", "plain"] as const) await run({ kind, steps: warmUp });
     const turns: { exchangeMs: number; plainMs: number }[] = [];
     let bytes = 0;
     for (let round = 0; round < rounds; round++) {
