@@ -61,6 +61,8 @@ export interface CoordinatorDeps {
   readonly clock: Clock;
   /** Workers live on when this coordinator ends: what they are at is taken up. Otherwise they share its process. */
   readonly workersOutlive: boolean;
+  /** How long an extractor may be silent before its task is given to another; default limits.leaseMs. */
+  readonly leaseMs?: number;
   /** Least silence after which a trainer is given up; default limits.stepDeadlineMsMin. */
   readonly stepDeadlineMs?: number;
   /** What one worker may use. */
@@ -209,6 +211,7 @@ export class JobCoordinator implements WorkService {
       listing,
       features,
       clock: this.deps.clock,
+      ...(this.deps.leaseMs !== undefined && { leaseMs: this.deps.leaseMs }),
       announce: (event) => this.announce(event),
       onChange: () => this.deps.onChange?.(),
     });
