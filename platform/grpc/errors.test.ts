@@ -1,3 +1,4 @@
+import { readFileSync } from "node:fs";
 import { Metadata, status, type ServiceError } from "@grpc/grpc-js";
 import { expect, test } from "vitest";
 import { CodedError, errorCodes, type ErrorCode } from "../../domain/errors.js";
@@ -27,6 +28,14 @@ test("codes that pass have a status that says so, and no others have it", () => 
     const passing = grpcStatus[code] === status.UNAVAILABLE || code === "EXCHANGE_INCOMPLETE";
     expect([code, passing]).toEqual([code, errorCodes[code].retryable]);
   }
+});
+
+test("docs/protocols/grpc.md has the table", () => {
+  const rows = [...readFileSync("docs/protocols/grpc.md", "utf8").matchAll(/^\| `([A-Z_]+)` \| (`[A-Z_`, ]+) \|$/gm)];
+  const listed = rows.flatMap(([, name, codes = ""]) => [...codes.matchAll(/[A-Z_]+/g)].map(([code]) => [code, name]));
+  expect(Object.fromEntries(listed)).toEqual(
+    Object.fromEntries(Object.entries(grpcStatus).map(([code, number]) => [code, status[number]])),
+  );
 });
 
 test("problems come back with their fields", () => {

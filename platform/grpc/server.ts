@@ -1,3 +1,4 @@
+import { setMaxListeners } from "node:events";
 import { createServer, type Server as NetServer, type Socket } from "node:net";
 import {
   ResponderBuilder,
@@ -57,6 +58,7 @@ export async function serveGrpc(settings: ServerSettings): Promise<RunningServer
   if (tls === undefined) refuseForeignPlaintext(address, allowPlaintext);
   if (tokens !== undefined) refuseEmpty(tokens);
   const stopping = new AbortController();
+  setMaxListeners(0, stopping.signal); // every call that waits listens
 
   // 1. What can be called.
   const server = new Server({
