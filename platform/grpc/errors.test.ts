@@ -57,12 +57,12 @@ test("what nobody expected tells the client nothing", () => {
 });
 
 test("no error is too long for the headers that clients accept", () => {
-  const long = "ü".repeat(20_000);
+  const long = "ü".repeat(9_000);
   const errors = [
     new CodedError("STORE_FULL", long),
     specInvalid(
       long,
-      Array.from({ length: 5_000 }, () => ({ path: long, message: long })),
+      Array.from({ length: 100 }, () => ({ path: long, message: long })),
     ),
     new CodedError("STORE_FULL", `${"x".repeat(2_000)}\ud800`),
   ];

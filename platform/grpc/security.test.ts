@@ -1,5 +1,7 @@
 import { execFileSync } from "node:child_process";
+import { once } from "node:events";
 import { mkdtempSync, readFileSync, rmSync } from "node:fs";
+import { connect } from "node:net";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { Metadata } from "@grpc/grpc-js";
@@ -71,6 +73,17 @@ test("a server that asks for the client's certificate", async () => {
   await getJob(open({ tls: { ca, own: elsewhere } }));
   await expect(getJob(open({ tls: { ca } }))).rejects.toMatchObject({ code: "SERVER_UNAVAILABLE" });
   await expect(getJob(open({ tls: { ca, own: here } }))).rejects.toMatchObject({ code: "SERVER_UNAVAILABLE" });
+});
+
+test("a connection that never begins its handshake does not outlive the server", async () => {
+  const { server, open } = await serveForTest(jobs, work, { tls: here });
+  const silent = connect(server.port, "127.0.0.1");
+  await once(silent, "connect");
+  await getJob(open({ tls: { ca: here.certificate } }));
+  const closed = once(silent, "close");
+  silent.on("error", () => undefined).resume();
+  await server.stop(60_000);
+  await closed;
 });
 
 test("certificates that are none", async () => {
