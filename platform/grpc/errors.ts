@@ -70,7 +70,7 @@ export function statusOf(error: unknown, code?: status): StatusObject {
   }
   const problems = problemsOf(error);
   // With problems, the rest of the message is made from them again at the other end.
-  const message = problems.length > 0 ? (error.message.split("\n")[0] ?? "") : error.message;
+  const message = problems.length > 0 ? error.message.split("\n", 1).join("") : error.message;
   return statusObject(code ?? grpcStatus[error.code], error.code, message, problems);
 }
 
@@ -108,9 +108,9 @@ export function errorOf(error: ServiceError, address: string, method: string): E
 
 function statusObject(code: status, reason: string, message: string, problems: readonly Problem[]): StatusObject {
   const info = anyPack(ErrorInfoSchema, create(ErrorInfoSchema, { reason, domain: DOMAIN }));
+  const text = clip(message, limits.grpcErrorDetailBytes / 2);
   const encode = (violations: readonly BadRequest_FieldViolation[]): Uint8Array => {
     const bad = anyPack(BadRequestSchema, create(BadRequestSchema, { fieldViolations: [...violations] }));
-    const text = clip(message, limits.grpcErrorDetailBytes / 2);
     return toBinary(StatusSchema, create(StatusSchema, { code, message: text, details: violations.length > 0 ? [info, bad] : [info] }));
   };
   const metadata = new Metadata();
@@ -132,7 +132,7 @@ function boundedViolations(problems: readonly Problem[], size: (some: readonly B
 
 /** The longest beginning of `text` with at most so many bytes in percent-encoding, which is what it has in a header. */
 function clip(text: string, bytes: number): string {
-  const whole = text.replace(/\p{Surrogate}/gu, "\ufffd"); // halves of characters, which no encoding has
+  const whole = text.slice(0, bytes + 1).replace(/\p{Surrogate}/gu, "\ufffd"); // halves of characters, which no encoding has
   if (encodeURI(whole).length <= bytes) return whole;
   const characters = Array.from(whole);
   let used = 0;
