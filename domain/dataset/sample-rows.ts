@@ -5,6 +5,7 @@ import { compareUtf8 } from "./utf8-order.js";
 
 export const NOT_GIVEN = 255;
 
+const ID_WORDS = ID_BYTES / Uint32Array.BYTES_PER_ELEMENT;
 /** Rows are sorted by their first two bytes into so many buckets, then each bucket for itself. */
 const BUCKETS = 65_536;
 /** A bucket of more rows, all of one picture for example, is sorted by comparisons alone. */
@@ -15,6 +16,8 @@ const ROWS_A_STEP = 65_536;
 /** Rows of pictures in columns: 49 bytes a row and its uri, all of it outside of the garbage collector's heap. */
 export class SampleRows {
   #ids: Buffer;
+  /** The same bytes, for copying and comparing. */
+  #words: Uint32Array;
   #labels: Int32Array;
   #given: Uint8Array;
   readonly #uris: TextColumn;
@@ -22,7 +25,8 @@ export class SampleRows {
   /** `capacity`: as many rows are expected; more are taken too, which costs copying. */
   constructor(capacity: number) {
     // Zeroed memory that nobody has touched yet costs nothing.
-    this.#ids = Buffer.from(new ArrayBuffer(capacity * ID_BYTES));
+    this.#words = new Uint32Array(capacity * ID_WORDS);
+    this.#ids = Buffer.from(this.#words.buffer);
     this.#labels = new Int32Array(capacity);
     this.#given = new Uint8Array(capacity);
     this.#uris = new TextColumn(capacity);
@@ -44,9 +48,14 @@ export class SampleRows {
     this.#uris.push(uri);
   }
 
-  /** A view on the id of a row. */
-  idBytes(row: number): Uint8Array {
-    return this.#ids.subarray(row * ID_BYTES, (row + 1) * ID_BYTES);
+  /** `[rows.length, 32]` */
+  idsOf(rows: Uint32Array): Uint8Array {
+    const words = new Uint32Array(rows.length * ID_WORDS);
+    for (let place = 0; place < rows.length; place++) {
+      const from = (rows[place] as number) * ID_WORDS;
+      for (let word = 0; word < ID_WORDS; word++) words[place * ID_WORDS + word] = this.#words[from + word] as number;
+    }
+    return new Uint8Array(words.buffer);
   }
 
   idHex(row: number): string {
@@ -66,7 +75,8 @@ export class SampleRows {
   }
 
   hasSameId(a: number, b: number): boolean {
-    return this.#compareIds(a, b) === 0;
+    for (let word = 0; word < ID_WORDS; word++) if (this.#words[a * ID_WORDS + word] !== this.#words[b * ID_WORDS + word]) return false;
+    return true;
   }
 
   /** Row numbers by image id, then uri. Yields after some milliseconds of work, so that others can have their turn. */
@@ -134,12 +144,12 @@ export class SampleRows {
 
   #grow(): void {
     const capacity = Math.max(1_024, this.#labels.length * 2);
-    const ids = Buffer.from(new ArrayBuffer(capacity * ID_BYTES));
-    ids.set(this.#ids);
+    const words = new Uint32Array(capacity * ID_WORDS);
+    words.set(this.#words);
     const labels = new Int32Array(capacity);
     labels.set(this.#labels);
     const given = new Uint8Array(capacity);
     given.set(this.#given);
-    [this.#ids, this.#labels, this.#given] = [ids, labels, given];
+    [this.#words, this.#ids, this.#labels, this.#given] = [words, Buffer.from(words.buffer), labels, given];
   }
 }

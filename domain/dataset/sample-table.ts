@@ -1,7 +1,6 @@
 import assert from "node:assert/strict";
 import { CodedError } from "../errors.js";
 import type { ImageId } from "../features/feature-spec.js";
-import { IMAGE_ID_BYTES as ID_BYTES } from "../features/image-ids.js";
 import { isSha256Hex } from "../features/sha256.js";
 import { quoted } from "./layout.js";
 import { type SplitName, splitNames } from "./listing.js";
@@ -194,9 +193,12 @@ export class SampleTableBuilder {
 }
 
 function columnsOf(rows: SampleRows, kept: Uint32Array, splits: Uint8Array): SampleColumns {
-  const ids = new Uint8Array(kept.length * ID_BYTES);
-  for (let row = 0; row < kept.length; row++) ids.set(rows.idBytes(kept[row] as number), row * ID_BYTES);
-  return { ids, labels: Int32Array.from(kept, (row) => rows.label(row)), splits, uris: Array.from(kept, (row) => rows.uri(row)) };
+  return {
+    ids: rows.idsOf(kept),
+    labels: Int32Array.from(kept, (row) => rows.label(row)),
+    splits,
+    uris: Array.from(kept, (row) => rows.uri(row)),
+  };
 }
 
 function assertTrainable(missing: SampleTable["missing"], conflictCount: number): void {

@@ -11,7 +11,7 @@ import type { JobObjects } from "../../platform/job-store/job-store.js";
 import type { CommittedTask, Extraction } from "./extraction.js";
 
 /** Rows of one part of the sample table: some ten milliseconds of work. */
-const PART_ROWS = 16_384;
+const PART_ROWS = 8_192;
 /** Bytes that are hashed in one go: about a millisecond. */
 const HASHED_BYTES = 1024 * 1024;
 /** Rejected pictures that are listed with their reasons; the rest are counted. */

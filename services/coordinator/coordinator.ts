@@ -334,7 +334,8 @@ export class JobCoordinator implements WorkService {
       );
     const outcome = await extraction.commit(lease, commit);
     this.deps.milestone("after commit");
-    await this.status.update({ tasksCommitted: extraction.committed.size });
+    // The commit stands; the status, which only shows it, is written by and by.
+    void this.status.update({ tasksCommitted: extraction.committed.size }).catch(() => undefined);
     return outcome;
   }
 

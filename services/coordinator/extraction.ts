@@ -13,8 +13,8 @@ import type { JobObjects } from "../../platform/job-store/job-store.js";
 import type { TaskClaim, TaskProgress } from "../../platform/work-service/work-service.js";
 import { type Lease, LeaseTable } from "./leases.js";
 
-/** Commits that are read at the same time when an extraction is taken up: what a store answers at once, and 20 MB at most. */
-const COMMITS_AT_ONCE = 32;
+/** Commits that are read at the same time when an extraction is taken up: each takes milliseconds to check, and they may come all at once. */
+const COMMITS_AT_ONCE = 8;
 /** What others, who share the store, appended to the index may be this old: at worst a picture is extracted twice. */
 const INDEX_AGE_MS = 1_000;
 
