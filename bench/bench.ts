@@ -3,6 +3,7 @@ import { availableParallelism, cpus, loadavg, tmpdir, totalmem } from "node:os";
 import { dirname, join, resolve } from "node:path";
 import { parseArgs } from "node:util";
 import { version } from "../domain/version.js";
+import { measureClusterExtraction } from "./cluster-extraction.js";
 import { measureCoordinatorLoad } from "./coordinator-load.js";
 import { measureCoordinatorScale } from "./coordinator-scale.js";
 import { measureExchange } from "./exchange.js";
@@ -21,6 +22,7 @@ const rows: Readonly<Record<string, { readonly measure: Measure; readonly onRequ
   extraction: { measure: measureExtraction, onRequest: false },
   whole: { measure: measureWhole, onRequest: false },
   exchange: { measure: measureExchange, onRequest: true },
+  "cluster-extraction": { measure: measureClusterExtraction, onRequest: true },
   coordinator: { measure: measureCoordinatorScale, onRequest: true },
   "coordinator-load": { measure: measureCoordinatorLoad, onRequest: true },
   memory: { measure: measureMemory, onRequest: true },

@@ -1,4 +1,5 @@
 import { randomBytes } from "node:crypto";
+import { setMaxListeners } from "node:events";
 import type { NumericsProfile } from "../domain/features/numerics-profile.js";
 import { IMAGE_ID_BYTES } from "../domain/features/image-ids.js";
 import type { S3Access } from "../platform/bucket/bucket.js";
@@ -15,6 +16,8 @@ export interface LoadOrder {
   readonly profile: NumericsProfile;
   readonly featureSpecDigest: string;
   readonly workers: number;
+  /** Calls of the first `warmUpSeconds` are not counted: connections are made, code is compiled. */
+  readonly warmUpSeconds: number;
   readonly seconds: number;
   readonly taskMs: number;
   readonly heartbeatMs: number;
@@ -39,10 +42,12 @@ async function run(order: LoadOrder): Promise<LoadReport> {
   const calls: Record<string, number[]> = { claim: [], heartbeat: [], lookup: [], commit: [] };
   const failures: string[] = [];
   const over = new AbortController();
+  setMaxListeners(0, over.signal); // every worker listens
+  const measuredFromMs = performance.now() + order.warmUpSeconds * 1_000;
   const timed = async <T>(method: string, call: () => Promise<T>): Promise<T> => {
     const start = performance.now();
     const answer = await call();
-    calls[method]?.push(performance.now() - start);
+    if (start >= measuredFromMs) calls[method]?.push(performance.now() - start);
     return answer;
   };
   const sleep = (ms: number): Promise<void> => systemClock.sleep(ms, over.signal).catch(() => undefined);
@@ -90,7 +95,7 @@ async function run(order: LoadOrder): Promise<LoadReport> {
       if (!over.signal.aborted) failures.push(String(error));
     }),
   );
-  await systemClock.sleep(order.seconds * 1_000);
+  await systemClock.sleep((order.warmUpSeconds + order.seconds) * 1_000);
   over.abort(new Error("the time is over"));
   await Promise.all(all);
   return { calls, failures };

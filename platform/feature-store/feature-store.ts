@@ -128,7 +128,8 @@ export class FeatureStore {
   }
 
   has(imageId: ImageId | Uint8Array, view = 0): boolean {
-    return this.lookup(imageId, view) !== undefined;
+    const bytes = typeof imageId === "string" ? imageIdBytes([imageId]) : imageId;
+    return this.#placeOf(bytes, 0, view) !== undefined;
   }
 
   /** Stores rows under the SHA-256 of their bytes, thumbnails beside them. Nothing refers to them until `append`. */
