@@ -10,7 +10,8 @@ export class TextColumn {
   #offsets: Uint32Array;
   #lengths: Uint32Array;
   readonly #blocks: Buffer[] = [];
-  #used = BLOCK_BYTES;
+  /** Of the last block; at first there is none. */
+  #used = BLOCK_BYTES + 1;
   #length = 0;
 
   /** `capacity`: as many texts are expected; more are taken too. */

@@ -135,15 +135,14 @@ export class FeatureStore {
   /** Stores rows under the SHA-256 of their bytes, thumbnails beside them. Nothing refers to them until `append`. */
   async writeShard(rows: ShardRows): Promise<CommittedShard> {
     const { view, imageIds, features, thumbnails } = rows;
-    let thumbnailsDigest: string | null = null;
-    if (thumbnails !== undefined) {
-      const body = encodeThumbnails({ imageIds, jpegs: thumbnails });
-      thumbnailsDigest = sha256Hex(body);
-      await this.#createExactly(this.#thumbnailsKey(thumbnailsDigest), body);
-    }
+    const thumbnailsBody = thumbnails && encodeThumbnails({ imageIds, jpegs: thumbnails });
+    const thumbnailsDigest = thumbnailsBody === undefined ? null : sha256Hex(thumbnailsBody);
     const body = encodeShard({ featureSpecDigest: this.digest, shape: this.spec.shape, view, imageIds, features });
     const sha256 = sha256Hex(body);
-    await this.#createExactly(this.#shardKey(sha256), body);
+    await Promise.all([
+      this.#createExactly(this.#shardKey(sha256), body),
+      thumbnailsBody && thumbnailsDigest !== null && this.#createExactly(this.#thumbnailsKey(thumbnailsDigest), thumbnailsBody),
+    ]);
     return {
       sha256,
       bytes: body.length,
