@@ -5,6 +5,7 @@ import { parseArgs } from "node:util";
 import { version } from "../domain/version.js";
 import { measureExtraction } from "./extraction.js";
 import { type Figure, isReached, type Measure, renderTable } from "./figure.js";
+import { measureListing } from "./listing.js";
 import { measureMemory, measurePlan } from "./memory.js";
 import { root } from "./process.js";
 import { measureStart } from "./start.js";
@@ -19,6 +20,7 @@ const rows: Readonly<Record<string, { readonly measure: Measure; readonly onRequ
   whole: { measure: measureWhole, onRequest: false },
   memory: { measure: measureMemory, onRequest: true },
   plan: { measure: measurePlan, onRequest: true },
+  listing: { measure: measureListing, onRequest: true },
 };
 const ROUNDS = 5;
 

@@ -32,12 +32,18 @@ process.stdout.on("error", (error: NodeJS.ErrnoException) => {
 });
 
 function storeFlag(command: Command): Command {
-  return command.option("--store <dir>", "where features, backbones and jobs are kept (default: $GRAFT_STORE or ~/.graft)");
+  return command.option(
+    "--store <dir or s3://bucket/prefix>",
+    "where features, backbones and jobs are kept (default: $GRAFT_STORE or ~/.graft); for a bucket set $GRAFT_S3_ENDPOINT, _ACCESS_KEY, _SECRET_KEY",
+  );
 }
 
-addJobFlags(storeFlag(program.command("train").argument("<dir>", "folder of class folders, or a manifest (.csv, .jsonl)")), {
-  withDataset: false,
-})
+addJobFlags(
+  storeFlag(program.command("train").argument("<dir>", "folder of class folders, or a manifest (.csv, .jsonl); or s3://bucket/prefix")),
+  {
+    withDataset: false,
+  },
+)
   .summary("train a classifier on a folder of pictures")
   .description(
     "Scans the pictures, extracts the features that are not kept yet, trains, evaluates and exports. Run again after an interruption, it goes on from there with the same result.",
@@ -150,7 +156,10 @@ program
 storeFlag(program.command("doctor"))
   .summary("check this machine and the store, with remedies")
   .option("--json", "one JSON object a check")
-  .addHelpText("after", "\nExamples:\n  graft doctor\n  graft doctor --store /data/graft --json\n\nExit code 1 if something is missing.")
+  .addHelpText(
+    "after",
+    "\nExamples:\n  graft doctor\n  graft doctor --store /data/graft --json\n  graft doctor --store s3://models/graft\n\nExit code 1 if something is missing.",
+  )
   .action(run(async (flags: DoctorFlags) => (await import("./commands/doctor.js")).doctor(flags)));
 
 /** An action whose failure is printed once, here, and becomes the exit code. */

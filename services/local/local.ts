@@ -3,7 +3,6 @@ import { availableParallelism, totalmem } from "node:os";
 import { featureSpecDigest } from "../../domain/features/feature-spec.js";
 import type { JobEvent } from "../../domain/job/events.js";
 import type { Milestone, PlanRecord } from "../../domain/job/records.js";
-import { limits } from "../../domain/limits.js";
 import { cutBackbone } from "../../domain/job/cut-backbone.js";
 import type { ResolvedJob } from "../../domain/job/job.js";
 import { trainingEngine } from "../../domain/training/trainable-layers.js";
@@ -13,8 +12,7 @@ import { readWeightsFile } from "./weights-file.js";
 import type { Clock } from "../../platform/clock/clock.js";
 import { systemClock } from "../../platform/clock/system.js";
 import type { OpenedDataset } from "../../platform/dataset-source/dataset-source.js";
-import { openFilesystemDataset } from "../../platform/dataset-source/filesystem.js";
-import { retryingDataset } from "../../platform/dataset-source/retrying.js";
+import { openDataset } from "../../platform/dataset-source/open-dataset.js";
 import type { Engine } from "../../platform/engine/engine.js";
 import { defaultEngine, openEngine } from "../../platform/engine/engines.js";
 import { JobFeatures } from "../../platform/job-features/job-features.js";
@@ -25,10 +23,10 @@ import type { ImageDecoder } from "../../platform/image-decoder/image-decoder.js
 import { SharpImageDecoder } from "../../platform/image-decoder/sharp.js";
 import type { JobStore } from "../../platform/job-store/job-store.js";
 import { objectJobStore } from "../../platform/job-store/object-store.js";
-import { filesystemObjectStore } from "../../platform/object-store/filesystem.js";
+import type { S3Access } from "../../platform/bucket/bucket.js";
 import type { ObjectStore } from "../../platform/object-store/object-store.js";
-import { retryingObjectStore } from "../../platform/object-store/retrying.js";
-import type { RetryDeps, RetryPolicy } from "../../platform/retry/retry.js";
+import { openObjectStore } from "../../platform/object-store/open-store.js";
+import type { RetryDeps } from "../../platform/retry/retry.js";
 import type { CoordinatorDeps } from "../coordinator/coordinator.js";
 import type { JobProfiles } from "../coordinator/plan-job.js";
 import type { ExtractorDeps } from "../extractor/extractor.js";
@@ -49,17 +47,12 @@ export interface Local {
   readonly openFeatures: (plan: PlanRecord) => Promise<JobFeatures>;
 }
 
-/** Passing failures of store and dataset are tried again here, beneath everything that uses them. */
-const ioRetries: RetryPolicy = {
-  attemptsMax: limits.retryAttempts,
-  firstDelayMs: limits.retryFirstDelayMs,
-  totalMsMax: limits.retryTotalMs,
-};
+/** Passing failures of store and dataset are tried again beneath everything that uses them. */
 const retryDeps: RetryDeps = { clock: systemClock, random: Math.random };
 
-/** Opens the store and prepares the rest; engine and decoder are loaded when they are first needed. @throws CodedError STORE_FORMAT_NEWER, STORE_UNAVAILABLE */
-export async function openLocal(storeFolder: string): Promise<Local> {
-  const store = retryingObjectStore(filesystemObjectStore(storeFolder), ioRetries, retryDeps);
+/** Opens the store (a folder or s3://bucket/prefix) and prepares the rest; engine and decoder are loaded when they are first needed. @throws CodedError CONFIG_INVALID */
+export async function openLocal(storeLocation: string, s3?: S3Access): Promise<Local> {
+  const store = await openObjectStore(storeLocation, s3, retryDeps);
   const features = new Map<string, Promise<JobFeatures>>();
   const engines = new Map<string, Promise<Engine>>();
   return {
@@ -68,7 +61,7 @@ export async function openLocal(storeFolder: string): Promise<Local> {
     backbones: new BackboneStore(store),
     identities: new IdentityStore(store),
     clock: systemClock,
-    openDataset: async (source) => retryingDataset(await openFilesystemDataset(source), ioRetries, retryDeps),
+    openDataset: (source) => openDataset(source, s3, retryDeps),
     decoder: once(() => new SharpImageDecoder()),
     engine: (name) => {
       const opened = engines.get(name) ?? openEngine(name, { threads: availableParallelism() });
