@@ -3,6 +3,7 @@ import { Command, InvalidArgumentError } from "commander";
 import { version } from "../domain/version.js";
 import type { AddFlags, BackboneFlags } from "./commands/backbone.js";
 import type { DoctorFlags, EngineFlags } from "./commands/doctor.js";
+import type { GcFlags } from "./commands/gc.js";
 import type { PlanFlags } from "./commands/plan.js";
 import type { PredictFlags } from "./commands/predict.js";
 import type { TrainFlags } from "./commands/train.js";
@@ -161,6 +162,16 @@ storeFlag(program.command("doctor"))
     "\nExamples:\n  graft doctor\n  graft doctor --store /data/graft --json\n  graft doctor --store s3://models/graft\n\nExit code 1 if something is missing.",
   )
   .action(run(async (flags: DoctorFlags) => (await import("./commands/doctor.js")).doctor(flags)));
+
+storeFlag(program.command("gc"))
+  .summary("delete what is older than a day and needed by nothing")
+  .description(
+    "Features that no index names, damaged ones that were put aside, checkpoints of finished jobs, what is left of deleted jobs. Results and features that count are kept. Safe beside running jobs.",
+  )
+  .option("--dry-run", "only say what would be deleted")
+  .option("--json", "one JSON object an object, the last one with the sum")
+  .addHelpText("after", "\nExamples:\n  graft gc --dry-run\n  graft gc --store s3://models/graft")
+  .action(run(async (flags: GcFlags) => (await import("./commands/gc.js")).gc(flags)));
 
 /** An action whose failure is printed once, here, and becomes the exit code. */
 function run<Arguments extends unknown[]>(action: (...values: Arguments) => Promise<void>): (...values: Arguments) => Promise<void> {
