@@ -6,7 +6,7 @@ export interface S3Access {
   readonly secretKey: string;
   /** Default: us-east-1, which servers without regions answer to. */
   readonly region?: string;
-  /** Certificates (PEM) to trust beside those of the system. */
+  /** Certificates (PEM) to trust instead of those of the system. */
   readonly ca?: string;
   /** A call that has got no answer after this has failed; bodies have more time by their length. Default: limits.storeDeadlineMs. */
   readonly deadlineMs?: number;

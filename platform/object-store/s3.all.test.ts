@@ -122,13 +122,40 @@ describe.skipIf(!isThere)(`S3${isThere ? "" : `: ${withoutProgram("minio")}`}`, 
     }
   });
 
+  test("over TLS with a certificate of one's own: bodies of both ways are checked, an unknown certificate is refused", async (context) => {
+    const certificates = mkdtempSync(join(tmpdir(), "graft-minio-tls-"));
+    const made = spawnSync("openssl", [
+      ...["req", "-x509", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:prime256v1", "-nodes", "-days", "2"],
+      ...["-subj", "/CN=test", "-addext", "subjectAltName=IP:127.0.0.1"],
+      ...["-keyout", join(certificates, "private.key"), "-out", join(certificates, "public.crt")],
+    ]);
+    let server: MinioServer | undefined;
+    try {
+      if (made.status !== 0) return context.skip("needs openssl");
+      server = await startMinio({}, { certificates });
+      assert.ok(server);
+      await server.makeBucket("store");
+      const store = s3ObjectStore(connectBucket(server.access, "store"), "tls");
+      const body = Buffer.alloc(300_000, "feature ");
+      assert.equal(await store.create("a", body), "created");
+      assert.equal(await store.create("a", new Uint8Array(1)), "exists");
+      assert.equal(Buffer.compare((await store.read("a")) ?? new Uint8Array(0), body), 0);
+      const { ca: _ca, ...untrusting } = server.access;
+      const error = await refusal(s3ObjectStore(connectBucket(untrusting, "store"), "tls").read("a"));
+      assert.match(error.message, /self-signed certificate/);
+    } finally {
+      await server?.stop();
+      rmSync(certificates, { recursive: true });
+    }
+  });
+
   test("a full disk is STORE_FULL", async (context) => {
     const folder = mkdtempSync(join(tmpdir(), "graft-minio-full-"));
     const mounted = spawnSync("mount", ["-t", "tmpfs", "-o", "size=64m", "tmpfs", folder]).status === 0;
     let small: MinioServer | undefined;
     try {
       if (!mounted) return context.skip("needs the right to mount a tmpfs");
-      small = await startMinio({}, folder);
+      small = await startMinio({}, { folder });
       assert.ok(small);
       await small.makeBucket("store");
       const store = s3ObjectStore(connectBucket(small.access, "store"), "full");
