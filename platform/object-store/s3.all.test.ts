@@ -1,6 +1,9 @@
 import assert from "node:assert/strict";
 import { spawnSync } from "node:child_process";
 import { mkdtempSync, rmSync } from "node:fs";
+import { once } from "node:events";
+import { createServer } from "node:http";
+import type { AddressInfo } from "node:net";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { afterAll, beforeAll, describe, test, vi } from "vitest";
@@ -93,8 +96,30 @@ describe.skipIf(!isThere)(`S3${isThere ? "" : `: ${withoutProgram("minio")}`}`, 
     const nobody = await refusal(open("x", { endpoint: "http://127.0.0.1:9" }).read("a"));
     assert.equal(nobody.code, "STORE_UNAVAILABLE");
     assert.match(nobody.message, /ECONNREFUSED/);
+    const other = createServer((_, response) => response.writeHead(404).end("404 page not found")).listen(0, "127.0.0.1");
+    await once(other, "listening");
+    const noStore = await refusal(open("x", { endpoint: `http://127.0.0.1:${(other.address() as AddressInfo).port}` }).read("a"));
+    other.closeAllConnections();
+    other.close();
+    assert.equal(noStore.code, "CONFIG_INVALID");
+    assert.match(noStore.message, /no S3-compatible server; check endpoint/);
     const noAddress = await refusal(Promise.resolve().then(() => open("x", { endpoint: "127.0.0.1:9" }).read("a")));
     assert.equal(noAddress.code, "CONFIG_INVALID");
+  });
+
+  test("another region than the server's is named", async () => {
+    const regional = await startMinio({ MINIO_SITE_REGION: "eu-west-1" });
+    assert.ok(regional);
+    try {
+      const store = s3ObjectStore(connectBucket(regional.access, "store"), "x");
+      for (const call of [() => store.read("a"), () => store.create("a", new Uint8Array(1))]) {
+        const error = await refusal(call());
+        assert.equal(error.code, "CONFIG_INVALID", error.message);
+        assert.match(error.message, /eu-west-1.*GRAFT_S3_REGION/);
+      }
+    } finally {
+      await regional.stop();
+    }
   });
 
   test("a clock that is off is named, for reading, writing and looking", async () => {
