@@ -60,8 +60,10 @@ export const limits = {
   evaluationRows: 256,
   /** … fewer where their activations would need more than this. */
   evaluationActivationBytes: 1024 * 1024 * 1024,
-  /** Features of one job that are held in memory: what one typed array can hold. */
-  residentFeatureBytes: 16 * 1024 * 1024 * 1024,
+  /** Features of one job that are held in memory, in MiB: what one typed array can hold. */
+  residentFeatureMib: 16 * 1024,
+  /** One object of a lane: a PUT that is worth repeating when it fails. */
+  lanePartBytes: 256 * 1024 * 1024,
   /** A job file; the largest sensible one (a thousand class weights) has 50 kB. */
   jobFileBytes: 1024 * 1024,
   /** Uses of YAML aliases in a job file: enough to share a pod description, too few for a file that grows a millionfold. */

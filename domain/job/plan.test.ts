@@ -100,7 +100,7 @@ describe("planJob", () => {
       "too much for a trainer",
       inputs({}, { network: featureCut([1280 * 4000]), pictures: 1250 }),
       "JOB_TOO_LARGE",
-      /the features need 25\.6 GB, at most 17\.2 GB/,
+      /the features need 24415 MiB, training\.featureMemoryMib is 4096, and streaming needs at least 8594 MiB; raise it/,
     ],
     [
       "too little memory",
@@ -205,6 +205,7 @@ extraction  ≈ 4.7 s at 212 images/s (measured), engine onnx
 trained     2,562 parameters of the head, 2.6 k multiply-adds a row
 start       the head from glorotUniform
 steps       ≈ 1,042 of 96 rows in 8 grains, evaluated every 53 steps
+rows        resident: 6.40 MB of features in memory
 training    ≈ 1.4 s at 1.30 ms/step (probed), engine onnx
 trainers    2 (as asked for; a step takes 1.23 ms of computing + 0.06 ms of exchange), 20.5 kB exchanged a step
 memory      ≈ 401 MB an extractor, ≈ 279 MB a trainer (process 225 MB, files 18.1 MB, backbone 18.1 MB, activations 10.8 MB, features 6.40 MB)

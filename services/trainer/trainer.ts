@@ -3,9 +3,9 @@ import { CodedError } from "../../domain/errors.js";
 import { cutBackbone } from "../../domain/job/cut-backbone.js";
 import type { Milestone, PlanRecord } from "../../domain/job/records.js";
 import { limits } from "../../domain/limits.js";
-import type { TrainingRows } from "../../domain/training/grains.js";
+import { evaluationGrains } from "../../domain/training/evaluation.js";
+import { evenRange, grainsOfTrainer } from "../../domain/training/grains.js";
 import { type GivenWeights, initializeState } from "../../domain/training/initial-state.js";
-import { classBalancedOrder, shuffledOrder, type SampleOrder } from "../../domain/training/sample-order.js";
 import { planTraining, type TrainingPlan } from "../../domain/training/training-plan.js";
 import { alignedSubTrees } from "../../domain/training/tree.js";
 import { decodeGivenWeights } from "../../formats/passport/given-weights.js";
@@ -15,6 +15,7 @@ import type { Engine } from "../../platform/engine/engine.js";
 import type { JobFeatures } from "../../platform/job-features/job-features.js";
 import type { GradientBus } from "../../platform/gradient-bus/gradient-bus.js";
 import { JobObjects } from "../../platform/job-store/job-store.js";
+import { LaneStore } from "../../platform/lane-store/lane-store.js";
 import type { ObjectStore } from "../../platform/object-store/object-store.js";
 import type { Generation, Member, WorkService } from "../../platform/work-service/work-service.js";
 import { Checkpoints } from "./checkpoints.js";
@@ -23,6 +24,8 @@ import { Exchange } from "./exchange.js";
 import { exportResult } from "./export-result.js";
 import { counters, OwnGrains, trainableOf } from "./own-grains.js";
 import { readFacts } from "./job-facts.js";
+import { residentRows, type RowSource } from "./row-sources.js";
+import { StreamedRows } from "./streamed-rows.js";
 import { train } from "./train-loop.js";
 import { type loadTrainingSet, MissingFeatures, type TrainingSet } from "./training-set.js";
 import { TrainingState } from "./training-state.js";
@@ -78,7 +81,11 @@ async function trainInGeneration(
   const backbone = await deps.backbones.find(facts.plan.backbone.name, facts.plan.backbone.digest);
   const cut = cutBackbone(facts.record.job, backbone.backbone);
   const plan = planTraining(facts.record.job, cut, facts.samples);
-  const set = await deps.loadTrainingSet(job, facts.samples, features, plan.views, signal);
+  const set = await deps.loadTrainingSet(job, facts.samples, features, plan, signal);
+  const trainers = generation.trainers.length;
+  const ownGrains = grainsOfTrainer(plan.grains, trainers, rank);
+  const source = rowSourceOf(plan, set, new LaneStore(deps.store, features));
+  await source.prepare(ownGrains, evenRange(evaluationGrains(set.validation.rows, plan.evaluationRows), trainers, rank), signal);
 
   // 2. The state to start from: that of the generation's checkpoint, or the initial one.
   const state = new TrainingState(plan);
@@ -87,16 +94,10 @@ async function trainInGeneration(
   else if (!(await checkpoints.restore(state, generation.startStep))) return;
 
   // 3. Train.
-  const rows: TrainingRows = {
-    views: set.trainViews,
-    featureLength: plan.featureLength,
-    labels: set.train.labels,
-    classWeights: plan.classWeights,
-  };
   const opened: (() => Promise<void> | void)[] = [];
   try {
     const exchange =
-      generation.trainers.length === 1
+      trainers === 1
         ? undefined
         : new Exchange(
             deps,
@@ -107,18 +108,14 @@ async function trainInGeneration(
             state.step,
           );
     opened.push(() => exchange?.close());
-    const grains = await OwnGrains.open(
-      plan,
-      exchange?.ownNodes ?? alignedSubTrees(0, plan.grains),
-      orderOf(plan, set.train.labels),
-      rows,
-      engine,
-      state.optimizer.sums,
-    );
+    const batches = await source.openBatches(ownGrains, signal);
+    opened.push(() => batches.close());
+    const nodes = exchange?.ownNodes ?? alignedSubTrees(0, plan.grains);
+    const grains = await OwnGrains.open(plan, nodes, batches.order, batches.rows, engine, state.optimizer.sums);
     opened.push(() => grains.release());
     const evaluation = await engine.compileEvaluation(trainableOf(plan), plan.evaluationRows);
     opened.push(() => evaluation.release());
-    const evaluator = new Evaluator(plan, set.validation, evaluation, clock, { rank, trainers: generation.trainers.length });
+    const evaluator = new Evaluator(plan, source.split("validation", signal), evaluation, clock, { rank, trainers });
     const pace = new Pace(clock, state.step);
     const outcome = await train(
       { plan, state, grains, evaluator, exchange },
@@ -143,7 +140,8 @@ async function trainInGeneration(
     await work.reportStep(member, pace.report(state, plan, grains));
     if (outcome === "interrupted" || rank !== 0) return;
 
-    // 4. Evaluate and export, one trainer for all.
+    // 4. Evaluate and export, one trainer for all. What is evaluated takes the memory of the rows that were trained on.
+    await batches.close();
     await work.reportPhase(member, "Evaluating");
     await exportResult({
       job,
@@ -155,6 +153,7 @@ async function trainInGeneration(
       plan,
       state,
       set,
+      source,
       features,
       evaluator,
       engine,
@@ -175,10 +174,10 @@ async function initialWeights(job: JobObjects, { initialWeights: pinned }: PlanR
   return pinned === null ? undefined : decodeGivenWeights(await job.readInitialWeights(pinned.sha256), pinned.from);
 }
 
-function orderOf({ recipe, classes, trainRows, batchSize }: TrainingPlan, labels: Int32Array): SampleOrder {
-  return recipe.sampling === "CLASS_BALANCED"
-    ? classBalancedOrder(recipe.seed, labels, classes.length, batchSize)
-    : shuffledOrder(recipe.seed, trainRows, batchSize);
+function rowSourceOf(plan: TrainingPlan, set: TrainingSet, lanes: LaneStore): RowSource {
+  if (plan.streaming !== undefined) return new StreamedRows(plan, plan.streaming, set, lanes);
+  assert(set.resident !== undefined);
+  return residentRows(plan, set, set.resident);
 }
 
 function channelOf(generation: Generation, self: number) {

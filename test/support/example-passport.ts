@@ -25,6 +25,7 @@ export const examplePassport: Passport = {
       sampling: "SHUFFLED",
       batchNorm: "FROZEN",
       batchNormMomentum: 0.99,
+      featureMemoryMib: 4096,
       evaluateEvery: { epochs: 1 },
       earlyStopping: undefined,
       seed: 42,
