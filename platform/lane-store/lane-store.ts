@@ -38,6 +38,8 @@ export class LaneStore {
   readonly #store: ObjectStore;
   readonly #features: JobFeatures;
   readonly #problems: string[] = [];
+  /** One after another: each takes the memory that it may. */
+  #packing: Promise<unknown> = Promise.resolve();
 
   constructor(store: ObjectStore, features: JobFeatures) {
     this.#store = store;
@@ -50,7 +52,13 @@ export class LaneStore {
   }
 
   /** Makes the lanes that are not there, holding at most about `memoryBytes` and two shards: each shard that has rows of them is read once. Safe to repeat, and for several at a time. */
-  async pack(lanes: readonly Lane[], memoryBytes: number, signal: AbortSignal): Promise<LaneOutcome> {
+  pack(lanes: readonly Lane[], memoryBytes: number, signal: AbortSignal): Promise<LaneOutcome> {
+    const packed = this.#packing.then(() => this.#packAbsent(lanes, memoryBytes, signal));
+    this.#packing = packed.catch(() => undefined);
+    return packed;
+  }
+
+  async #packAbsent(lanes: readonly Lane[], memoryBytes: number, signal: AbortSignal): Promise<LaneOutcome> {
     const absent: Lane[] = [];
     for (const lane of lanes) if ((await this.#readIndex(lane)) === undefined) absent.push(lane);
     if (absent.length > 0) await this.#features.refresh();

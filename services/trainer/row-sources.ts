@@ -1,5 +1,5 @@
 import { splitNames, type SplitName } from "../../domain/dataset/listing.js";
-import type { FeatureArray, Range, TrainingRows } from "../../domain/training/grains.js";
+import type { FeatureArray, TrainingRows } from "../../domain/training/grains.js";
 import { classBalancedOrder, shuffledOrder } from "../../domain/training/sample-order.js";
 import type { TrainingPlan } from "../../domain/training/training-plan.js";
 import type { BatchOrder } from "./own-grains.js";
@@ -7,12 +7,18 @@ import type { ResidentFeatures, TrainingSet } from "./training-set.js";
 
 /** Where a trainer's features come from: memory (`residentRows`), or lanes (`StreamedRows`). */
 export interface RowSource {
-  /** Brings what a trainer with these grains and evaluation grains needs into the order in which it is read; may take long, and holds no rows afterwards. */
-  prepare(grains: Range, evaluationGrains: Range, signal: AbortSignal): Promise<void>;
-  /** The batches of a trainer that owns `grains`, from the step that it begins at. */
-  openBatches(grains: Range, signal: AbortSignal): Promise<Batches>;
+  /** Brings what this trainer needs into the order in which it is read; may take long, and holds no rows afterwards. */
+  prepare(place: Place, signal: AbortSignal): Promise<void>;
+  /** The batches of this trainer, from the step that it begins at. */
+  openBatches(place: Place, signal: AbortSignal): Promise<Batches>;
   /** Rows of a split in the order in which they are evaluated; that of the image ids for validation and test. */
   split(name: SplitName, signal: AbortSignal): EvaluatedRows;
+}
+
+/** A trainer among those of its generation. */
+export interface Place {
+  readonly rank: number;
+  readonly trainers: number;
 }
 
 /** Rows and the order in which they make batches; of the places of a batch those of the own grains count. */

@@ -1,17 +1,17 @@
 import type { SplitName } from "../../domain/dataset/listing.js";
 import { IMAGE_ID_BYTES } from "../../domain/features/image-ids.js";
 import { limits } from "../../domain/limits.js";
-import { evaluationGrainRows } from "../../domain/training/evaluation.js";
-import { type FeatureArray, grainRows, type Range } from "../../domain/training/grains.js";
+import { evaluationGrains } from "../../domain/training/evaluation.js";
+import { evenRange, type FeatureArray, grainRows, grainsOfTrainer, type Range } from "../../domain/training/grains.js";
 import { dealLanes, evaluationSegments, laneChunk, LaneOrder, type Streaming, windowRowsMax } from "../../domain/training/lanes.js";
 import type { TrainingPlan } from "../../domain/training/training-plan.js";
 import type { Lane, LaneStore, OpenedLane } from "../../platform/lane-store/lane-store.js";
 import { DrawnLane, readChunk } from "./drawn-lane.js";
-import type { Batches, EvaluatedRows, RowSource } from "./row-sources.js";
+import type { Batches, EvaluatedRows, Place, RowSource } from "./row-sources.js";
 import { MissingFeatures, type TrainingSet } from "./training-set.js";
 
-/** Memory for rows on their way into lanes, as a share of what features may take: the shards that they come from are held beside them. */
-const SHARE_OF_PACKING = 1 / 2;
+/** Memory for rows on their way into lanes, as a share of what features may take: the rows before them may not be collected yet, and the shards that they come from are held beside them. */
+const SHARE_OF_PACKING = 1 / 4;
 
 /** Rows that are read from lanes while they are needed. Memory is bounded by `training.featureMemoryMib`, whatever the rows. */
 export class StreamedRows implements RowSource {
@@ -39,17 +39,20 @@ export class StreamedRows implements RowSource {
     };
   }
 
-  async prepare(grains: Range, evaluationGrains: Range, signal: AbortSignal): Promise<void> {
+  async prepare({ rank, trainers }: Place, signal: AbortSignal): Promise<void> {
+    const { grains, evaluationRows, views } = this.#plan;
     const { rows } = this.#set.validation;
-    if (evaluationGrains.from < evaluationGrains.to) {
-      const { from } = evaluationGrainRows(rows, this.#plan.evaluationRows, evaluationGrains.from);
-      const { to } = evaluationGrainRows(rows, this.#plan.evaluationRows, evaluationGrains.to - 1);
-      await this.#pack(overlapping(this.#segments.validation, from, to), signal);
-    }
-    for (let view = 0; view < this.#plan.views; view++) await this.#pack(this.#trainingLanes(grains, view), signal);
+    const evaluated = evenRange(evaluationGrains(rows, evaluationRows), trainers, rank);
+    const validation = overlapping(this.#segments.validation, evaluated.from * evaluationRows, evaluated.to * evaluationRows);
+    // The first trainer evaluates the rest at the end: its rows lie in the same shards.
+    const test = rank === 0 ? this.#segments.test : [];
+    const own = grainsOfTrainer(grains, trainers, rank);
+    await this.#pack([...this.#trainingLanes(own, 0), ...validation, ...test], signal);
+    for (let view = 1; view < views; view++) await this.#pack(this.#trainingLanes(own, view), signal);
   }
 
-  async openBatches(grains: Range, signal: AbortSignal): Promise<Batches> {
+  async openBatches({ rank, trainers }: Place, signal: AbortSignal): Promise<Batches> {
+    const grains = grainsOfTrainer(this.#plan.grains, trainers, rank);
     const { batchSize, featureLength, classWeights, preprocessing, views, recipe, steps, features } = this.#plan;
     const from = grainRows(batchSize, this.#plan.grains, grains.from).from;
     const own = grainRows(batchSize, this.#plan.grains, grains.to - 1).to - from;

@@ -3,8 +3,6 @@ import { CodedError } from "../../domain/errors.js";
 import { cutBackbone } from "../../domain/job/cut-backbone.js";
 import type { Milestone, PlanRecord } from "../../domain/job/records.js";
 import { limits } from "../../domain/limits.js";
-import { evaluationGrains } from "../../domain/training/evaluation.js";
-import { evenRange, grainsOfTrainer } from "../../domain/training/grains.js";
 import { type GivenWeights, initializeState } from "../../domain/training/initial-state.js";
 import { planTraining, type TrainingPlan } from "../../domain/training/training-plan.js";
 import { alignedSubTrees } from "../../domain/training/tree.js";
@@ -15,7 +13,7 @@ import type { Engine } from "../../platform/engine/engine.js";
 import type { JobFeatures } from "../../platform/job-features/job-features.js";
 import type { GradientBus } from "../../platform/gradient-bus/gradient-bus.js";
 import { JobObjects } from "../../platform/job-store/job-store.js";
-import { LaneStore } from "../../platform/lane-store/lane-store.js";
+import type { LaneStore } from "../../platform/lane-store/lane-store.js";
 import type { ObjectStore } from "../../platform/object-store/object-store.js";
 import type { Generation, Member, WorkService } from "../../platform/work-service/work-service.js";
 import { Checkpoints } from "./checkpoints.js";
@@ -40,6 +38,8 @@ export interface TrainerDeps {
   readonly openFeatures: (plan: PlanRecord) => Promise<JobFeatures>;
   /** `loadTrainingSet`; trainers of one process share what it returns. */
   readonly loadTrainingSet: (...inputs: Parameters<typeof loadTrainingSet>) => Promise<TrainingSet>;
+  /** Trainers of one process share what it returns, so that they make lanes one after another. */
+  readonly openLanes: (features: JobFeatures) => LaneStore;
   readonly milestone: (milestone: Milestone) => void;
 }
 
@@ -82,10 +82,9 @@ async function trainInGeneration(
   const cut = cutBackbone(facts.record.job, backbone.backbone);
   const plan = planTraining(facts.record.job, cut, facts.samples);
   const set = await deps.loadTrainingSet(job, facts.samples, features, plan, signal);
-  const trainers = generation.trainers.length;
-  const ownGrains = grainsOfTrainer(plan.grains, trainers, rank);
-  const source = rowSourceOf(plan, set, new LaneStore(deps.store, features));
-  await source.prepare(ownGrains, evenRange(evaluationGrains(set.validation.rows, plan.evaluationRows), trainers, rank), signal);
+  const place = { rank, trainers: generation.trainers.length };
+  const source = rowSourceOf(plan, set, deps.openLanes(features));
+  await source.prepare(place, signal);
 
   // 2. The state to start from: that of the generation's checkpoint, or the initial one.
   const state = new TrainingState(plan);
@@ -97,7 +96,7 @@ async function trainInGeneration(
   const opened: (() => Promise<void> | void)[] = [];
   try {
     const exchange =
-      trainers === 1
+      place.trainers === 1
         ? undefined
         : new Exchange(
             deps,
@@ -108,14 +107,14 @@ async function trainInGeneration(
             state.step,
           );
     opened.push(() => exchange?.close());
-    const batches = await source.openBatches(ownGrains, signal);
+    const batches = await source.openBatches(place, signal);
     opened.push(() => batches.close());
     const nodes = exchange?.ownNodes ?? alignedSubTrees(0, plan.grains);
     const grains = await OwnGrains.open(plan, nodes, batches.order, batches.rows, engine, state.optimizer.sums);
     opened.push(() => grains.release());
     const evaluation = await engine.compileEvaluation(trainableOf(plan), plan.evaluationRows);
     opened.push(() => evaluation.release());
-    const evaluator = new Evaluator(plan, source.split("validation", signal), evaluation, clock, { rank, trainers });
+    const evaluator = new Evaluator(plan, source.split("validation", signal), evaluation, clock, place);
     const pace = new Pace(clock, state.step);
     const outcome = await train(
       { plan, state, grains, evaluator, exchange },
