@@ -90,7 +90,7 @@ describe("LaneOrder", () => {
     }
     assert(
       sizes.every((size) => size <= windowRowsMax(streaming) && size >= windowRowsMax(streaming) / 2),
-      `${sizes.join(" ")}`,
+      sizes.join(" "),
     );
   });
 

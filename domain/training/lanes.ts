@@ -28,9 +28,9 @@ export function streamingWithin(memoryBytes: number, grains: number, rowBytes: n
   return { chunkRows, windowChunks: Math.floor(windowRows / chunkRows) };
 }
 
-/** Memory with which `streamingWithin` finds windows of at least `rows` rows: whole chunks may leave an eighth of a window free. */
+/** Memory with which `streamingWithin` finds windows of at least `rows` rows: chunks of more than one row may leave an eighth of a window free. */
 export function memoryForWindows(rows: number, grains: number, rowBytes: number): number {
-  const windowRows = Math.ceil((rows * CHUNKS_OF_WINDOW) / (CHUNKS_OF_WINDOW - 1));
+  const windowRows = rows < 2 * CHUNKS_OF_WINDOW ? rows : Math.ceil((rows * CHUNKS_OF_WINDOW) / (CHUNKS_OF_WINDOW - 1));
   return (windowRows * 2 * grains * rowBytes) / SHARE_OF_LANES;
 }
 

@@ -106,6 +106,14 @@ test("two that make one lane at the same time, differently, do no harm", async (
   expect(await numbersOf((await stores[0]!.open(lanes[1]!))!)).toEqual(numbers[1]);
 });
 
+test("what is asked for at the same time is made in one pass over the shards", async () => {
+  const { store, features, lanes, numbers, shardsRead } = await setup();
+  const packed = new LaneStore(store, features);
+  await Promise.all(lanes.map((lane) => packed.pack([lane], 1000, signal)));
+  expect(shardsRead()).toBe(6);
+  for (const [index, lane] of lanes.entries()) expect(await numbersOf((await packed.open(lane))!)).toEqual(numbers[index]);
+});
+
 test.each([
   ["a flipped bit", (body: Uint8Array) => body.map((byte, at) => (at === 20 ? byte ^ 1 : byte))],
   ["a short object", (body: Uint8Array) => body.subarray(0, 20)],

@@ -38,8 +38,9 @@ export class LaneStore {
   readonly #store: ObjectStore;
   readonly #features: JobFeatures;
   readonly #problems: string[] = [];
-  /** One after another: each takes the memory that it may. */
+  /** One after another: each takes the memory that it may. What is asked for while one is at work is made together, in one pass over the shards. */
   #packing: Promise<unknown> = Promise.resolve();
+  #waiting: { readonly lanes: Lane[]; readonly packed: Promise<LaneOutcome> } | undefined;
 
   constructor(store: ObjectStore, features: JobFeatures) {
     this.#store = store;
@@ -53,14 +54,25 @@ export class LaneStore {
 
   /** Makes the lanes that are not there, holding at most about `memoryBytes` and two shards: each shard that has rows of them is read once. Safe to repeat, and for several at a time. */
   pack(lanes: readonly Lane[], memoryBytes: number, signal: AbortSignal): Promise<LaneOutcome> {
-    const packed = this.#packing.then(() => this.#packAbsent(lanes, memoryBytes, signal));
+    const waiting = this.#waiting;
+    if (waiting !== undefined) {
+      waiting.lanes.push(...lanes);
+      return waiting.packed;
+    }
+    const asked = [...lanes];
+    const packed = this.#packing.then(() => {
+      this.#waiting = undefined;
+      return this.#packAbsent(asked, memoryBytes, signal);
+    });
     this.#packing = packed.catch(() => undefined);
+    this.#waiting = { lanes: asked, packed };
     return packed;
   }
 
   async #packAbsent(lanes: readonly Lane[], memoryBytes: number, signal: AbortSignal): Promise<LaneOutcome> {
+    const asked = new Map(lanes.map((lane) => [this.#folder(lane), lane]));
     const absent: Lane[] = [];
-    for (const lane of lanes) if ((await this.#readIndex(lane)) === undefined) absent.push(lane);
+    for (const lane of asked.values()) if ((await this.#readIndex(lane)) === undefined) absent.push(lane);
     if (absent.length > 0) await this.#features.refresh();
     for (const view of new Set(absent.map((lane) => lane.view))) {
       const outcome = await this.#packView(

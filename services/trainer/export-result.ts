@@ -243,6 +243,7 @@ function passportOf(
       profilePinned: facts.record.job.numericsProfile === "PINNED",
       grains: plan.grains,
       batchSize: plan.batchSize,
+      streaming: plan.streaming ?? null,
       steps: state.step,
       exportedStep,
       parameters: plan.layout.length,

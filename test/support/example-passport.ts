@@ -68,7 +68,7 @@ export const examplePassport: Passport = {
   },
   featureSpecDigest: "33".repeat(32),
   initialWeights: { kind: "backbone" },
-  training: { profile, profilePinned: true, grains: 8, batchSize: 96, steps: 313, exportedStep: 313, parameters: 6405 },
+  training: { profile, profilePinned: true, grains: 8, batchSize: 96, streaming: null, steps: 313, exportedStep: 313, parameters: 6405 },
   versions: { graft: "0.1.0", engine: "onnxruntime-node 1.30.0" },
   weightsSha256: "44".repeat(32),
   files: { "model.onnx": "55".repeat(32), "tfjs/model.json": "66".repeat(32), "labels.txt": "77".repeat(32) },
