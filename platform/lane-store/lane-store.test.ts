@@ -107,8 +107,10 @@ test("two that make one lane at the same time, differently, do no harm", async (
 });
 
 test("what is asked for at the same time is made in one pass over the shards", async () => {
-  const { store, features, lanes, numbers, shardsRead } = await setup();
+  const { store, features, laneOf, shardsRead } = await setup();
   const packed = new LaneStore(store, features);
+  const numbers = [0, 1].map((lane) => Array.from({ length: 30 }, (_, row) => row + 30 * lane));
+  const lanes = numbers.map((each) => laneOf(each));
   await Promise.all(lanes.map((lane) => packed.pack([lane], 1000, signal)));
   expect(shardsRead()).toBe(6);
   for (const [index, lane] of lanes.entries()) expect(await numbersOf((await packed.open(lane))!)).toEqual(numbers[index]);
@@ -166,7 +168,10 @@ test("an index that is none is made again; one of a newer version is refused", a
 test("features that are not there are named, and nothing is written", async () => {
   const { store, features, laneOf, keys } = await setup();
   const lane = laneOf([1, 2, 99, 3, 100]);
-  expect(await new LaneStore(store, features).pack([lane], 1000, signal)).toEqual({ kind: "missing", imageIds: [idOf(99), idOf(100)] });
+  expect(await new LaneStore(store, features).pack([lane], ROW_BYTES, signal)).toEqual({
+    kind: "missing",
+    imageIds: [idOf(99), idOf(100)],
+  });
   expect(await keys()).toEqual([]);
 });
 
