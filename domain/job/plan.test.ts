@@ -179,6 +179,21 @@ describe("expectedCounts", () => {
 });
 
 describe("renderPlan", () => {
+  test("features that are more than the memory for them are streamed, if rows are not drawn with replacement", () => {
+    const spec = (sampling: "SHUFFLED" | "CLASS_BALANCED"): JobSpec => ({ training: { featureMemoryMib: 4, sampling } });
+    const plan = planJob(inputs(spec("SHUFFLED")));
+    expect(renderPlan(plan)).toMatch(
+      /^rows {8}streamed: 6\.40 MB of features are more than training\.featureMemoryMib \(4\.19 MB\) and are copied into lanes once; window of 24 rows for each of 8 grains$/mu,
+    );
+    assert.deepEqual(plan.obstacles, []);
+    assert.equal(plan.training.memory.features, 4 * 1024 * 1024);
+    const balanced = planJob(inputs(spec("CLASS_BALANCED")));
+    assert.deepEqual(
+      balanced.obstacles.map(({ code }) => code),
+      ["SPEC_INVALID"],
+    );
+  });
+
   test("a head on frozen features", () => {
     const job = resolveJob({ dataset: { source: "flowers" }, trainers: { min: 2, max: 2 } });
     const plan = planJob(

@@ -92,7 +92,7 @@ function trainingRows({ training }: Plan): Row[] {
 
 function rowsText({ rows: { bytes, memoryBytes, windowRows }, grains }: Plan["training"]): string {
   if (windowRows === null) return `resident: ${byteSize(bytes)} of features in memory`;
-  return `streamed: ${byteSize(bytes)} of features are more than training.featureMemoryMib (${byteSize(memoryBytes)}); window of ${count(windowRows, "row")} for each of ${count(grains, "grain")}`;
+  return `streamed: ${byteSize(bytes)} of features are more than training.featureMemoryMib (${byteSize(memoryBytes)}) and are copied into lanes once; window of ${count(windowRows, "row")} for each of ${count(grains, "grain")}`;
 }
 
 function batchNormText({ mode, statistics }: NonNullable<Plan["training"]["batchNorm"]>): string {

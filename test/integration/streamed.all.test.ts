@@ -92,6 +92,17 @@ test("lanes that were damaged, cut short or taken away since cost time, never a 
   expect(filesOfLanes("index.json").length).toBe(indexes);
 });
 
+test("a shard that is damaged before lanes are made is extracted again: the same weights", async () => {
+  removeLanes();
+  const shards = readdirSync(join(store, "features"))
+    .map((digest) => join(store, "features", digest, "shards"))
+    .flatMap((path) => readdirSync(path).map((name) => join(path, name)));
+  for (const path of shards.slice(0, 2)) truncateSync(path, 1000);
+  const { result, decoded } = await finished({ store, spec: spec(2) });
+  expect(decoded).toBeGreaterThan(0);
+  expect(result.metrics.weightsSha256).toBe(first.metrics.weightsSha256);
+});
+
 test("class-balanced sampling is refused before a picture is read", async () => {
   const training = { ...job.training, sampling: "CLASS_BALANCED" } as const;
   const { failure, decoded } = await new JobProcess({ store: join(folder.path, "new"), spec: { ...spec(1), training } }).end;
