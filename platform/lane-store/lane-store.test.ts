@@ -1,7 +1,7 @@
 import assert from "node:assert";
 import { expect, test } from "vitest";
 import type { FeatureSpec } from "../../domain/features/feature-spec.js";
-import { imageIdAt, imageIdBytes } from "../../domain/features/image-ids.js";
+import { imageIdBytes } from "../../domain/features/image-ids.js";
 import { sha256Hex } from "../../domain/features/sha256.js";
 import { JobFeatures } from "../job-features/job-features.js";
 import { memoryObjectStore } from "../object-store/memory.js";
@@ -175,19 +175,28 @@ test("features that are not there are named, and nothing is written", async () =
   expect(await keys()).toEqual([]);
 });
 
-test("a damaged shard is quarantined while lanes are made, and its pictures are named", async () => {
+test("damaged shards are quarantined while lanes are made, all at once, and their pictures are named", async () => {
   const { store, inner, features, lanes } = await setup();
-  const { shard } = features.lookup(idOf(2), 0)!;
-  const key = `features/${features.digestOf(0)}/shards/${shard}.arrow`;
-  await inner.put(
-    key,
-    (await inner.read(key))!.map((byte, at) => (at === 400 ? byte ^ 1 : byte)),
-  );
-  const outcome = await new LaneStore(store, features).pack(lanes, 1000, signal);
+  for (const number of [1, 2]) {
+    const { shard } = features.lookup(idOf(number), 0)!;
+    const key = `features/${features.digestOf(0)}/shards/${shard}.arrow`;
+    await inner.put(
+      key,
+      (await inner.read(key))!.map((byte, at) => (at === 400 ? byte ^ 1 : byte)),
+    );
+  }
+  const outcome = await new LaneStore(store, features).pack(lanes, 10 * ROW_BYTES, signal);
   assert(outcome.kind === "missing");
-  const named = outcome.imageIds.map((id) =>
-    lanes.map(({ imageIds }) => [...Array(30).keys()].some((row) => imageIdAt(imageIds, row) === id)),
-  );
-  expect(named.length).toBe(10);
-  expect(named.every((found) => found.includes(true))).toBe(true);
+  const expected = Array.from({ length: 20 }, (_, row) => idOf(6 * (row >> 1) + 1 + (row & 1)));
+  expect([...outcome.imageIds].sort()).toEqual(expected.sort());
+});
+
+test("who waited while features turned out to be missing learns it too; who asks later does not", async () => {
+  const { store, features, lanes, laneOf } = await setup();
+  const packed = new LaneStore(store, features);
+  const missing = { kind: "missing", imageIds: [idOf(99)] };
+  const first = packed.pack([laneOf([1, 99])], 1000, signal);
+  await Promise.resolve(); // it is at work
+  expect(await Promise.all([first, packed.pack([lanes[0]!], 1000, signal)])).toEqual([missing, missing]);
+  expect(await packed.pack([lanes[0]!], 1000, signal)).toEqual({ kind: "complete" });
 });

@@ -38,8 +38,8 @@ export class LaneStore {
   readonly #store: ObjectStore;
   readonly #features: JobFeatures;
   readonly #problems: string[] = [];
-  /** One after another: each takes the memory that it may. What is asked for while one is at work is made together, in one pass over the shards. */
-  #packing: Promise<unknown> = Promise.resolve();
+  /** One after another: each takes the memory that it may. What is asked for while one is at work is made together, in one pass over the shards, and shares its fate where features are missing: then all who train begin anew. */
+  #packing: Promise<LaneOutcome | undefined> = Promise.resolve(undefined);
   #waiting: { readonly lanes: Lane[]; readonly packed: Promise<LaneOutcome> } | undefined;
 
   constructor(store: ObjectStore, features: JobFeatures) {
@@ -60,11 +60,15 @@ export class LaneStore {
       return waiting.packed;
     }
     const asked = [...lanes];
-    const packed = this.#packing.then(() => {
+    const packed = this.#packing.then((before) => {
       this.#waiting = undefined;
-      return this.#packAbsent(asked, memoryBytes, signal);
+      return before?.kind === "missing" ? before : this.#packAbsent(asked, memoryBytes, signal);
     });
-    this.#packing = packed.catch(() => undefined);
+    const ended = packed.catch(() => undefined);
+    this.#packing = ended;
+    void ended.then(() => {
+      if (this.#packing === ended) this.#packing = Promise.resolve(undefined);
+    });
     this.#waiting = { lanes: asked, packed };
     return packed;
   }
@@ -94,17 +98,20 @@ export class LaneStore {
 
   async #packView(lanes: readonly Lane[], view: number, memoryBytes: number, signal: AbortSignal): Promise<LaneOutcome> {
     const rows = rowsByShard(lanes, this.#features, view);
-    if (rows.missing.length > 0) return { kind: "missing", imageIds: rows.missing };
     const parts = lanes.map((): LanePart[] => []);
+    const missing = [...rows.missing];
     const rowsAtOnce = Math.max(1, Math.floor(memoryBytes / this.#features.rowBytes));
     for (const { from, to } of runsOf(rows.shards, rowsAtOnce)) {
       // Rows are numbered lane by lane in their order, so that their numbers sort them.
       const run = rows.order.slice(from, to).sort();
       const read = await this.#features.readRows(gather(run, rows, lanes), view, signal);
-      if (read.kind === "missing") return { kind: "missing", imageIds: read.imageIds };
+      // The rest is read all the same, so that what is damaged is found, and extracted again, at once.
+      if (read.kind === "missing") missing.push(...read.imageIds);
+      if (read.kind === "missing" || missing.length > 0) continue;
       const { buffer, byteOffset, byteLength } = read.features;
       await this.#writeParts(run, rows, lanes, new Uint8Array(buffer, byteOffset, byteLength), parts);
     }
+    if (missing.length > 0) return { kind: "missing", imageIds: missing };
     for (const [number, lane] of lanes.entries()) {
       const index: LaneIndex = {
         rows: lane.imageIds.length / IMAGE_ID_BYTES,
@@ -251,14 +258,16 @@ function pieceOf({ pieces }: LanePart, chunk: number): LanePart["pieces"][number
 
 /** Rows of some lanes, numbered lane by lane in their order, grouped by the shard that holds each. */
 interface RowsByShard {
-  /** `[rows]`: row numbers, those of one shard behind each other. */
+  /** Numbers of the rows that have features, those of one shard behind each other. */
   readonly order: Uint32Array;
-  /** `[rows]`: number of the shard of each of `order`, ascending. */
+  /** Number of the shard of each of `order`, ascending. */
   readonly shards: Uint32Array;
   readonly laneOf: (row: number) => number;
   readonly placeOf: (row: number) => number;
   readonly missing: readonly ImageId[];
 }
+
+const NO_SHARD = 0xffffffff;
 
 function rowsByShard(lanes: readonly Lane[], features: JobFeatures, view: number): RowsByShard {
   const lengths = lanes.map(({ imageIds }) => imageIds.length / IMAGE_ID_BYTES);
@@ -271,11 +280,17 @@ function rowsByShard(lanes: readonly Lane[], features: JobFeatures, view: number
   for (const { imageIds } of lanes) {
     for (let at = 0; at < imageIds.length; at += IMAGE_ID_BYTES, row++) {
       const place = features.lookup(imageIds.subarray(at, at + IMAGE_ID_BYTES), view);
-      if (place === undefined) missing.push(imageIdAt(imageIds, at / IMAGE_ID_BYTES));
-      else shardOf[row] = numbers.get(place.shard) ?? numbers.set(place.shard, numbers.size).size - 1;
+      if (place === undefined) {
+        missing.push(imageIdAt(imageIds, at / IMAGE_ID_BYTES));
+        shardOf[row] = NO_SHARD;
+      } else shardOf[row] = numbers.get(place.shard) ?? numbers.set(place.shard, numbers.size).size - 1;
     }
   }
-  const order = countingSort(shardOf, numbers.size);
+  // Rows without features come last, and are left out.
+  const order = countingSort(
+    shardOf.map((shard) => Math.min(shard, numbers.size)),
+    numbers.size + 1,
+  ).subarray(0, total - missing.length);
   const laneOf = (of: number): number => starts.findLastIndex((start, lane) => of >= start && (lengths[lane] as number) > 0);
   return {
     order,

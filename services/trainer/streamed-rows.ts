@@ -1,4 +1,5 @@
 import type { SplitName } from "../../domain/dataset/listing.js";
+import type { ImageId } from "../../domain/features/feature-spec.js";
 import { IMAGE_ID_BYTES } from "../../domain/features/image-ids.js";
 import { limits } from "../../domain/limits.js";
 import { evaluationGrains } from "../../domain/training/evaluation.js";
@@ -47,8 +48,12 @@ export class StreamedRows implements RowSource {
     // The first trainer evaluates the rest at the end: its rows lie in the same shards.
     const test = rank === 0 ? this.#segments.test : [];
     const own = grainsOfTrainer(grains, trainers, rank);
-    await this.#pack([...this.#trainingLanes(own, 0), ...validation, ...test], signal);
-    for (let view = 1; view < views; view++) await this.#pack(this.#trainingLanes(own, view), signal);
+    const lost = new Set<ImageId>();
+    for (let view = 0; view < views; view++) {
+      const lanes = view === 0 ? [...this.#trainingLanes(own, 0), ...validation, ...test] : this.#trainingLanes(own, view);
+      for (const imageId of await this.#missingFrom(lanes, signal)) lost.add(imageId);
+    }
+    if (lost.size > 0) throw new MissingFeatures([...lost]);
   }
 
   async openBatches({ rank, trainers }: Place, signal: AbortSignal): Promise<Batches> {
@@ -150,9 +155,15 @@ export class StreamedRows implements RowSource {
   }
 
   async #pack(lanes: readonly Lane[], signal: AbortSignal): Promise<void> {
+    const missing = await this.#missingFrom(lanes, signal);
+    if (missing.length > 0) throw new MissingFeatures(missing);
+  }
+
+  /** Makes the lanes that are not there; resolves the pictures without features that keep it from that. */
+  async #missingFrom(lanes: readonly Lane[], signal: AbortSignal): Promise<readonly ImageId[]> {
     const memory = Math.min(this.#plan.features.memoryBytes * SHARE_OF_PACKING, limits.lanePartBytes * lanes.length);
     const outcome = await this.#store.pack(lanes, memory, signal);
-    if (outcome.kind === "missing") throw new MissingFeatures(outcome.imageIds);
+    return outcome.kind === "missing" ? outcome.imageIds : [];
   }
 
   async #open(lane: Lane, signal: AbortSignal): Promise<OpenedLane> {
