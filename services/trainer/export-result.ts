@@ -116,7 +116,8 @@ export async function exportResult(finished: FinishedTraining): Promise<void> {
     ],
     ["labels.txt", utf8(encodeLabels(plan.classes))],
     ["metrics.json", utf8(encodeMetrics(metrics))],
-    [`events/${eventFileName(firstWallSeconds)}`, eventsOf(finished, firstWallSeconds)],
+    // Named by a time that all exporters of a job share: one that is cut off leaves no second file.
+    [`events/${eventFileName(facts.record.submittedMs / 1000)}`, eventsOf(finished, firstWallSeconds)],
   ]);
 
   // 3. The passport names them all; the report shows it.
