@@ -5,6 +5,7 @@ import { resultRecord } from "../../formats/job-records/job-records.js";
 import { BackboneStore } from "../../platform/backbone-store/backbone-store.js";
 import { IdentityStore } from "../../platform/identity-store/identity-store.js";
 import { JobFeatures } from "../../platform/job-features/job-features.js";
+import { LaneStore } from "../../platform/lane-store/lane-store.js";
 import { JobObjects } from "../../platform/job-store/job-store.js";
 import { objectJobStore } from "../../platform/job-store/object-store.js";
 import type { ObjectStore } from "../../platform/object-store/object-store.js";
@@ -285,12 +286,14 @@ export class World {
     const engine = simulatedEngine(process.clock, this.#options.swarm.callMs, (what, parameters) =>
       this.checker.computing(process, what, parameters),
     );
+    const shared = this.#workerDeps(process);
     const deps = {
-      ...this.#workerDeps(process),
+      ...shared,
       bus: this.#bus.linkOf(process),
       engine: async () => engine,
       clock: process.clock,
       loadTrainingSet,
+      openLanes: (features: JobFeatures) => new LaneStore(shared.store, features),
     };
     await runTrainer(process.name, this.#options.swarm.isPool ? undefined : JOB, deps, process.stop.signal);
   }
