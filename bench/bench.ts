@@ -3,6 +3,7 @@ import { availableParallelism, cpus, loadavg, tmpdir, totalmem } from "node:os";
 import { dirname, join, resolve } from "node:path";
 import { parseArgs } from "node:util";
 import { version } from "../domain/version.js";
+import { measureExchange } from "./exchange.js";
 import { measureExtraction } from "./extraction.js";
 import { type Figure, isReached, type Measure, renderTable } from "./figure.js";
 import { measureMemory, measurePlan } from "./memory.js";
@@ -17,6 +18,7 @@ const rows: Readonly<Record<string, { readonly measure: Measure; readonly onRequ
   training: { measure: measureTraining, onRequest: false },
   extraction: { measure: measureExtraction, onRequest: false },
   whole: { measure: measureWhole, onRequest: false },
+  exchange: { measure: measureExchange, onRequest: true },
   memory: { measure: measureMemory, onRequest: true },
   plan: { measure: measurePlan, onRequest: true },
 };

@@ -24,7 +24,7 @@ export async function readJobFile(
     ...(source !== undefined && !source.includes("://") && { dataset: { ...spec.dataset, source: resolve(dirname(file), source) } }),
     ...(fromResult !== undefined && { initialWeights: { ...spec.initialWeights, fromResult: resolve(dirname(file), fromResult) } }),
   };
-  return { spec: applyOverrides(inPlace, flags), metadata: metadata as JobMetadata, name: metadata.name ?? basename(file, extname(file)) };
+  return { spec: applyOverrides(inPlace, flags), metadata: metadata, name: metadata.name ?? basename(file, extname(file)) };
 }
 
 async function readText(file: string): Promise<string> {

@@ -85,6 +85,6 @@ function areSiblings(left: SubTree, right: SubTree): boolean {
 
 /** The store rounds the float64 sum of two float32 to float32, which gives the same bits as one float32 addition. */
 function addInto(sum: Float32Array, addend: Float32Array): void {
-  assert.equal(sum.length, addend.length, "sums of one tree must have one length");
-  for (let i = 0; i < sum.length; i++) sum[i] = (sum[i] as number) + (addend[i] as number);
+  assert(sum.length === addend.length, "sums of one tree must have one length");
+  for (let i = 0, end = sum.length; i < end; i++) sum[i] = (sum[i] as number) + (addend[i] as number);
 }

@@ -2,7 +2,7 @@ import { limits } from "../../domain/limits.js";
 import type { GradientBus } from "./gradient-bus.js";
 
 /**
- * A bus within one process. Delivers in the order of publishing, later than `publish` returns, one copy to each subscriber.
+ * A bus within one process. Delivers in the order of publishing, later than `publish` returns.
  * What a handler throws goes to `onHandlerError`, never to the publisher.
  */
 export function memoryGradientBus(
@@ -35,8 +35,7 @@ export function memoryGradientBus(
       if (payload.length > payloadBytesMax)
         throw new RangeError(`a message of ${payload.length} bytes to ${subject}; at most ${payloadBytesMax} are allowed`);
       const subscribers = handlers.get(subject);
-      for (const handler of subscribers ?? [])
-        queue.push({ handler, subscribers: subscribers as Set<typeof handler>, payload: new Uint8Array(payload) });
+      for (const handler of subscribers ?? []) queue.push({ handler, subscribers: subscribers as Set<typeof handler>, payload });
       if (queue.length > 0) delivery ??= setImmediate(deliver);
     },
     subscribe(subject, handler) {

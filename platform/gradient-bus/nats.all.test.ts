@@ -1,9 +1,9 @@
-import { connect, createServer, type Server, type Socket } from "node:net";
 import { afterAll, afterEach, beforeAll, describe, expect, test } from "vitest";
 import { limits } from "../../domain/limits.js";
 import { exerciseGradientBus } from "../../test/conformance/gradient-bus.js";
 import { goProgram, withoutProgram } from "../../test/support/go-program.js";
 import { NatsServer, type NatsServerOptions } from "../../test/support/nats-server.js";
+import { PausingProxy } from "../../test/support/pausing-proxy.js";
 import type { GradientBus } from "./gradient-bus.js";
 import { natsGradientBus, type NatsGradientBus, type NatsOptions } from "./nats.js";
 
@@ -159,10 +159,10 @@ describe.skipIf(!found)(`the gradient bus on NATS${found ? "" : `, ${withoutProg
 
   test("a reader that the server cuts off as slow comes back and hears again", async () => {
     const server = await startServer({ maxPendingBytes: 4 * limits.exchangeMessageBytes });
-    const proxy = await Proxy.before(server);
+    const proxy = await PausingProxy.before(server.port);
     cleanUps.push(() => proxy.close());
     const seen = connectionEvents();
-    const [a, b] = [await openBus(server), await openBus(proxy, seen)];
+    const [a, b] = [await openBus(server), await openBus({ url: `nats://127.0.0.1:${proxy.port}` }, seen)];
     b.subscribe("much", () => undefined);
     await subscribed(b, a);
     proxy.pause(); // the reader's machine takes nothing
@@ -245,56 +245,4 @@ function connectionEvents(): { onConnection: (connected: boolean) => void; next:
       events.splice(0, events.indexOf(connected) + 1);
     },
   };
-}
-
-/** Hands bytes on between clients and a server, unless it is paused. */
-class Proxy {
-  readonly #server: Server;
-  readonly #sockets = new Set<Socket>();
-
-  private constructor(server: Server) {
-    this.#server = server;
-  }
-
-  static async before(target: NatsServer): Promise<Proxy> {
-    const server = createServer();
-    const proxy = new Proxy(server);
-    server.on("connection", (client) => proxy.#connect(client, target.port));
-    await new Promise<void>((resolve) => server.listen(0, "127.0.0.1", resolve));
-    return proxy;
-  }
-
-  get url(): string {
-    const address = this.#server.address();
-    return `nats://127.0.0.1:${typeof address === "object" && address !== null ? address.port : 0}`;
-  }
-
-  pause(): void {
-    for (const socket of this.#sockets) socket.pause();
-  }
-
-  resume(): void {
-    for (const socket of this.#sockets) socket.resume();
-  }
-
-  async close(): Promise<void> {
-    for (const socket of this.#sockets) socket.destroy();
-    await new Promise((resolve) => this.#server.close(resolve));
-  }
-
-  #connect(client: Socket, port: number): void {
-    const upstream = connect(port, "127.0.0.1");
-    for (const [from, to] of [
-      [client, upstream],
-      [upstream, client],
-    ] as const) {
-      this.#sockets.add(from);
-      from.on("data", (bytes) => to.write(bytes));
-      from.on("error", () => from.destroy());
-      from.on("close", () => {
-        this.#sockets.delete(from);
-        to.destroy();
-      });
-    }
-  }
 }

@@ -93,8 +93,7 @@ class NatsBus implements NatsGradientBus {
       return;
     }
     try {
-      // A copy: the client keeps what it is given until the end of this turn of the event loop.
-      this.#connection.publish(subject, new Uint8Array(payload));
+      this.#connection.publish(subject, payload);
     } catch (cause) {
       // The client refuses what a server that came back with another configuration would not take.
       this.#droppedMessages += 1;
@@ -154,12 +153,8 @@ class NatsBus implements NatsGradientBus {
         if (error !== null) return; // told by `status`, too
         // A small message is a view on the buffer of all that were read with it: one that is kept would keep them all.
         const { data } = message;
-        // `data` may be a Buffer, whose `slice` is a view, too.
-        const payload =
-          data.length * 4 < data.buffer.byteLength ? new Uint8Array(data) : new Uint8Array(data.buffer, data.byteOffset, data.length);
-        // Each handler's own before the first may write into its.
-        const deliveries = [...handlers].map((handler, index) => ({ handler, payload: index === 0 ? payload : payload.slice() }));
-        for (const delivery of deliveries) this.#call(handlers, delivery.handler, delivery.payload);
+        const payload = data.length * 4 < data.buffer.byteLength ? new Uint8Array(data) : data;
+        for (const handler of [...handlers]) this.#call(handlers, handler, payload);
       },
     });
   }
@@ -167,7 +162,7 @@ class NatsBus implements NatsGradientBus {
   #publishLocally(subject: string, payload: Uint8Array): void {
     const handlers = this.#subjects.get(subject)?.handlers;
     if (handlers === undefined || this.#localBytes + payload.length > limits.busPendingBytes) return;
-    for (const handler of handlers) this.#local.push({ handlers, handler, payload: new Uint8Array(payload) });
+    for (const handler of handlers) this.#local.push({ handlers, handler, payload });
     this.#localBytes += payload.length;
     this.#delivery ??= setImmediate(() => this.#deliver());
   }

@@ -17,6 +17,9 @@ export interface ServiceContext {
   readonly ready: (reason: string | undefined) => void;
 }
 
+/** What a service does between its start and its stop. */
+export type ServiceBody<Schema extends z.ZodObject> = (config: z.output<Schema>, context: ServiceContext) => Promise<void>;
+
 interface Telemetry {
   readonly listen: string;
   readonly level: string;
@@ -29,11 +32,7 @@ const SOFTWARE_EXIT_CODE = 70;
  * The life of a service's process: `--config FILE` read, effective values logged, /healthz, /readyz and /metrics served, JSON logs on stdout. The first SIGTERM or SIGINT aborts the signal and `body`
  * has until it returns; a second one ends the process at once. Exit code: 0 after a stop, else that of the failure.
  */
-export async function runService<Schema extends z.ZodObject>(
-  name: string,
-  schema: Schema,
-  body: (config: z.output<Schema>, context: ServiceContext) => Promise<void>,
-): Promise<void> {
+export async function runService<Schema extends z.ZodObject>(name: string, schema: Schema, body: ServiceBody<Schema>): Promise<void> {
   const file = configFile(name);
   if (file === undefined) return;
   let log = pino({ base: { service: name } });

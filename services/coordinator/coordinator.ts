@@ -287,7 +287,6 @@ export class JobCoordinator implements WorkService {
     const extraction = await this.extracting.next(undefined);
     if (extraction === "closed") return { kind: "done" };
     const claim = await extraction.claim(worker, profile, this.signal);
-    if (claim.kind === "task") this.deps.milestone("after claim");
     if (claim.kind !== "done") return claim;
     // Nothing left in this round; there is another only if features turn out to be damaged.
     return (await this.extracting.next(extraction)) === "closed" ? { kind: "done" } : this.claimTask(worker, profile);
@@ -308,7 +307,6 @@ export class JobCoordinator implements WorkService {
   /** A task, if there is one for this worker right now. @throws CodedError NUMERICS_PROFILE_MISMATCH */
   tryClaim(worker: string, profile: NumericsProfile): TaskClaim | undefined {
     const claim = this.extracting.current?.tryClaim(worker, profile);
-    if (claim?.kind === "task") this.deps.milestone("after claim");
     return claim?.kind === "done" ? undefined : claim;
   }
 

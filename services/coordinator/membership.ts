@@ -23,7 +23,8 @@ export interface MembershipDeps {
 interface Waiting {
   /** Steps behind the state that the trainer holds. */
   readonly step: number | undefined;
-  readonly answer: (joined: Joined | Promise<never>) => void;
+  readonly answer: (joined: Joined) => void;
+  readonly fail: (error: unknown) => void;
 }
 
 interface Standing {
@@ -117,9 +118,9 @@ export class Membership {
     if (this.trainers.includes(trainer)) this.end(`${trainer} joined again`);
     else if (this.standing !== undefined && this.trainers.length < this.wanted) this.end(`${trainer} joined`);
     const over = new AbortController();
-    const joined = new Promise<Joined>((resolve) => {
+    const joined = new Promise<Joined>((resolve, reject) => {
       this.waiting.get(trainer)?.answer({ kind: "ask again" });
-      this.waiting.set(trainer, { step, answer: resolve });
+      this.waiting.set(trainer, { step, answer: resolve, fail: reject });
     });
     void this.tryOpen();
     const patience = this.deps.clock.sleep(limits.longPollMs, over.signal).then(
@@ -216,7 +217,7 @@ export class Membership {
       this.deps.onGeneration?.(record, why);
       for (const [, { answer }] of waiting) answer(this.closed ? { kind: "done" } : { kind: "generation", ...opened });
     } catch (error) {
-      for (const [, { answer }] of waiting) answer(Promise.reject(error));
+      for (const [, { fail }] of waiting) fail(error);
     } finally {
       this.opening = false;
     }

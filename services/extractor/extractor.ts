@@ -55,6 +55,7 @@ export async function runExtractor(worker: string, deps: ExtractorDeps, signal: 
       const claim = await Promise.race([work.claimTask(worker, profile, deps.jobId), ...(before === undefined ? [] : [before.failed])]);
       if (claim.kind === "done") break;
       if (claim.kind === "ask again") continue;
+      deps.milestone("after claim");
       const job = jobs.get(claim.jobId) ?? (await openJob(claim.jobId, deps));
       jobs.set(claim.jobId, job);
 

@@ -3,7 +3,6 @@ import { availableParallelism, totalmem } from "node:os";
 import { featureSpecDigest } from "../../domain/features/feature-spec.js";
 import type { JobEvent } from "../../domain/job/events.js";
 import type { Milestone, PlanRecord } from "../../domain/job/records.js";
-import { limits } from "../../domain/limits.js";
 import { cutBackbone } from "../../domain/job/cut-backbone.js";
 import type { ResolvedJob } from "../../domain/job/job.js";
 import { trainingEngine } from "../../domain/training/trainable-layers.js";

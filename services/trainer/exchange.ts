@@ -70,7 +70,7 @@ export class Exchange {
   async reduce(step: number, sums: readonly SubTreeSum[], weightsHash: string, signal: AbortSignal): Promise<Float32Array> {
     this.publish(this.allReduce.begin(step, sums, weightsHash));
     this.milestone("mid exchange");
-    return this.awaited(this.allReduce, `step ${String(step)}`, signal);
+    return this.awaited(this.allReduce, () => this.allReduce.silent(), `step ${String(step)}`, signal);
   }
 
   /** Every trainer's range, put together. */
@@ -82,7 +82,7 @@ export class Exchange {
     signal: AbortSignal,
   ): Promise<Float32Array> {
     this.publish(this.evaluation.begin(key, ranges, own, weightsHash));
-    return this.awaited(this.evaluation, `evaluation after step ${String(key.step)}`, signal);
+    return this.awaited(this.evaluation, () => this.evaluation.missing(), `evaluation after step ${String(key.step)}`, signal);
   }
 
   close(): void {
@@ -106,19 +106,19 @@ export class Exchange {
     for (const { to, payload } of outgoing) this.bus.publish(exchangeSubject(job, generation, to), payload);
   }
 
-  private async awaited(of: Awaited, what: string, signal: AbortSignal): Promise<Float32Array> {
+  private async awaited(of: Awaited, silent: () => number[], what: string, signal: AbortSignal): Promise<Float32Array> {
     const wake = (): void => this.wake();
     signal.addEventListener("abort", wake);
     this.awaits = of;
     try {
-      return await this.resultOf(of, what, signal);
+      return await this.resultOf(of, silent, what, signal);
     } finally {
       this.awaits = undefined;
       signal.removeEventListener("abort", wake);
     }
   }
 
-  private async resultOf(of: Awaited, what: string, signal: AbortSignal): Promise<Float32Array> {
+  private async resultOf(of: Awaited, silent: () => number[], what: string, signal: AbortSignal): Promise<Float32Array> {
     const deadlineMs = this.clock.monotonic() + this.deadlineMs;
     let resendMs = this.clock.monotonic() + this.resendMs;
     for (;;) {
@@ -128,7 +128,7 @@ export class Exchange {
       signal.throwIfAborted();
       const nowMs = this.clock.monotonic();
       if (nowMs >= deadlineMs) {
-        const missing = of.missing().map((rank) => this.trainers[rank] ?? String(rank));
+        const missing = silent().map((rank) => this.trainers[rank] ?? String(rank));
         throw new CodedError(
           "EXCHANGE_INCOMPLETE",
           `${what}: nothing from ${missing.join(", ")} within ${String(this.deadlineMs / 1000)} s; a new generation is needed`,
@@ -160,6 +160,5 @@ export class Exchange {
 /** What a trainer waits for: a step's sum or an evaluation's leaves. */
 interface Awaited {
   readonly result: Float32Array | undefined;
-  missing(): number[];
   resend(): readonly Outgoing[];
 }

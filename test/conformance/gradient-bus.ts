@@ -25,26 +25,13 @@ export function exerciseGradientBus(name: string, open: (onHandlerError: (error:
     await bus.close();
   });
 
-  test(`${name}: the payload belongs to its handler; publisher and other handlers share nothing with it`, async () => {
+  test(`${name}: what is published from a view arrives as just that`, async () => {
     const bus = await open(ignore);
-    const payloads: Uint8Array[] = [];
-    const arrived = new Promise<void>((resolve) => {
-      const keep = (payload: Uint8Array): void => {
-        payload[0] = (payload[0] as number) + payloads.push(payload);
-        if (payloads.length === 4) resolve();
-      };
-      bus.subscribe("a", keep);
-      bus.subscribe("a", keep);
-    });
-    const payload = Buffer.of(10, 5); // whose `slice` copies nothing
-    bus.publish("a", payload);
-    payload[0] = 20;
-    bus.publish("a", payload);
-    payload.fill(0);
-    await arrived;
-    const heard = payloads.map((bytes) => [...bytes]).sort((a, b) => (a[0] as number) - (b[0] as number));
-    expect(heard.map(([, second]) => second)).toEqual([5, 5, 5, 5]);
-    expect(payloads.reduce((sum, bytes) => sum + (bytes[0] as number), 0)).toBe(10 + 10 + 20 + 20 + 1 + 2 + 3 + 4);
+    const [first, second] = [inbox(bus, "a"), inbox(bus, "a")];
+    bus.publish("a", Uint8Array.of(0, 10, 5, 0).subarray(1, 3));
+    bus.publish("a", Buffer.of(1, 2, 3).subarray(2));
+    expect(await first.next(2)).toEqual([[10, 5], [3]]);
+    expect(await second.next(2)).toEqual([[10, 5], [3]]);
     await bus.close();
   });
 

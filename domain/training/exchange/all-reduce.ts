@@ -7,6 +7,7 @@ import {
   askingAgain,
   decodeMessage,
   encodeMessages,
+  isOwn,
   valuesPerMessage,
   type Channel,
   type Message,
@@ -80,9 +81,9 @@ export class AllReduce {
 
   /** @throws CodedError TRAINERS_DIVERGED where the sender's weights are not this trainer's. */
   receive(payload: Uint8Array): Received {
+    if (isOwn(this.#channel, payload)) return { reception: "own", outgoing: [] };
     const message = decodeMessage(this.#channel, payload);
     if (typeof message === "string") return { reception: message, outgoing: [] };
-    if (message.sender === this.#channel.self) return { reception: "own", outgoing: [] };
     if (message.kind === "gathered") return { reception: "misfit", outgoing: [] };
     const state = [this.#current, this.#next].find(({ step }) => step === message.step);
     if (state === undefined) {
@@ -106,6 +107,14 @@ export class AllReduce {
   /** Trainers for whom this one waits, ascending: those with nodes of the own part missing, and owners of missing parts. None before the first `begin`. */
   missing(): number[] {
     return this.#current.step < 0 ? [] : this.#current.missing();
+  }
+
+  /**
+   * Of the missing, those to whom it is due: whose nodes of the own part have not come. An owner's part may be missing only because it waits for the same trainer, so owners are
+   * named where all nodes are there.
+   */
+  silent(): number[] {
+    return this.#current.step < 0 ? [] : this.#current.silent();
   }
 
   /** What this trainer has sent in the current step, again; every owner is asked for its part. */
@@ -193,6 +202,11 @@ class StepState {
   missing(): number[] {
     const owners = this.parts.flatMap((part, owner) => (part.complete || owner === this.#channel.self ? [] : [owner]));
     return [...new Set([...this.reducer.missing(), ...owners])].sort((a, b) => a - b);
+  }
+
+  silent(): number[] {
+    const withoutNodes = this.reducer.missing();
+    return withoutNodes.length > 0 ? withoutNodes : this.missing();
   }
 
   weightsHashOf(trainer: number): string {

@@ -138,6 +138,7 @@ describe("all-reduce", () => {
     const sent = [0, 2].map((self) => peers[self]!.begin(0, nodesOf(rows, 3, self), hash));
     for (const { to, payload } of sent.flat()) peers[to as number]!.receive(payload);
     expect(peers[0]!.missing()).toEqual([1, 2]);
+    expect(peers[0]!.silent()).toEqual([1]); // 2 waits for 1 itself
     expect(peers[1]!.missing()).toEqual([]); // not begun: waits for nobody
     expect(peers[1]!.result).toBeUndefined();
   });

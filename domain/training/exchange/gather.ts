@@ -3,7 +3,16 @@ import { CodedError } from "../../errors.js";
 import type { Range } from "../grains.js";
 import type { Received } from "./all-reduce.js";
 import { ChunkedVector } from "./chunked-vector.js";
-import { askingAgain, decodeMessage, encodeMessages, valuesPerMessage, type Channel, type Message, type Outgoing } from "./message.js";
+import {
+  askingAgain,
+  decodeMessage,
+  encodeMessages,
+  isOwn,
+  valuesPerMessage,
+  type Channel,
+  type Message,
+  type Outgoing,
+} from "./message.js";
 
 /** Which vector is gathered: an evaluation after `step` updates, told apart by a small number. Keys ascend. */
 export interface GatherKey {
@@ -63,9 +72,9 @@ export class Gather {
 
   /** @throws CodedError TRAINERS_DIVERGED where the sender's weights are not this trainer's. */
   receive(payload: Uint8Array): Received {
+    if (isOwn(this.#channel, payload)) return { reception: "own", outgoing: [] };
     const message = decodeMessage(this.#channel, payload);
     if (typeof message === "string") return { reception: message, outgoing: [] };
-    if (message.sender === this.#channel.self) return { reception: "own", outgoing: [] };
     if (message.kind !== "gathered") return { reception: "misfit", outgoing: [] };
     const key = { step: message.step, topic: message.part };
     if (this.#current !== undefined && isSame(this.#current.key, key)) {

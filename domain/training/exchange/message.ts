@@ -1,5 +1,5 @@
 import assert from "node:assert";
-import { createCipheriv, createHash, createSecretKey, type KeyObject, timingSafeEqual } from "node:crypto";
+import { createCipheriv, createSecretKey, hash, type KeyObject, timingSafeEqual } from "node:crypto";
 import { limits } from "../../limits.js";
 import type { SubTree } from "../tree.js";
 
@@ -63,6 +63,7 @@ export type Refusal = "damaged" | "otherJob" | "otherGeneration";
 export const headerBytes = 96;
 const MAGIC = 0x31585247;
 const KINDS: readonly MessageKind[] = ["partial", "finished", "gathered"];
+const SENDER_AT = 28;
 const ASKS_AT = 60;
 const TAG_AT = 80;
 const NONCE_BYTES = 12;
@@ -133,7 +134,7 @@ export function encodeMessage(channel: Channel, message: Message): Uint8Array {
   view.setUint32(4, KINDS.indexOf(message.kind) + 1, true);
   bytes.set(secretsOf(channel).job, 8);
   view.setUint32(24, channel.generation, true);
-  view.setUint32(28, message.sender, true);
+  view.setUint32(SENDER_AT, message.sender, true);
   view.setFloat64(32, message.step, true);
   view.setUint32(40, message.part, true);
   view.setUint32(44, message.node.first, true);
@@ -145,6 +146,11 @@ export function encodeMessage(channel: Channel, message: Message): Uint8Array {
   bytes.set(message.values, headerBytes);
   bytes.set(tagOf(channel, bytes), TAG_AT);
   return bytes;
+}
+
+/** Whether a message says that this trainer sent it; for those it needs no other check. */
+export function isOwn(channel: Channel, bytes: Uint8Array): boolean {
+  return bytes.length >= headerBytes && new DataView(bytes.buffer, bytes.byteOffset).getUint32(SENDER_AT, true) === channel.self;
 }
 
 /** What was sent before, to be sent again: the first message now asks for an answer. */
@@ -168,7 +174,7 @@ export function decodeMessage(channel: Channel, bytes: Uint8Array): Message | Re
   if (view.getUint32(24, true) !== channel.generation) return "otherGeneration";
   if (!timingSafeEqual(tagOf(channel, bytes), bytes.subarray(TAG_AT, headerBytes))) return "damaged";
   const kind = KINDS[view.getUint32(4, true) - 1];
-  const sender = view.getUint32(28, true);
+  const sender = view.getUint32(SENDER_AT, true);
   const values = bytes.subarray(headerBytes);
   if (kind === undefined || sender >= channel.trainers || values.length !== 4 * view.getUint32(56, true)) return "damaged";
   return {
@@ -194,7 +200,7 @@ const secrets = new WeakMap<Channel, { readonly job: Buffer; readonly key: KeyOb
 function secretsOf(channel: Channel): { readonly job: Buffer; readonly key: KeyObject } {
   let known = secrets.get(channel);
   if (known === undefined) {
-    known = { job: createHash("sha256").update(channel.job).digest().subarray(0, 16), key: createSecretKey(channel.key) };
+    known = { job: hash("sha256", channel.job, "buffer").subarray(0, 16), key: createSecretKey(channel.key) };
     secrets.set(channel, known);
   }
   return known;
@@ -202,7 +208,7 @@ function secretsOf(channel: Channel): { readonly job: Buffer; readonly key: KeyO
 
 function tagOf(channel: Channel, bytes: Uint8Array): Buffer {
   const header = bytes.subarray(0, TAG_AT);
-  const nonce = createHash("sha256").update(header).digest().subarray(0, NONCE_BYTES);
+  const nonce = hash("sha256", header, "buffer").subarray(0, NONCE_BYTES);
   const mac = createCipheriv("aes-256-gcm", secretsOf(channel).key, nonce);
   mac.setAAD(header);
   mac.setAAD(bytes.subarray(headerBytes));

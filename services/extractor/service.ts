@@ -1,0 +1,107 @@
+import { readFile } from "node:fs/promises";
+import { hostname } from "node:os";
+import { Counter } from "prom-client";
+import type { Milestone } from "../../domain/job/records.js";
+import { CodedError, errorCodes } from "../../domain/errors.js";
+import { openChannel } from "../../platform/grpc/client.js";
+import { JobFeatures } from "../../platform/job-features/job-features.js";
+import type { ServiceBody } from "../../platform/service-process/service-process.js";
+import { grpcWorkService } from "../../platform/work-service/grpc-client.js";
+import { openLocal } from "../local/local.js";
+import { extractorConfig } from "./config.js";
+import { runExtractor } from "./extractor.js";
+
+/** Before this process goes on after a failure that passes. */
+const RESTART_MS = 1_000;
+
+/** An extractor: one task after another, until the signal or, for one job, its end. `milestone` is for tests that end the process at a point of its life. */
+export function extractorService(milestone: (milestone: Milestone) => void = () => undefined): ServiceBody<typeof extractorConfig> {
+  return async (config, { log, metrics, signal, ready }) => {
+    // 1. The coordinator, the store, the engine.
+    const worker = config.name ?? `${hostname()}-${String(process.pid)}`;
+    const { address, token, tls, allowPlaintext } = config.coordinator;
+    const channel = openChannel({
+      address,
+      allowPlaintext,
+      tls:
+        tls === undefined
+          ? "plaintext"
+          : {
+              ...(tls.ca !== undefined && { ca: await readFile(tls.ca) }),
+              ...(tls.serverName !== undefined && { serverName: tls.serverName }),
+            },
+      ...(token !== undefined && { token }),
+    });
+    const local = await openLocal(config.store.location, {
+      store: config.store.s3,
+      datasets: config.datasets.s3 ?? config.store.s3,
+      threads: config.threads,
+    });
+    const work = grpcWorkService(channel, { clock: local.clock, random: Math.random, signal });
+    const pictures = new Counter({
+      name: "graft_pictures_total",
+      help: "Pictures by outcome",
+      labelNames: ["outcome"],
+      registers: [metrics],
+    });
+    const failures = new Counter({ name: "graft_task_failures_total", help: "Tasks that failed", registers: [metrics] });
+    await local.engine(config.engine);
+    ready(undefined);
+    log.info({ worker, engine: config.engine, coordinator: address, store: local.store.location }, "asking for tasks");
+
+    // 2. One task after another. A failure that passes costs its task, not the process.
+    try {
+      while (!signal.aborted) {
+        try {
+          await runExtractor(
+            worker,
+            {
+              work,
+              store: local.store,
+              backbones: local.backbones,
+              openDataset: local.openDataset,
+              identities: local.identities,
+              openFeatures: async ({ featureSpec, viewSpec }) => JobFeatures.forWriting(local.store, featureSpec, viewSpec),
+              decoder: local.decoder(),
+              engine: () => local.engine(config.engine),
+              jobId: config.job,
+              milestone,
+              onTask: (task, outcome) => {
+                for (const kind of ["extracted", "cached", "rejected"] as const) pictures.inc({ outcome: kind }, outcome.progress[kind]);
+                log.info({ job: task.jobId, task: task.task, worker, ...outcome.progress }, `task ${outcome.kind}`);
+              },
+              onTaskFailure: async (task, error) => {
+                failures.inc();
+                const code = error instanceof CodedError ? error.code : "INTERNAL";
+                const message = error instanceof Error ? error.message : String(error);
+                log.warn({ job: task.jobId, task: task.task, worker, code }, message);
+                await work.reportFailure({ worker, jobId: task.jobId, code, message, lease: task.lease });
+              },
+            },
+            signal,
+          );
+          if (config.job !== undefined) return;
+        } catch (error) {
+          if (signal.aborted) return;
+          if (!(error instanceof CodedError) || !isWorthAnotherTry(error)) throw error;
+          log.warn({ worker, code: error.code }, `${error.message}; going on in ${String(RESTART_MS / 1000)} s`);
+          await local.clock.sleep(RESTART_MS, signal).catch(() => undefined);
+        }
+      }
+    } finally {
+      channel.close();
+    }
+  };
+}
+
+/** What is wrong with a dataset or passes does not make this process useless. */
+function isWorthAnotherTry({ code }: CodedError): boolean {
+  const { retryable, exitCode } = errorCodes[code];
+  return (
+    retryable ||
+    exitCode === errorCodes.DATASET_INVALID.exitCode ||
+    code === "LEASE_LOST" ||
+    code === "OBJECT_MISSING" ||
+    code === "OBJECT_CORRUPT"
+  );
+}
