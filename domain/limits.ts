@@ -29,7 +29,7 @@ export const limits = {
   /** How often an extractor reports. */
   picturesPerHeartbeat: 16,
   /** A worker that is silent for this long loses its task. */
-  leaseMs: 60_000,
+  leaseMs: 30_000,
   /** Failures of workers that a repetition may cure; a job that sees more has failed. */
   workerFailuresMax: 20,
   /** One look-up of features: a message of 128 KiB. */

@@ -13,6 +13,7 @@ import { limits } from "../../domain/limits.js";
 import { parseAddress, refuseForeignPlaintext } from "./address.js";
 import { CONTRACT_HEADER, CONTRACT_VERSION } from "./contract.js";
 import { errorOf } from "./errors.js";
+import { refuseBadPem } from "./pem.js";
 import { methodPath } from "./service.js";
 
 export interface ChannelSettings {
@@ -145,6 +146,7 @@ async function* callStream(
 }
 
 function tlsCredentials({ ca, own }: ClientTls) {
+  refuseBadPem({ ...own, ca });
   const pem = (bytes: Uint8Array | undefined): Buffer | null => (bytes === undefined ? null : Buffer.from(bytes));
   return credentials.createSsl(pem(ca), pem(own?.key), pem(own?.certificate));
 }

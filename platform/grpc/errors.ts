@@ -71,7 +71,7 @@ export function statusOf(error: unknown, code?: status): StatusObject {
   }
   const problems = problemsOf(error);
   // With problems, the rest of the message is made from them again at the other end.
-  const message = problems.length > 0 ? (error.message.split("\n")[0] ?? "") : error.message;
+  const message = problems.length > 0 ? error.message.split("\n", 1).join("") : error.message;
   return statusObject(code ?? grpcStatus[error.code], error.code, message, problems);
 }
 
@@ -137,7 +137,7 @@ function boundedViolations(problems: readonly Problem[], size: (some: readonly B
 
 /** The longest beginning of `text` with at most so many bytes in percent-encoding, which is what it has in a header. */
 function clip(text: string, bytes: number): string {
-  const whole = text.replace(/\p{Surrogate}/gu, "\ufffd"); // halves of characters, which no encoding has
+  const whole = text.slice(0, bytes + 1).replace(/\p{Surrogate}/gu, "\ufffd"); // halves of characters, which no encoding has
   if (encodeURI(whole).length <= bytes) return whole;
   const characters = Array.from(whole);
   let used = 0;

@@ -1,7 +1,6 @@
 import { toBinary, type DescFile } from "@bufbuild/protobuf";
 import { FileDescriptorProtoSchema } from "@bufbuild/protobuf/wkt";
 import { ReflectionService } from "@grpc/reflection";
-import { service as healthService } from "grpc-health-check";
 import type { GrpcService } from "./service.js";
 
 /** The reflection service: clients such as grpcurl learn from it what can be called and how, without the protos. */
@@ -13,10 +12,8 @@ export function reflection(services: readonly GrpcService[]): ReflectionService 
     file.dependencies.forEach(collect);
   };
   services.forEach(({ descriptor }) => collect(descriptor.file));
-  const ours = [...files.values()].map((file) => Buffer.from(toBinary(FileDescriptorProtoSchema, file.proto)));
-  const health = Object.values(healthService).flatMap(({ requestType, responseType }) => [requestType, responseType]);
-  const fileDescriptorProtos = [...ours, ...health.flatMap((type) => ("fileDescriptorProtos" in type ? type.fileDescriptorProtos : []))];
-  return new ReflectionService({
-    all: { format: "Protocol Buffer 3 DescriptorProto", type: {}, fileDescriptorProtos },
-  } as unknown as ConstructorParameters<typeof ReflectionService>[0]);
+  const fileDescriptorProtos = [...files.values()].map((file) => Buffer.from(toBinary(FileDescriptorProtoSchema, file.proto)));
+  // The package wants the output of proto-loader, of which it looks at the descriptors only.
+  const all = { format: "Protocol Buffer 3 DescriptorProto", type: {}, fileDescriptorProtos };
+  return new ReflectionService({ all } as unknown as ConstructorParameters<typeof ReflectionService>[0]);
 }

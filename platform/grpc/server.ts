@@ -1,3 +1,4 @@
+import { setMaxListeners } from "node:events";
 import { createServer, type Server as NetServer, type Socket } from "node:net";
 import {
   ResponderBuilder,
@@ -13,6 +14,7 @@ import { limits } from "../../domain/limits.js";
 import { parseAddress, refuseForeignPlaintext } from "./address.js";
 import { admission, type Tokens } from "./admission.js";
 import { statusOf } from "./errors.js";
+import { refuseBadPem } from "./pem.js";
 import { reflection } from "./reflection.js";
 import type { GrpcService } from "./service.js";
 
@@ -25,6 +27,8 @@ export interface ServerSettings {
   /** Absent: whoever reaches the port may call. */
   readonly tokens?: Tokens | undefined;
   readonly services: readonly GrpcService[];
+  /** Default limits.grpcConnections. */
+  readonly connectionsMax?: number;
   /** A failure that nobody expected; the client is told no more than that. */
   readonly onUnexpected: (error: unknown, method: string) => void;
 }
@@ -50,10 +54,11 @@ export interface RunningServer {
 
 /** Starts a gRPC server with health and reflection service. @throws CodedError CONFIG_INVALID */
 export async function serveGrpc(settings: ServerSettings): Promise<RunningServer> {
-  const { address, tls, allowPlaintext = false, tokens, services, onUnexpected } = settings;
+  const { address, tls, allowPlaintext = false, tokens, services, onUnexpected, connectionsMax = limits.grpcConnections } = settings;
   if (tls === undefined) refuseForeignPlaintext(address, allowPlaintext);
   if (tokens !== undefined) refuseEmpty(tokens);
   const stopping = new AbortController();
+  setMaxListeners(0, stopping.signal); // every call that waits listens
 
   // 1. What can be called.
   const server = new Server({
@@ -84,7 +89,7 @@ export async function serveGrpc(settings: ServerSettings): Promise<RunningServer
     socket.setNoDelay(true);
     connections.injectConnection(socket);
   });
-  listener.maxConnections = limits.grpcConnections;
+  listener.maxConnections = connectionsMax;
   const port = await listen(listener, address);
 
   // 3. The end.
@@ -114,13 +119,10 @@ function endForeignStreams(services: readonly GrpcService[], stopping: AbortSign
 
 function serverCredentials(tls: ServerTls | undefined): ServerCredentials {
   if (tls === undefined) return ServerCredentials.createInsecure();
-  const pair = { cert_chain: Buffer.from(tls.certificate), private_key: Buffer.from(tls.key) };
-  try {
-    const { clientCa } = tls;
-    return ServerCredentials.createSsl(clientCa === undefined ? null : Buffer.from(clientCa), [pair], clientCa !== undefined);
-  } catch (cause) {
-    throw new CodedError("CONFIG_INVALID", `tls: certificate and key must be PEM and belong together; ${String(cause)}`, {}, cause);
-  }
+  const { certificate, key, clientCa } = tls;
+  refuseBadPem({ certificate, key, ca: clientCa });
+  const pair = { cert_chain: Buffer.from(certificate), private_key: Buffer.from(key) };
+  return ServerCredentials.createSsl(clientCa === undefined ? null : Buffer.from(clientCa), [pair], clientCa !== undefined);
 }
 
 function refuseEmpty({ worker, client }: Tokens): void {

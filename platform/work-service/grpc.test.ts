@@ -82,7 +82,7 @@ async function setup(answers: Partial<Record<keyof WorkService, unknown>> = {}, 
 }
 
 test("every call arrives as it was made, and its answer comes back", async () => {
-  const claim: TaskClaim = { kind: "task", ...task };
+  const claim: TaskClaim = { kind: "task", leaseMs: 9_000, ...task };
   const joined: Joined = {
     kind: "generation",
     jobId: "job-1",
@@ -294,7 +294,7 @@ test("a task that is found for a worker that has gone is handed back", async () 
   await expect(claim).rejects.toThrow("SIGTERM");
   // A later call on the same connection: once it is answered the server knows that the first one was given up.
   await client.heartbeatTask(task, { extracted: 0, cached: 0, rejected: 0 });
-  pending.resolve({ kind: "task", ...task });
+  pending.resolve({ kind: "task", leaseMs: 9_000, ...task });
   await released.promise;
-  expect(calls.at(-1)).toEqual(["releaseTask", { kind: "task", ...task }, []]);
+  expect(calls.at(-1)).toEqual(["releaseTask", { kind: "task", leaseMs: 9_000, ...task }, []]);
 });

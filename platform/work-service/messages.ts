@@ -80,14 +80,15 @@ export function readProfile(fields: FieldReader, profile: NumericsProfileMessage
 export function writeClaim(claim: TaskClaim): MessageInitShape<typeof ClaimTaskResponseSchema> {
   if (claim.kind === "ask again") return {};
   if (claim.kind === "done") return { claim: { case: "done", value: {} } };
-  const { jobId, task, lease } = claim;
-  return { claim: { case: "task", value: { jobId, task, lease, leaseMilliseconds: limits.leaseMs } } };
+  const { jobId, task, lease, leaseMs } = claim;
+  return { claim: { case: "task", value: { jobId, task, lease, leaseMilliseconds: leaseMs } } };
 }
 
 export function readClaim(fields: FieldReader, { claim }: ClaimTaskResponse, worker: string): TaskClaim {
   if (claim.case === undefined) return { kind: "ask again" };
   if (claim.case === "done") return { kind: "done" };
-  return { kind: "task", ...readLease(fields, { ...claim.value, worker }) };
+  const leaseMs = fields.count("task.lease_milliseconds", claim.value.leaseMilliseconds);
+  return { kind: "task", leaseMs, ...readLease(fields, { ...claim.value, worker }) };
 }
 
 export function readProgress(

@@ -45,7 +45,9 @@ export interface WorkService {
   reportFailure(failure: WorkerFailure): Promise<void>;
 }
 
-export type TaskClaim = ({ readonly kind: "task" } & LeasedTask) | { readonly kind: "done" } | { readonly kind: "ask again" };
+/** `leaseMs`: the lease ends so long after the last heartbeat; renew it at a third. */
+export type TaskClaim =
+  ({ readonly kind: "task"; readonly leaseMs: number } & LeasedTask) | { readonly kind: "done" } | { readonly kind: "ask again" };
 
 /** A task as one worker holds it. */
 export interface LeasedTask {

@@ -16,6 +16,7 @@ export const coordinatorConfig = z.strictObject({
   workerToken: secret.optional().describe("Bearer token of workers; default: clientToken."),
   store,
   datasets,
+  leaseMs: milliseconds.optional().describe("How long an extractor may be silent before its task is given to another; default 30000."),
   stepDeadlineMs: milliseconds.optional().describe("Least silence after which the others go on without a trainer; default 10000."),
   workerMemoryMebibytes: z
     .number()

@@ -61,6 +61,8 @@ export interface CoordinatorDeps {
   readonly clock: Clock;
   /** Workers live on when this coordinator ends: what they are at is taken up. Otherwise they share its process. */
   readonly workersOutlive: boolean;
+  /** How long an extractor may be silent before its task is given to another; default limits.leaseMs. */
+  readonly leaseMs?: number;
   /** Least silence after which a trainer is given up; default limits.stepDeadlineMsMin. */
   readonly stepDeadlineMs?: number;
   /** What one worker may use. */
@@ -209,11 +211,13 @@ export class JobCoordinator implements WorkService {
       listing,
       features,
       clock: this.deps.clock,
+      ...(this.deps.leaseMs !== undefined && { leaseMs: this.deps.leaseMs }),
       announce: (event) => this.announce(event),
       onChange: () => this.deps.onChange?.(),
     });
     await this.status.update({ pictures: listing.pictures, tasks: extraction.tasks, tasksCommitted: extraction.commits.length });
     this.extracting.open(extraction);
+    this.deps.onChange?.();
     await extraction.done(this.signal);
     for (const problem of features.problems) this.warn(problem);
     const earlier = await this.job.readJson("samples/summary.json", samplesRecord);

@@ -23,6 +23,8 @@ export interface ExtractionDeps {
   readonly features: JobFeatures;
   readonly clock: Clock;
   readonly announce: (event: JobEvent) => void;
+  /** Default limits.leaseMs. */
+  readonly leaseMs?: number;
   /** A task can be claimed, or none is left. */
   readonly onChange: () => void;
 }
@@ -39,6 +41,7 @@ export class Extraction {
   private readonly clock: Clock;
   private readonly announce: (event: JobEvent) => void;
   private readonly onChange: () => void;
+  private readonly leaseMs: number;
   private readonly leases: LeaseTable;
   private readonly committed: Map<number, TaskCommit>;
   /** Tasks of the listing and of repairs. */
@@ -61,7 +64,8 @@ export class Extraction {
     this.tasks = tasks;
     this.committed = committed;
     const open = Array.from({ length: tasks }, (_, task) => task).filter((task) => !committed.has(task));
-    this.leases = new LeaseTable(open, limits.leaseMs, deps.clock);
+    this.leaseMs = deps.leaseMs ?? limits.leaseMs;
+    this.leases = new LeaseTable(open, this.leaseMs, deps.clock);
     this.startMs = deps.clock.monotonic();
   }
 
@@ -96,7 +100,7 @@ export class Extraction {
     }
     if (this.complete) return { kind: "done" };
     const claimed = this.leases.claim(worker);
-    return claimed && { kind: "task", jobId: this.job.jobId, ...claimed };
+    return claimed && { kind: "task", leaseMs: this.leaseMs, jobId: this.job.jobId, ...claimed };
   }
 
   /** The same, waiting for a task up to `limits.longPollMs`. */

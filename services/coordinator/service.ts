@@ -60,6 +60,7 @@ export function coordinatorService(milestone: (milestone: Milestone) => void = (
             error instanceof Error ? error.message : String(error),
           );
         },
+        ...(config.leaseMs !== undefined && { leaseMs: config.leaseMs }),
         ...(config.stepDeadlineMs !== undefined && { stepDeadlineMs: config.stepDeadlineMs }),
       },
       signal,

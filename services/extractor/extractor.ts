@@ -6,6 +6,7 @@ import { limits } from "../../domain/limits.js";
 import { INPUT } from "../../domain/network/network.js";
 import { jobRecord, listingRecord, planRecord } from "../../formats/job-records/job-records.js";
 import type { BackboneStore } from "../../platform/backbone-store/backbone-store.js";
+import type { Clock } from "../../platform/clock/clock.js";
 import type { OpenedDataset } from "../../platform/dataset-source/dataset-source.js";
 import type { Engine, Forward } from "../../platform/engine/engine.js";
 import type { JobFeatures } from "../../platform/job-features/job-features.js";
@@ -25,6 +26,7 @@ export interface ExtractorDeps {
   readonly backbones: BackboneStore;
   readonly openDataset: (source: string) => Promise<OpenedDataset>;
   readonly openFeatures: (plan: PlanRecord) => Promise<JobFeatures>;
+  readonly clock: Clock;
   readonly identities: IdentityStore;
   readonly decoder: ImageDecoder;
   readonly engine: () => Promise<Engine>;
@@ -92,7 +94,7 @@ function beginTask(
   claimed: ClaimedTask,
   job: JobOfExtractor,
   before: TaskUnderWay | undefined,
-  { work, onTask, onTaskFailure }: ExtractorDeps,
+  { work, clock, onTask, onTaskFailure }: ExtractorDeps,
   signal: AbortSignal,
 ): TaskUnderWay {
   const { jobId, task } = claimed;
@@ -100,7 +102,6 @@ function beginTask(
   let allBegun = (): void => undefined;
   const begun = new Promise<void>((resolve) => (allBegun = resolve));
   const run = async (): Promise<void> => {
-    const pictures = await job.objects.readListing(task);
     let latest: TaskProgress = { extracted: 0, cached: 0, rejected: 0 };
     const progress = async (progress: TaskProgress): Promise<"kept" | "lost"> => {
       latest = progress;
@@ -112,19 +113,26 @@ function beginTask(
         throw error;
       }
     };
-    const outcomesBefore = before?.jobId === jobId ? before.outcomes : undefined;
-    const kept = new KeptFeatures((imageIds, view) => work.lookupFeatures(claimed, imageIds, view));
-    const outcome = await extractTask({ pictures, outcomes, outcomesBefore, kept, progress, allBegun }, job.context, signal);
-    if (outcome.kind === "extracted") {
-      await work.commitTask(claimed, { formatVersion: 1, task, worker, ...outcome.commit });
-      onTask?.(claimed, { kind: "committed", progress: latest });
-      return;
-    }
-    await work.releaseTask(claimed, outcome.shards);
-    onTask?.(claimed, { kind: "handed back", progress: latest });
-    if (!("failure" in outcome)) return;
-    await onTaskFailure?.(claimed, outcome.failure);
-    throw outcome.failure;
+    const extract = async (): Promise<void> => {
+      const pictures = await job.objects.readListing(task);
+      const outcomesBefore = before?.jobId === jobId ? before.outcomes : undefined;
+      const kept = new KeptFeatures((imageIds, view) => work.lookupFeatures(claimed, imageIds, view));
+      const outcome = await extractTask({ pictures, outcomes, outcomesBefore, kept, progress, allBegun }, job.context, signal);
+      if (outcome.kind === "extracted") {
+        await work.commitTask(claimed, { formatVersion: 1, task, worker, ...outcome.commit });
+        onTask?.(claimed, { kind: "committed", progress: latest });
+        return;
+      }
+      await work.releaseTask(claimed, outcome.shards);
+      onTask?.(claimed, { kind: "handed back", progress: latest });
+      if (!("failure" in outcome)) return;
+      await onTaskFailure?.(claimed, outcome.failure);
+      throw outcome.failure;
+    };
+    // Pictures may take long, and a task waits for the one before it: the lease is renewed by time too.
+    const over = new AbortController();
+    void renewLease(claimed.leaseMs, clock, over.signal, () => progress(latest));
+    await extract().finally(() => over.abort());
   };
   const done = run().finally(allBegun);
   const failed = new Promise<never>((_resolve, reject) => {
@@ -132,6 +140,18 @@ function beginTask(
   });
   failed.catch(() => undefined); // `done` is awaited in any case
   return { jobId, outcomes, allBegun: begun, done, failed };
+}
+
+/** Until the signal. */
+async function renewLease(leaseMs: number, clock: Clock, over: AbortSignal, renew: () => Promise<unknown>): Promise<void> {
+  for (;;) {
+    try {
+      await clock.sleep(leaseMs / 3, over);
+    } catch {
+      return;
+    }
+    await renew().catch(() => undefined); // the next heartbeat of the task itself meets the same failure
+  }
 }
 
 interface JobOfExtractor {

@@ -60,6 +60,7 @@ export function extractorService(milestone: (milestone: Milestone) => void = () 
               store: local.store,
               backbones: local.backbones,
               openDataset: local.openDataset,
+              clock: local.clock,
               identities: local.identities,
               openFeatures: async ({ featureSpec, viewSpec }) => JobFeatures.forWriting(local.store, featureSpec, viewSpec),
               decoder: local.decoder(),

@@ -134,9 +134,10 @@ export function extractorDeps(
   work: ExtractorDeps["work"],
   milestone: (milestone: Milestone) => void,
 ): ExtractorDeps {
-  const { store, backbones, openDataset, openFeatures, identities } = local;
+  const { store, backbones, openDataset, openFeatures, identities, clock } = local;
   return {
     work,
+    clock,
     store,
     backbones,
     openDataset,

@@ -10,7 +10,7 @@ const fault = test.skipIf(missing.length > 0);
 const because = missing.length === 0 ? "" : ` (${missing.join("; ")})`;
 
 /** Steps are short: a trainer is given up after three seconds of silence, so that a test need not wait for ten. */
-const shape: ClusterShape = { extractors: 2, trainers: 3, stepDeadlineMs: 3_000 };
+const shape: ClusterShape = { extractors: 2, trainers: 3, stepDeadlineMs: 3_000, leaseMs: 3_000 };
 
 const folder = temporaryFolder();
 const pictures = samplePictures(join(folder.path, "pictures"), 40);

@@ -99,6 +99,7 @@ export interface ClusterShape {
   readonly trainers: number;
   /** Silence after which a trainer is given up; tests need not wait as long as a cluster. */
   readonly stepDeadlineMs?: number;
+  readonly leaseMs?: number;
   readonly options?: Readonly<Record<string, ServiceOptions>>;
 }
 
@@ -280,7 +281,8 @@ export class TestCluster {
       s3: { ...this.minio.access, endpoint: `http://127.0.0.1:${String(wires[`${role}-store`].port)}` },
     };
     const deadline = { ...(shape.stepDeadlineMs !== undefined && { stepDeadlineMs: shape.stepDeadlineMs }) };
-    if (role === "coordinator") return { listen: `127.0.0.1:${String(this.coordinator.port)}`, store, ...deadline };
+    const lease = { ...(shape.leaseMs !== undefined && { leaseMs: shape.leaseMs }) };
+    if (role === "coordinator") return { ...lease, listen: `127.0.0.1:${String(this.coordinator.port)}`, store, ...deadline };
     const worker = { name, store, coordinator: { address: `127.0.0.1:${String(wires[`${role}-coordinator`].port)}` } };
     return role === "extractor"
       ? worker
