@@ -89,6 +89,7 @@ ofEachClient(noServers, "submits, watches across a restart of the coordinator, f
   // 1. The coordinator goes away while the client watches, and comes back.
   const run = start(language, [...server, ...job]);
   await run.printed("out", started);
+  releases.push(() => cluster!.startCoordinator());
   await cluster!.endCoordinator(signals[language]);
   expect(run.out.join("\n")).not.toContain("COMPLETE");
   await run.printed("errors", /^connection lost .*trying again in/);

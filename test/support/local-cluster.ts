@@ -2,7 +2,7 @@ import { spawn } from "node:child_process";
 import { closeSync, openSync, readdirSync, readFileSync, writeFileSync } from "node:fs";
 import { join, relative, resolve, sep } from "node:path";
 import { setTimeout as sleep } from "node:timers/promises";
-import type { ClusterState } from "../../cli/commands/cluster.js";
+import type { S3Access } from "../../platform/bucket/bucket.js";
 import { connectBucket } from "../../platform/bucket/minio.js";
 import { graft } from "./program.js";
 
@@ -10,6 +10,13 @@ const repository = join(import.meta.dirname, "../..");
 /** Until a process that was told to end has ended, or one that was started is ready. */
 const PATIENCE_MS = 60_000;
 const POLL_MS = 20;
+
+/** What `graft cluster up --json` prints. */
+interface ClusterState {
+  readonly server: string;
+  readonly s3: S3Access;
+  readonly processes: readonly { readonly name: string; readonly pid: number; readonly address: string; readonly log: string }[];
+}
 
 /** What `graft cluster up` starts, with its folder; the coordinator can be ended and started again. */
 export class LocalCluster {
@@ -45,8 +52,9 @@ export class LocalCluster {
     await until(`the coordinator (pid ${pid}) to end after ${signal}`, () => !isAlive(pid));
   }
 
-  /** Starts it again with its own file: the same port, the same store. */
+  /** Starts it again, unless it runs, with its own file: the same port, the same store. */
   async startCoordinator(): Promise<void> {
+    if (isAlive(this.#coordinator().pid)) return;
     const program = join(resolve(repository, process.env["GRAFT_TEST_DIST"] ?? "dist"), "services/coordinator/main.js");
     const coordinator = this.#coordinator();
     const out = openSync(coordinator.log, "a");
