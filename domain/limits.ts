@@ -86,7 +86,7 @@ export const limits = {
   grpcMessageBytes: 16 * 1024 * 1024,
   /** What the details of an error may take: with the message they stay below the 8 KiB of headers that clients in Java and Python accept. */
   grpcErrorDetailBytes: 5 * 1024,
-  /** The message of an error in gRPC's own header, percent-encoded; the details have it in full. */
+  /** The message of an error in gRPC's own header, percent-encoded; of a longer one the details have more. */
   grpcErrorMessageBytes: 1024,
   /** A call without an answer has failed after this: longer than the coordinator needs for a write that the store refuses a few times. */
   grpcCallMs: 30_000,

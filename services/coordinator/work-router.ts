@@ -41,8 +41,8 @@ export class WorkRouter implements WorkService {
       const claimed = own === undefined ? this.claimOfPool(worker, profile) : own.coordinator?.tryClaim(worker, profile);
       if (claimed !== undefined) return claimed;
       const leftMs = untilMs - clock.monotonic();
-      if (leftMs <= 0) return { kind: "ask again" };
-      await this.jobs.workBell.next(clock, Math.min(leftMs, this.nextExpiryMs() ?? leftMs));
+      if (leftMs <= 0 || this.jobs.signal.aborted) return { kind: "ask again" };
+      await this.jobs.workBell.next(clock, Math.min(leftMs, this.nextExpiryMs() ?? leftMs), this.jobs.signal);
     }
   }
 
@@ -78,8 +78,8 @@ export class WorkRouter implements WorkService {
         if (joined.kind !== "done" || isFinal(own.board.state.phase)) return joined;
       }
       const leftMs = untilMs - clock.monotonic();
-      if (leftMs <= 0) return { kind: "ask again" };
-      await this.jobs.workBell.next(clock, leftMs);
+      if (leftMs <= 0 || this.jobs.signal.aborted) return { kind: "ask again" };
+      await this.jobs.workBell.next(clock, leftMs, this.jobs.signal);
     }
   }
 
