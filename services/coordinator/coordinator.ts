@@ -1,4 +1,4 @@
-import { CodedError, endsJob } from "../../domain/errors.js";
+import { CodedError, endsJob, isWorkersOwn } from "../../domain/errors.js";
 import type { ImageId } from "../../domain/features/feature-spec.js";
 import { IMAGE_ID_BYTES, imageIdAt } from "../../domain/features/image-ids.js";
 import type { NumericsProfile } from "../../domain/features/numerics-profile.js";
@@ -97,6 +97,7 @@ export class JobCoordinator implements WorkService {
   private hasTrained = false;
   /** Failures of workers that a repetition may cure. */
   private failures = 0;
+  private hasGivenUp = false;
   /** The last report of each trainer. */
   readonly steps = new Map<string, StepReport>();
 
@@ -404,9 +405,11 @@ export class JobCoordinator implements WorkService {
   async reportFailure({ worker, code, message, lease }: WorkerFailure): Promise<void> {
     this.deps.log?.append("failure", `${worker}: ${message} [${code}]`);
     if (lease !== undefined) await this.extracting.current?.release(lease, []);
-    const endsIt =
-      code === "INTERNAL" ? ++this.failures > limits.workerFailuresMax : endsJob(code) || ++this.failures > limits.workerFailuresMax;
-    if (!endsIt) return this.warn(`${worker}: ${message}`);
+    if (code !== "INTERNAL" && isWorkersOwn(code)) return this.warn(`${worker}: ${message}`);
+    if (code === "INTERNAL" || !endsJob(code)) {
+      if (++this.failures <= limits.workerFailuresMax) return this.warn(`${worker}: ${message}`);
+      this.hasGivenUp = true;
+    }
     this.failure.abort(code === "INTERNAL" ? new Error(`${worker}: ${message}`) : new CodedError(code, message));
   }
 
@@ -516,7 +519,7 @@ export class JobCoordinator implements WorkService {
   private async fail(error: unknown): Promise<void> {
     const { code, message } = error instanceof CodedError ? error : { code: undefined, message: String(error) };
     if (code === "INTERRUPTED") return;
-    const state = code !== undefined && endsJob(code) ? nextState(this.status.state, "gaveUp") : this.status.state;
+    const state = this.hasGivenUp || (code !== undefined && endsJob(code)) ? nextState(this.status.state, "gaveUp") : this.status.state;
     this.deps.log?.append("failure", `${message} [${code ?? "INTERNAL"}]`);
     const ended = isFinal(state.phase) ? { endedMs: this.deps.clock.now() } : {};
     // The failure itself matters more than a status that could not be written, on a full disk for example.

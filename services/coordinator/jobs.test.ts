@@ -2,6 +2,7 @@ import { expect, test } from "vitest";
 import type { NumericsProfile } from "../../domain/features/numerics-profile.js";
 import { imageIdBytes } from "../../domain/features/image-ids.js";
 import { sha256Hex } from "../../domain/features/sha256.js";
+import { limits } from "../../domain/limits.js";
 import { INPUT } from "../../domain/network/network.js";
 import type { BackboneStore } from "../../platform/backbone-store/backbone-store.js";
 import type { Clock } from "../../platform/clock/clock.js";
@@ -277,6 +278,7 @@ test("a failure of a worker that no repetition cures fails the job, with its rea
   const job = await submit(1);
   await claiming;
   await work.reportFailure({ worker: "extractor", jobId: job, code: "STORE_UNAVAILABLE", message: "the store is away", lease: undefined });
+  await work.reportFailure({ worker: "late", jobId: job, code: "GENERATION_STALE", message: "too late", lease: undefined });
   expect(await phaseOf(job)).toBe("EXTRACTING");
   await work.reportFailure({ worker: "extractor", jobId: job, code: "TRAINERS_DIVERGED", message: "weights differ", lease: undefined });
   await settled();
@@ -293,4 +295,16 @@ test("a coordinator that stops keeps no worker waiting, so that its process ends
   stop.abort(new Error("stopped"));
   expect(await waiting).toEqual([{ kind: "ask again" }, { kind: "ask again" }]);
   await jobs.stopped();
+});
+
+test("too many failures that a repetition might cure fail the job too", async () => {
+  const { requests, work, submit } = await setup();
+  void work.joinTraining("trainer", profile, undefined, undefined);
+  const claiming = work.claimTask("extractor", profile);
+  const job = await submit(1);
+  await claiming;
+  for (let failure = 0; failure <= limits.workerFailuresMax; failure++)
+    await work.reportFailure({ worker: "extractor", jobId: job, code: "DATASET_UNREADABLE", message: "a disk is away", lease: undefined });
+  await settled();
+  expect((await requests.getJob({ name: job })).status).toMatchObject({ phase: "FAILED", failure: { code: "DATASET_UNREADABLE" } });
 });

@@ -1,4 +1,4 @@
-import { CodedError, endsJob } from "../../domain/errors.js";
+import { CodedError } from "../../domain/errors.js";
 import type { JobEvent } from "../../domain/job/events.js";
 import type { ResolvedJob } from "../../domain/job/job.js";
 import type { JobRecord, JobRequestRecord } from "../../domain/job/records.js";
@@ -185,8 +185,7 @@ export class Jobs {
       try {
         await job.coordinator.run(stop);
       } catch (error) {
-        const code = error instanceof CodedError ? error.code : undefined;
-        if (!stop.aborted && !(code !== undefined && endsJob(code))) {
+        if (!stop.aborted && !isFinal(job.board.state.phase)) {
           this.deps.onFailure(job.jobId, error);
           job.pause = { kind: "retry", error, untilMs: this.deps.clock.monotonic() + RETRY_MS };
         }
