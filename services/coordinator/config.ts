@@ -10,8 +10,9 @@ export const coordinatorConfig = z.strictObject({
       key: z.string().describe("PEM file."),
       clientCa: z.string().optional().describe("PEM file; every client must then have a certificate that it signed."),
     })
-    .optional(),
-  allowPlaintext: z.boolean().default(false),
+    .optional()
+    .describe("Given: TLS."),
+  allowPlaintext: z.boolean().default(false).describe("Listen beyond this machine without TLS, where the network itself is encrypted."),
   clientToken: secret.optional().describe("Bearer token of people and programs; without one everybody who reaches the port may call."),
   workerToken: secret.optional().describe("Bearer token of workers; default: clientToken."),
   store,
