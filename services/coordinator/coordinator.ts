@@ -217,6 +217,7 @@ export class JobCoordinator implements WorkService {
     });
     await this.status.update({ pictures: listing.pictures, tasks: extraction.tasks, tasksCommitted: extraction.commits.length });
     this.extracting.open(extraction);
+    this.deps.onChange?.();
     await extraction.done(this.signal);
     for (const problem of features.problems) this.warn(problem);
     const earlier = await this.job.readJson("samples/summary.json", samplesRecord);
