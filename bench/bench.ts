@@ -6,6 +6,7 @@ import { version } from "../domain/version.js";
 import { measureExchange } from "./exchange.js";
 import { measureExtraction } from "./extraction.js";
 import { type Figure, isReached, type Measure, renderTable } from "./figure.js";
+import { measureListing } from "./listing.js";
 import { measureMemory, measurePlan } from "./memory.js";
 import { root } from "./process.js";
 import { measureStart } from "./start.js";
@@ -21,6 +22,7 @@ const rows: Readonly<Record<string, { readonly measure: Measure; readonly onRequ
   exchange: { measure: measureExchange, onRequest: true },
   memory: { measure: measureMemory, onRequest: true },
   plan: { measure: measurePlan, onRequest: true },
+  listing: { measure: measureListing, onRequest: true },
 };
 const ROUNDS = 5;
 

@@ -98,8 +98,11 @@ class MinioBucket implements Bucket {
     return found === "changed" ? undefined : found;
   }
 
-  async getIfMatch(key: string, etag: string, bytesMax?: number): Promise<BucketObject | "changed" | undefined> {
-    return this.#getWhole(key, { "if-match": `"${etag}"` }, bytesMax);
+  async getIfMatch(key: string, etag: string, bytes: number): Promise<BucketObject | "changed" | undefined> {
+    const found = await this.#getWhole(key, { "if-match": `"${etag}"` }, bytes);
+    if (found !== undefined && found !== "changed" && found.bytes !== bytes)
+      throw this.#unavailable(`read object ${key}`, `expected ${bytes} bytes, found ${found.bytes}`);
+    return found;
   }
 
   async getRange(key: string, from: number, to: number): Promise<Uint8Array | undefined> {

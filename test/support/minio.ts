@@ -1,7 +1,7 @@
 import { type ChildProcess, spawn } from "node:child_process";
 import { randomBytes } from "node:crypto";
 import { once } from "node:events";
-import { mkdtempSync, rmSync } from "node:fs";
+import { mkdtempSync, readFileSync, rmSync } from "node:fs";
 import { createServer } from "node:net";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
@@ -30,7 +30,8 @@ export interface MinioServer {
 /** Undefined where there is no MinIO; `withoutProgram("minio")` is what a skipped test says. */
 export async function startMinio(
   environment: Readonly<Record<string, string>> = {},
-  givenFolder?: string,
+  /** Where its objects lie (default: a temporary folder), and where private.key and public.crt for TLS lie. */
+  { folder: givenFolder, certificates }: { readonly folder?: string; readonly certificates?: string } = {},
 ): Promise<MinioServer | undefined> {
   const program = goProgram("minio");
   if (program === undefined) return undefined;
@@ -39,14 +40,24 @@ export async function startMinio(
   const accessKey = `test-${randomBytes(6).toString("hex")}`;
   const secretKey = randomBytes(20).toString("hex");
   const start = (): Promise<ChildProcess> =>
-    startProcess(program, ["server", folder, "--address", `127.0.0.1:${port}`], {
-      ...environment,
-      MINIO_ROOT_USER: accessKey,
-      MINIO_ROOT_PASSWORD: secretKey,
-      MINIO_BROWSER: "off",
-    });
+    startProcess(
+      program,
+      ["server", folder, "--address", `127.0.0.1:${port}`, ...(certificates === undefined ? [] : ["--certs-dir", certificates])],
+      {
+        ...environment,
+        MINIO_ROOT_USER: accessKey,
+        MINIO_ROOT_PASSWORD: secretKey,
+        MINIO_BROWSER: "off",
+      },
+    );
   let running = await start();
-  const access: S3Access = { endpoint: `http://127.0.0.1:${port}`, accessKey, secretKey, region: "us-east-1" };
+  const access: S3Access = {
+    endpoint: `${certificates === undefined ? "http" : "https"}://127.0.0.1:${port}`,
+    accessKey,
+    secretKey,
+    region: "us-east-1",
+    ...(certificates !== undefined && { ca: readFileSync(join(certificates, "public.crt"), "utf8") }),
+  };
   const kill: MinioServer["kill"] = async (signal) => {
     if (signal === "SIGSTOP" || signal === "SIGCONT") {
       running.kill(signal);
