@@ -2,14 +2,16 @@ import { type ChildProcess, spawn } from "node:child_process";
 import { randomBytes } from "node:crypto";
 import { closeSync, existsSync, openSync } from "node:fs";
 import { mkdir, rm, writeFile } from "node:fs/promises";
-import { createServer, type AddressInfo } from "node:net";
+import { createServer } from "node:net";
 import { availableParallelism } from "node:os";
 import { delimiter, join } from "node:path";
 import { fileURLToPath } from "node:url";
 import { stringify } from "yaml";
 import { CodedError } from "../../domain/errors.js";
+import { limits } from "../../domain/limits.js";
 import { systemClock } from "../../platform/clock/system.js";
 import { connectBucket, makeBucket } from "../../platform/bucket/minio.js";
+import { retry } from "../../platform/retry/retry.js";
 import { clusterFolder } from "../config.js";
 import { CLUSTER_FILE, type ClusterProcess, type LocalCluster, localCluster } from "../local-cluster.js";
 import { aligned } from "../table.js";
@@ -52,7 +54,9 @@ export async function clusterUp(flags: ClusterFlags): Promise<void> {
     const minioEnv = { MINIO_ROOT_USER: keys.accessKey, MINIO_ROOT_PASSWORD: keys.secretKey, MINIO_BROWSER: "off", MINIO_UPDATE: "off" };
     start("minio", programs.minio, ["server", "--address", `127.0.0.1:${String(minioPort)}`, join(folder, "minio")], s3.endpoint, minioEnv);
     await ready("minio", `${s3.endpoint}/minio/health/ready`, started);
-    await makeBucket(connectBucket(s3, BUCKET));
+    // MinIO says that it is ready a moment before it takes buckets.
+    const policy = { attemptsMax: Infinity, firstDelayMs: limits.retryFirstDelayMs, delayMsMax: 1_000, totalMsMax: READY_MS };
+    await retry(policy, () => makeBucket(connectBucket(s3, BUCKET)), { clock: systemClock, random: Math.random });
 
     // 2. graft's own processes.
     const store = { location: `s3://${BUCKET}/store`, s3 };
@@ -167,10 +171,17 @@ function end(pid: number, signal: NodeJS.Signals): void {
   }
 }
 
+/**
+ * A port that was free a moment ago and that no outgoing connection takes meanwhile: below those that Linux and macOS draw for them, so that a server may start again on it.
+ */
 async function freePort(): Promise<number> {
-  const server = createServer();
-  await new Promise<void>((resolve) => server.listen(0, "127.0.0.1", resolve));
-  const { port } = server.address() as AddressInfo;
-  await new Promise((resolve) => server.close(resolve));
-  return port;
+  for (;;) {
+    const port = 20_000 + Math.floor(Math.random() * 12_000);
+    const server = createServer();
+    const isFree = await new Promise<boolean>((resolve) => {
+      server.once("error", () => resolve(false)).listen(port, "127.0.0.1", () => resolve(true));
+    });
+    await new Promise((resolve) => server.close(resolve));
+    if (isFree) return port;
+  }
 }

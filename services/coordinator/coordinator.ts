@@ -94,6 +94,8 @@ export class JobCoordinator implements WorkService {
   private signal: AbortSignal = AbortSignal.abort(new Error("run has not been called"));
   private readonly failure = new AbortController();
   private bounds: TrainerBounds | undefined;
+  /** Whether this object has come to the training, from which it may have gone back to extract what was missing. */
+  private hasTrained = false;
   /** Failures of workers that a repetition may cure. */
   private failures = 0;
   /** The last report of each trainer. */
@@ -253,6 +255,7 @@ export class JobCoordinator implements WorkService {
       },
     };
     const membership = this.deps.workersOutlive ? await Membership.open(deps, least) : new Membership(deps, least);
+    this.hasTrained = true;
     this.training.open(membership);
     this.deps.onChange?.();
     const over = new AbortController();
@@ -264,11 +267,13 @@ export class JobCoordinator implements WorkService {
     }
   }
 
-  /** Rejects only where the store fails for good. */
-  private async keepTicking(membership: Membership, signal: AbortSignal): Promise<never> {
+  /** Rejects where the store fails for good. Resolves where the result stands although this coordinator took none: the one before it, which was only paused, did. */
+  private async keepTicking(membership: Membership, signal: AbortSignal): Promise<TrainingEnd> {
     for (;;) {
       await this.deps.clock.sleep(limits.trainerHeartbeatMs, signal).catch(() => new Promise<never>(() => undefined));
       await membership.tick();
+      if (!this.deps.workersOutlive || membership.waitsFor === undefined) continue;
+      if ((await this.job.readJson("result.json", resultRecord)) !== undefined) return { kind: "exported" };
     }
   }
 
@@ -382,7 +387,8 @@ export class JobCoordinator implements WorkService {
   async reportStep(member: Member, report: StepReport): Promise<number> {
     const membership = this.training.current;
     const { step, steps, millisecondsPerStep } = report;
-    const stands = membership?.heard(member, millisecondsPerStep, step >= steps) ?? member.generation + 1;
+    const stands =
+      membership?.heard(member, millisecondsPerStep, step >= steps) ?? (this.hasTrained ? member.generation + 1 : member.generation);
     if (membership === undefined || stands !== member.generation) return stands;
     this.steps.set(member.trainer, report);
     // All trainers are at the same step, give or take one: one of them speaks for all.
@@ -420,12 +426,12 @@ export class JobCoordinator implements WorkService {
   }
 
   async commitCheckpoint(member: Member, step: number): Promise<void> {
-    this.training.current?.assertCurrent(member);
+    this.assertCurrent(member);
     await this.status.update({ checkpointStep: step });
   }
 
   async reportPhase(member: Member, phase: "Evaluating" | "Exporting"): Promise<void> {
-    this.training.current?.assertCurrent(member);
+    this.assertCurrent(member);
     // A trainer that takes the place of one that was lost in these phases reports them again.
     const { phase: now } = this.status.state;
     if (phase === "Evaluating" && now === "Training") await this.move("trained");
@@ -433,7 +439,7 @@ export class JobCoordinator implements WorkService {
   }
 
   async commitResult(member: Member): Promise<void> {
-    this.training.current?.assertCurrent(member);
+    this.assertCurrent(member);
     const weights = await this.job.readResult("weights.safetensors");
     if (weights === undefined)
       throw new CodedError(
@@ -451,6 +457,15 @@ export class JobCoordinator implements WorkService {
   }
 
   // ---- state ----
+
+  /** @throws CodedError GENERATION_STALE; SERVER_UNAVAILABLE while this coordinator has only begun and does not know yet which generation stands */
+  private assertCurrent(member: Member): void {
+    const membership = this.training.current;
+    if (membership !== undefined) return membership.assertCurrent(member);
+    const { jobId } = this.job;
+    if (!this.hasTrained) throw new CodedError("SERVER_UNAVAILABLE", `job ${jobId} has not come to its training yet; ask again`);
+    throw new CodedError("GENERATION_STALE", `job ${jobId} is not trained now: trainer ${member.trainer} has to join again`);
+  }
 
   /** Those who wait for a generation learn that none will open. */
   private dismissTrainers(): void {

@@ -285,3 +285,12 @@ test("a failure of a worker that no repetition cures fails the job, with its rea
     failure: { code: "TRAINERS_DIVERGED", message: "weights differ" },
   });
 });
+
+test("a coordinator that stops keeps no worker waiting, so that its process ends at once", async () => {
+  const { work, stop, jobs } = await setup();
+  const waiting = Promise.all([work.claimTask("e", profile), work.joinTraining("t", profile, undefined, undefined)]);
+  await Promise.resolve();
+  stop.abort(new Error("stopped"));
+  expect(await waiting).toEqual([{ kind: "ask again" }, { kind: "ask again" }]);
+  await jobs.stopped();
+});

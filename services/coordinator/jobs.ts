@@ -54,7 +54,8 @@ export class Jobs {
   readonly workBell = new Bell();
   private readonly known = new Map<string, KnownJob>();
   private readonly lives = new Map<string, Promise<void>>();
-  private readonly signal: AbortSignal;
+  /** Aborts when this coordinator stops: nobody is kept waiting any more. */
+  readonly signal: AbortSignal;
   /** Told apart from other runs of a coordinator: a watcher's revision of an earlier one is old. */
   private readonly epoch: string;
 

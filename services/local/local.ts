@@ -22,6 +22,7 @@ import { memoryGradientBus } from "../../platform/gradient-bus/memory.js";
 import { IdentityStore } from "../../platform/identity-store/identity-store.js";
 import type { ImageDecoder } from "../../platform/image-decoder/image-decoder.js";
 import { SharpImageDecoder } from "../../platform/image-decoder/sharp.js";
+import { LaneStore } from "../../platform/lane-store/lane-store.js";
 import type { JobStore } from "../../platform/job-store/job-store.js";
 import { objectJobStore } from "../../platform/job-store/object-store.js";
 import type { ObjectStore } from "../../platform/object-store/object-store.js";
@@ -169,7 +170,9 @@ export function trainerDeps(
     });
     return loaded;
   };
-  return { work, store, backbones, bus, engine, clock, openFeatures, loadTrainingSet: shared, milestone };
+  let lanes: LaneStore | undefined;
+  const openLanes: TrainerDeps["openLanes"] = (features) => (lanes ??= new LaneStore(store, features));
+  return { work, store, backbones, bus, engine, clock, openFeatures, loadTrainingSet: shared, openLanes, milestone };
 }
 
 function once<T>(make: () => T): () => T {

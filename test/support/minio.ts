@@ -86,15 +86,19 @@ export async function startMinio(
   };
 }
 
-/** A port that was free a moment ago. */
+/**
+ * A port that was free a moment ago and that no outgoing connection takes meanwhile: below those that Linux and macOS draw for them, so that a server may start again on it.
+ */
 export async function freePort(): Promise<number> {
-  const server = createServer().listen(0, "127.0.0.1");
-  await once(server, "listening");
-  const address = server.address();
-  server.close();
-  await once(server, "close");
-  if (address === null || typeof address === "string") throw new Error("a TCP port was expected");
-  return address.port;
+  for (;;) {
+    const port = 20_000 + Math.floor(Math.random() * 12_000);
+    const server = createServer();
+    const isFree = await new Promise<boolean>((resolve) => {
+      server.once("error", () => resolve(false)).listen(port, "127.0.0.1", () => resolve(true));
+    });
+    await new Promise((resolve) => server.close(resolve));
+    if (isFree) return port;
+  }
 }
 
 /** Resolves once it prints where its interface is, which it does when it answers. */
