@@ -1,5 +1,5 @@
 import { randomUUID } from "node:crypto";
-import { basename, extname } from "node:path";
+import { basename, extname, isAbsolute } from "node:path";
 import { CodedError } from "../../domain/errors.js";
 import { uploadFolder } from "../upload.js";
 import { applyOverrides } from "../../domain/job/override.js";
@@ -24,6 +24,12 @@ export async function submit(file: string | undefined, flags: SubmitFlags): Prom
     throw new CodedError(
       "USAGE_INVALID",
       "give a job file, --dataset s3://bucket/prefix/, or --upload DIR; graft submit --help shows examples",
+    );
+  const { dataset } = flags;
+  if (typeof dataset === "string" && !dataset.includes("://") && !isAbsolute(dataset))
+    throw new CodedError(
+      "USAGE_INVALID",
+      `--dataset ${dataset}: the workers cannot know where that is; put it into a bucket with --upload ${dataset}, or give s3://bucket/prefix/, or the absolute path of a folder that all workers see`,
     );
   const source = flags.upload === undefined ? undefined : await uploadFolder(flags.upload, flags);
   const overrides = { ...flags, ...(source !== undefined && { dataset: source }) };

@@ -35,7 +35,7 @@ const SOFTWARE_EXIT_CODE = 70;
 export async function runService<Schema extends z.ZodObject>(name: string, schema: Schema, body: ServiceBody<Schema>): Promise<void> {
   const file = configFile(name);
   if (file === undefined) return;
-  let log = pino({ base: { service: name } });
+  let log = pino({ base: { service: name, pid: process.pid }, timestamp: pino.stdTimeFunctions.isoTime });
   try {
     const config = await readConfig(file, schema);
     const telemetry = (config as unknown as { readonly telemetry: Telemetry }).telemetry;

@@ -3,6 +3,7 @@ import type { ImageId } from "../../domain/features/feature-spec.js";
 import { IMAGE_ID_BYTES, imageIdAt } from "../../domain/features/image-ids.js";
 import type { NumericsProfile } from "../../domain/features/numerics-profile.js";
 import { type JobEvent, renderEvent } from "../../domain/job/events.js";
+import { count } from "../../domain/job/figures.js";
 import type {
   CommittedShard,
   JobRecord,
@@ -483,7 +484,7 @@ export class JobCoordinator implements WorkService {
     if (!this.deps.workersOutlive) return;
     const { trainers, reason } = chooseFromStep(bounds, membership.trainers.length, millisecondsPerStep);
     this.status.note({ trainersReason: reason });
-    this.deps.log?.append("trainers", `${String(trainers)} trainers: ${reason}`);
+    this.deps.log?.append("trainers", `${count(trainers, "trainer")}: ${reason}`);
     membership.setWanted(trainers);
   }
 
