@@ -4,6 +4,7 @@ import { IMAGE_ID_BYTES, imageIdAt } from "../../domain/features/image-ids.js";
 import type { NumericsProfile } from "../../domain/features/numerics-profile.js";
 import { type JobEvent, renderEvent } from "../../domain/job/events.js";
 import { count } from "../../domain/job/figures.js";
+import type { Workers } from "../../domain/job/job.js";
 import type {
   CommittedShard,
   JobRecord,
@@ -62,6 +63,8 @@ export interface CoordinatorDeps {
   readonly clock: Clock;
   /** Workers live on when this coordinator ends: what they are at is taken up. Otherwise they share its process. */
   readonly workersOutlive: boolean;
+  /** Instead of the job's own: a run of one process that goes on with an earlier one may have others. */
+  readonly trainers?: Workers;
   /** How long an extractor may be silent before its task is given to another; default limits.leaseMs. */
   readonly leaseMs?: number;
   /** Least silence after which a trainer is given up; default limits.stepDeadlineMsMin. */
@@ -234,10 +237,11 @@ export class JobCoordinator implements WorkService {
   /** Trainers do the rest: steps, evaluation, export. Resolves when the result stands or features are missing. */
   private async train(record: JobRecord, plan: PlanRecord, samples: SamplesRecord): Promise<TrainingEnd> {
     if ((await this.job.readJson("result.json", resultRecord)) !== undefined) return { kind: "exported" };
-    this.bounds = await trainerBounds(record.job, plan, samples, this.deps.backbones);
+    const trainers = this.deps.trainers ?? record.job.trainers;
+    this.bounds = await trainerBounds({ ...record.job, trainers }, plan, samples, this.deps.backbones);
     const { least, grains } = this.bounds;
-    if (least < record.job.trainers.min)
-      this.warn(`${String(least)} of ${String(record.job.trainers.min)} trainers are needed: a batch has ${String(grains)} grains`);
+    if (least < trainers.min)
+      this.warn(`${String(least)} of ${String(trainers.min)} trainers are needed: a batch has ${String(grains)} grains`);
     await this.status.update({ checkpointStep: (await this.job.checkpointSteps()).at(-1) ?? 0 });
     const end = new Promise<TrainingEnd>((resolve) => (this.leaveTraining = resolve));
     const deps: MembershipDeps = {

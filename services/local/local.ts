@@ -4,7 +4,7 @@ import { featureSpecDigest } from "../../domain/features/feature-spec.js";
 import type { JobEvent } from "../../domain/job/events.js";
 import type { Milestone, PlanRecord } from "../../domain/job/records.js";
 import { cutBackbone } from "../../domain/job/cut-backbone.js";
-import type { ResolvedJob } from "../../domain/job/job.js";
+import type { ResolvedJob, Workers } from "../../domain/job/job.js";
 import { trainingEngine } from "../../domain/training/trainable-layers.js";
 import type { S3Access } from "../../platform/bucket/bucket.js";
 import { BackboneStore } from "../../platform/backbone-store/backbone-store.js";
@@ -109,6 +109,7 @@ export async function profilesOf(local: Local, engines: Engines): Promise<JobPro
 export function coordinatorDeps(
   local: Local,
   engines: Engines,
+  trainers: Workers,
   announce: (event: JobEvent) => void,
   milestone: (milestone: Milestone) => void,
 ): CoordinatorDeps {
@@ -122,6 +123,7 @@ export function coordinatorDeps(
     readWeights: readWeightsFile,
     clock: local.clock,
     workersOutlive: false,
+    trainers,
     memoryBytes: totalmem(),
     newKey: () => randomBytes(32),
     announce: (_jobId, event) => announce(event),
