@@ -3,6 +3,9 @@ import { availableParallelism, cpus, loadavg, tmpdir, totalmem } from "node:os";
 import { dirname, join, resolve } from "node:path";
 import { parseArgs } from "node:util";
 import { version } from "../domain/version.js";
+import { measureClusterExtraction } from "./cluster-extraction.js";
+import { measureCoordinatorLoad } from "./coordinator-load.js";
+import { measureCoordinatorScale } from "./coordinator-scale.js";
 import { measureExchange } from "./exchange.js";
 import { measureExtraction } from "./extraction.js";
 import { type Figure, isReached, type Measure, renderTable } from "./figure.js";
@@ -20,6 +23,9 @@ const rows: Readonly<Record<string, { readonly measure: Measure; readonly onRequ
   extraction: { measure: measureExtraction, onRequest: false },
   whole: { measure: measureWhole, onRequest: false },
   exchange: { measure: measureExchange, onRequest: true },
+  "cluster-extraction": { measure: measureClusterExtraction, onRequest: true },
+  coordinator: { measure: measureCoordinatorScale, onRequest: true },
+  "coordinator-load": { measure: measureCoordinatorLoad, onRequest: true },
   memory: { measure: measureMemory, onRequest: true },
   plan: { measure: measurePlan, onRequest: true },
   listing: { measure: measureListing, onRequest: true },

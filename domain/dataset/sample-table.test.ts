@@ -3,16 +3,20 @@ import { createHash } from "node:crypto";
 import { describe, test } from "vitest";
 import { CodedError } from "../errors.js";
 import type { SplitName } from "./listing.js";
-import { type SampleRow, type SampleTable, SampleTableBuilder } from "./sample-table.js";
+import { type SampleColumns, type SampleRow, type SampleTable, SampleTableBuilder } from "./sample-table.js";
 import { assignedSplit, splitOf, type SplitSpec } from "./split.js";
 
 const spec: SplitSpec = { trainPercent: 80, validationPercent: 10, testPercent: 10, seed: 1 };
 const idOf = (name: string | number): string => createHash("sha256").update(String(name)).digest("hex");
 
-function build(rows: readonly SampleRow[], { classes = ["a", "b"], given = [] as SplitName[], split = spec } = {}): SampleTable {
+function build(
+  rows: readonly SampleRow[],
+  { classes = ["a", "b"], given = [] as SplitName[], split = spec } = {},
+): Omit<SampleTable, "rows"> & SampleColumns {
   const builder = new SampleTableBuilder(classes);
   for (const row of rows) builder.add(row);
-  return builder.build(given, split);
+  const { rows: columns, ...table } = builder.build(given, split);
+  return { ...table, ...columns(0, table.length) };
 }
 
 /** Enough rows that every class has some in each split. */
@@ -136,7 +140,7 @@ describe("table", () => {
   });
 
   test("a class with nothing to train on is refused", () => {
-    const attempt = (): SampleTable => build(many, { classes: ["a", "b", "c"] });
+    const attempt = (): unknown => build(many, { classes: ["a", "b", "c"] });
     assert.throws(
       attempt,
       (error) => error instanceof CodedError && error.code === "DATASET_INVALID" && /found none of "c"/.test(error.message),

@@ -1,9 +1,10 @@
 import assert from "node:assert/strict";
 import { CodedError } from "../errors.js";
 import type { ImageId } from "../features/feature-spec.js";
-import { IMAGE_ID_BYTES as ID_BYTES } from "../features/image-ids.js";
+import { isSha256Hex } from "../features/sha256.js";
 import { quoted } from "./layout.js";
 import { type SplitName, splitNames } from "./listing.js";
+import { NOT_GIVEN, SampleRows } from "./sample-rows.js";
 import { assignedSplit, type SplitSpec } from "./split.js";
 import { compareUtf8 } from "./utf8-order.js";
 
@@ -23,15 +24,9 @@ export interface SampleTable {
   readonly classes: readonly string[];
   /** Rows. */
   readonly length: number;
-  /** `[rows, 32]`, ascending. */
-  readonly ids: Uint8Array;
-  /** `[rows]`: class numbers. */
-  readonly labels: Int32Array;
-  /** `[rows]`: index into `splitNames`. */
-  readonly splits: Uint8Array;
-  /** `[rows]`: of several copies the first in the order of UTF-8 bytes. */
-  readonly uris: readonly string[];
   readonly counts: Readonly<Record<SplitName, number>>;
+  /** Rows per class, in the order of `classes`. */
+  readonly perClass: Readonly<Record<SplitName, readonly number[]>>;
   /** Copies that were folded into another row of the same id and label. */
   readonly duplicates: number;
   /** Image ids that stand under several labels; left out. */
@@ -40,6 +35,20 @@ export interface SampleTable {
   readonly splitOverlaps: Findings<{ readonly imageId: ImageId; readonly keptIn: SplitName; readonly uris: readonly string[] }>;
   /** Classes without a picture in a split that has pictures of other classes. */
   readonly missing: readonly { readonly label: string; readonly split: SplitName }[];
+  /** The rows from `from` to before `to`. */
+  readonly rows: (from: number, to: number) => SampleColumns;
+}
+
+/** Rows of a sample table, column by column. */
+export interface SampleColumns {
+  /** `[rows, 32]`, ascending. */
+  readonly ids: Uint8Array;
+  /** `[rows]`: class numbers. */
+  readonly labels: Int32Array;
+  /** `[rows]`: index into `splitNames`. */
+  readonly splits: Uint8Array;
+  /** `[rows]`: of several copies the first in the order of UTF-8 bytes. */
+  readonly uris: readonly string[];
 }
 
 /** All are counted, the first in the order of image ids are named. */
@@ -52,48 +61,62 @@ export interface Findings<T> {
 const FINDINGS_NAMED_MAX = 100;
 const PLACES_NAMED_MAX = 20;
 
-const NOT_GIVEN = 255;
+/** Rows of the table that are made between two steps: some milliseconds. */
+const ROWS_A_STEP = 4_096;
 
-/** Collects rows in columns: about 40 bytes a row and its uri. */
+/** Collects rows, then makes the table of them. */
 export class SampleTableBuilder {
   readonly #classes: readonly string[];
   readonly #numberOf: ReadonlyMap<string, number>;
-  #ids = Buffer.alloc(1_024 * ID_BYTES);
-  #labels = new Int32Array(1_024);
-  #given = new Uint8Array(1_024);
-  readonly #uris: string[] = [];
+  readonly #rows: SampleRows;
 
-  /** `classes`: those of the scan (`ScanSummary.classes`), so that a class whose every picture was rejected is missed and not forgotten. */
-  constructor(classes: readonly string[]) {
+  /**
+   * `classes`: those of the scan (`ScanSummary.classes`), so that a class whose every picture was rejected is missed and not forgotten.
+   * `capacity`: how many rows are expected; memory is taken once for them.
+   */
+  constructor(classes: readonly string[], capacity = 1_024) {
     for (let index = 1; index < classes.length; index++)
       assert.ok(compareUtf8(classes[index - 1] as string, classes[index] as string) < 0, "classes are sorted");
     this.#classes = classes;
     this.#numberOf = new Map(classes.map((label, number) => [label, number]));
+    this.#rows = new SampleRows(capacity);
   }
 
-  add({ imageId, uri, label, givenSplit }: SampleRow): void {
-    const row = this.#uris.length;
-    if (row === this.#labels.length) this.#grow();
-    const written = this.#ids.write(imageId, row * ID_BYTES, ID_BYTES, "hex");
-    assert.ok(imageId.length === 2 * ID_BYTES && written === ID_BYTES, "an image id has 64 hex digits");
+  add({ imageId, ...row }: SampleRow): void {
+    assert.ok(isSha256Hex(imageId), "an image id has 64 hex digits");
+    this.addBytes(Buffer.from(imageId, "hex"), 0, row);
+  }
+
+  /** The same with the image id at `ids[at .. at + 31]`. */
+  addBytes(ids: Uint8Array, at: number, { uri, label, givenSplit }: Omit<SampleRow, "imageId">): void {
     const number = this.#numberOf.get(label);
     assert.ok(number !== undefined, `the label of ${uri} is one of the scan's classes`);
-    this.#labels[row] = number;
-    this.#given[row] = givenSplit === undefined ? NOT_GIVEN : splitNames.indexOf(givenSplit);
-    this.#uris.push(uri);
+    this.#rows.push(ids, at, number, givenSplit === undefined ? NOT_GIVEN : splitNames.indexOf(givenSplit), uri);
+  }
+
+  /** As `buildInSteps`, at once. */
+  build(givenSplits: readonly SplitName[], split: SplitSpec): SampleTable {
+    const steps = this.buildInSteps(givenSplits, split);
+    for (;;) {
+      const step = steps.next();
+      if (step.done === true) return step.value;
+    }
   }
 
   /**
    * @param givenSplits `ScanSummary.givenSplits`
+   * Yields after some milliseconds of work, so that others can have their turn; a table of millions takes a minute. Rows must not be added any more.
    * @throws CodedError DATASET_INVALID when a class has no picture to train on.
    */
-  build(givenSplits: readonly SplitName[], split: SplitSpec): SampleTable {
-    const order = this.#order();
+  *buildInSteps(givenSplits: readonly SplitName[], split: SplitSpec): Generator<void, SampleTable> {
+    const rows = this.#rows;
+    const order = yield* rows.order();
     const size = order.length;
-    const ids = new Uint8Array(size * ID_BYTES);
-    const labels = new Int32Array(size);
+    // The rows of the table take the place of those that were looked at.
+    const kept = order;
     const splits = new Uint8Array(size);
-    const uris: string[] = [];
+    let length = 0;
+    let untilStep = ROWS_A_STEP;
     const counts = { train: 0, validation: 0, test: 0 };
     const conflicts = { count: 0, first: [] as SampleTable["conflicts"]["first"][number][] };
     const splitOverlaps = { count: 0, first: [] as SampleTable["splitOverlaps"]["first"][number][] };
@@ -102,18 +125,22 @@ export class SampleTableBuilder {
 
     // Rows of one id stand together, the first uri in front.
     for (let start = 0, end = 0; start < size; start = end) {
+      if (--untilStep === 0) {
+        untilStep = ROWS_A_STEP;
+        yield;
+      }
       const first = order[start] as number;
       end = start + 1;
-      while (end < size && this.#compareIds(first, order[end] as number) === 0) end++;
+      while (end < size && rows.hasSameId(first, order[end] as number)) end++;
       const group = order.subarray(start, end);
-      const imageId = this.#ids.toString("hex", first * ID_BYTES, (first + 1) * ID_BYTES);
-      const label = this.#labels[first] as number;
+      const imageId = rows.idHex(first);
+      const label = rows.label(first);
 
-      if (group.some((row) => this.#labels[row] !== label)) {
+      if (group.some((row) => rows.label(row) !== label)) {
         const places = (): { uri: string; label: string }[] =>
           Array.from(group.subarray(0, PLACES_NAMED_MAX), (row) => ({
-            uri: this.#uris[row] as string,
-            label: this.#classes[this.#labels[row] as number] as string,
+            uri: rows.uri(row),
+            label: this.#classes[rows.label(row)] as string,
           }));
         if (conflicts.count++ < FINDINGS_NAMED_MAX) conflicts.first.push({ imageId, places: places() });
         continue;
@@ -121,21 +148,19 @@ export class SampleTableBuilder {
       duplicates += group.length - 1;
 
       const given = this.#evaluationFirst(group);
-      if (group.some((row) => this.#given[row] !== this.#given[first])) {
+      if (group.some((row) => rows.given(row) !== rows.given(first))) {
         assert.ok(given !== undefined, "rows have given splits or none has");
-        const found = Array.from(group.subarray(0, PLACES_NAMED_MAX), (row) => this.#uris[row] as string);
+        const found = Array.from(group.subarray(0, PLACES_NAMED_MAX), (row) => rows.uri(row));
         if (splitOverlaps.count++ < FINDINGS_NAMED_MAX) splitOverlaps.first.push({ imageId, keptIn: given, uris: found });
       }
 
-      const kept = assignedSplit(imageId, given, givenSplits, split);
-      const splitNumber = splitNames.indexOf(kept);
+      const name = assignedSplit(imageId, given, givenSplits, split);
+      const splitNumber = splitNames.indexOf(name);
       const perLabel = perClass[splitNumber] as Uint32Array;
       perLabel[label] = (perLabel[label] as number) + 1;
-      ids.set(this.#ids.subarray(first * ID_BYTES, (first + 1) * ID_BYTES), uris.length * ID_BYTES);
-      labels[uris.length] = label;
-      splits[uris.length] = splitNumber;
-      uris.push(this.#uris[first] as string);
-      counts[kept]++;
+      kept[length] = first;
+      splits[length++] = splitNumber;
+      counts[name]++;
     }
 
     const missing = splitNames.flatMap((name, number) =>
@@ -144,60 +169,36 @@ export class SampleTableBuilder {
         : this.#classes.filter((_, label) => perClass[number]?.[label] === 0).map((label) => ({ label, split: name })),
     );
     assertTrainable(missing, conflicts.count);
-    const length = uris.length;
     return {
       classes: this.#classes,
       length,
-      ids: ids.slice(0, length * ID_BYTES),
-      labels: labels.slice(0, length),
-      splits: splits.slice(0, length),
-      uris,
       counts,
+      perClass: Object.fromEntries(splitNames.map((name, number) => [name, [...(perClass[number] ?? [])]])) as Record<SplitName, number[]>,
       duplicates,
       conflicts,
       splitOverlaps,
       missing,
+      rows: (from, to) => columnsOf(rows, kept.subarray(from, Math.min(to, length)), splits.slice(from, Math.min(to, length))),
     };
   }
 
-  /** Row numbers by image id, then uri. The first six bytes of the ids, as numbers, settle nearly every comparison. */
-  #order(): Uint32Array {
-    const size = this.#uris.length;
-    const prefixes = new Float64Array(size);
-    for (let row = 0; row < size; row++) prefixes[row] = this.#ids.readUIntBE(row * ID_BYTES, 6);
-    return new Uint32Array(size)
-      .map((_, row) => row)
-      .sort(
-        (a, b) =>
-          (prefixes[a] as number) - (prefixes[b] as number) ||
-          this.#compareIds(a, b) ||
-          compareUtf8(this.#uris[a] as string, this.#uris[b] as string),
-      );
-  }
-
-  #compareIds(a: number, b: number): number {
-    return this.#ids.compare(this.#ids, b * ID_BYTES, (b + 1) * ID_BYTES, a * ID_BYTES, (a + 1) * ID_BYTES);
-  }
-
-  #evaluationFirst(rows: Uint32Array): SplitName | undefined {
+  #evaluationFirst(group: Uint32Array): SplitName | undefined {
     let highest = -1;
-    for (const row of rows) {
-      const given = this.#given[row] as number;
+    for (const row of group) {
+      const given = this.#rows.given(row);
       if (given !== NOT_GIVEN) highest = Math.max(highest, given);
     }
     return highest < 0 ? undefined : splitNames[highest];
   }
+}
 
-  #grow(): void {
-    const capacity = this.#labels.length * 2;
-    const ids = Buffer.alloc(capacity * ID_BYTES);
-    ids.set(this.#ids);
-    const labels = new Int32Array(capacity);
-    labels.set(this.#labels);
-    const given = new Uint8Array(capacity);
-    given.set(this.#given);
-    [this.#ids, this.#labels, this.#given] = [ids, labels, given];
-  }
+function columnsOf(rows: SampleRows, kept: Uint32Array, splits: Uint8Array): SampleColumns {
+  return {
+    ids: rows.idsOf(kept),
+    labels: Int32Array.from(kept, (row) => rows.label(row)),
+    splits,
+    uris: Array.from(kept, (row) => rows.uri(row)),
+  };
 }
 
 function assertTrainable(missing: SampleTable["missing"], conflictCount: number): void {

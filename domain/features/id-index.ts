@@ -5,32 +5,68 @@ import { IMAGE_ID_BYTES as ID_BYTES } from "./image-ids.js";
 /** Slots are at most this full, so that a search stays short. */
 const LOAD_MAX = 0.7;
 const FREE = 0xffffffff;
+/** One for each value of a byte. */
+const PARTS = 256;
 
 /**
  * Image ids and where each one's feature lies: a shard's number and a row in it. One map holds one view.
  *
  * An entry is its 32 bytes of id, 4 of shard and 2 of row in growing typed arrays; a table of open addressing (linear steps) points at the entries by the first
  * four bytes of the id, which a SHA-256 spreads evenly. 1 million ids take 38 MB and a table of 8 MB.
+ * Large ones are in parts by the last byte of the id, so that none takes long to grow: the pause of one with 10 million ids would be a second.
  */
 export class IdIndex {
-  #ids = new Uint8Array(64 * ID_BYTES);
-  #shards = new Uint32Array(64);
-  #rows = new Uint16Array(64);
-  #slots = new Uint32Array(128).fill(FREE);
+  readonly #parts: (IndexPart | undefined)[] = [];
+
+  get size(): number {
+    return this.#parts.reduce((size, part) => size + (part?.size ?? 0), 0);
+  }
+
+  /** Bytes of memory that the arrays take. */
+  get bytes(): number {
+    return this.#parts.reduce((bytes, part) => bytes + (part?.bytes ?? 0), 0);
+  }
+
+  /** Puts or replaces the place of the id at `ids[at .. at + 31]`; `row` is below 65,536. */
+  set(ids: Uint8Array, at: number, shard: number, row: number): void {
+    assert(at + ID_BYTES <= ids.length && row < 65_536 && shard < FREE);
+    const number = ids[at + ID_BYTES - 1] as number;
+    (this.#parts[number] ??= new IndexPart()).set(ids, at, shard, row);
+  }
+
+  /** The entry of the id at `ids[at .. at + 31]`, -1 where there is none. Entries never move. */
+  find(ids: Uint8Array, at = 0): number {
+    assert(at + ID_BYTES <= ids.length);
+    const number = ids[at + ID_BYTES - 1] as number;
+    const entry = this.#parts[number]?.find(ids, at) ?? -1;
+    return entry < 0 ? -1 : entry * PARTS + number;
+  }
+
+  shardOf(entry: number): number {
+    return this.#parts[entry % PARTS]?.shardOf(Math.floor(entry / PARTS)) as number;
+  }
+
+  rowOf(entry: number): number {
+    return this.#parts[entry % PARTS]?.rowOf(Math.floor(entry / PARTS)) as number;
+  }
+}
+
+class IndexPart {
+  #ids = new Uint8Array(4 * ID_BYTES);
+  #shards = new Uint32Array(4);
+  #rows = new Uint16Array(4);
+  #slots = new Uint32Array(8).fill(FREE);
   #size = 0;
 
   get size(): number {
     return this.#size;
   }
 
-  /** Bytes of memory that the arrays take. */
   get bytes(): number {
     return this.#ids.byteLength + this.#shards.byteLength + this.#rows.byteLength + this.#slots.byteLength;
   }
 
-  /** Puts or replaces the place of the id at `ids[at .. at + 31]`; `row` is below 65,536. */
   set(ids: Uint8Array, at: number, shard: number, row: number): void {
-    assert(at + ID_BYTES <= ids.length && row < 65_536 && shard < FREE);
     const slot = this.#slotOf(ids, at);
     let entry = this.#slots[slot] as number;
     if (entry === FREE) {
@@ -42,9 +78,7 @@ export class IdIndex {
     if (this.#size > this.#slots.length * LOAD_MAX) this.#widen();
   }
 
-  /** The entry of the id at `ids[at .. at + 31]`, -1 where there is none. Entries never move. */
-  find(ids: Uint8Array, at = 0): number {
-    assert(at + ID_BYTES <= ids.length);
+  find(ids: Uint8Array, at: number): number {
     const entry = this.#slots[this.#slotOf(ids, at)] as number;
     return entry === FREE ? -1 : entry;
   }

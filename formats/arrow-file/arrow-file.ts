@@ -1,4 +1,5 @@
 import assert from "node:assert";
+import { isAscii } from "node:buffer";
 import { type Data, Field, makeData, RecordBatch, Schema, Struct, tableFromIPC, tableToIPC, Table, Utf8 } from "apache-arrow";
 import { CodedError } from "../../domain/errors.js";
 
@@ -125,11 +126,18 @@ export class ArrowFile {
   }
 
   strings(name: string): string[] {
+    const { values, valueOffsets } = this.column(name, "Utf8") as { readonly values: Uint8Array; readonly valueOffsets: Int32Array };
+    const bytes = Buffer.from(values.buffer, values.byteOffset, values.byteLength);
     // Arrow's own reading drops a byte order mark and replaces what is not UTF-8; names are kept byte by byte.
-    const decoder = new TextDecoder("utf-8", { fatal: true, ignoreBOM: true });
-    return this.ranges(name, "Utf8").map((bytes, row) => {
+    const decoder = isAscii(bytes) ? undefined : new TextDecoder("utf-8", { fatal: true, ignoreBOM: true });
+    return Array.from({ length: this.rows }, (_, row) => {
+      const begin = valueOffsets[row] ?? -1;
+      const end = valueOffsets[row + 1] ?? -1;
+      if (begin < 0 || end < begin || end > bytes.length)
+        this.corrupt(`column ${name}, row ${row} lies at ${begin} to ${end} of ${bytes.length} bytes`);
+      if (decoder === undefined) return bytes.toString("latin1", begin, end);
       try {
-        return decoder.decode(bytes);
+        return decoder.decode(bytes.subarray(begin, end));
       } catch {
         return this.corrupt(`column ${name}, row ${row} is not UTF-8`);
       }
@@ -140,7 +148,16 @@ export class ArrowFile {
 /** Strings as a column; unpaired surrogates have no UTF-8 and are a mistake of the caller. */
 export function stringColumn(name: string, values: readonly string[]): Column {
   const offsets = new Int32Array(values.length + 1);
+  const type = new Utf8();
   let bytes = 0;
+  const joined = values.join("");
+  if (Buffer.byteLength(joined) === joined.length) {
+    // All is ASCII, as most names are.
+    for (let row = 0; row < values.length; row++) offsets[row + 1] = bytes += (values[row] as string).length;
+    const data = new Uint8Array(bytes);
+    Buffer.from(data.buffer).write(joined, "latin1");
+    return { name, data: makeData({ type, length: values.length, nullCount: 0, valueOffsets: offsets, data }) };
+  }
   for (const [row, value] of values.entries()) {
     assert(!/\p{Surrogate}/u.test(value), `${name} ${JSON.stringify(value)} is not Unicode text`);
     bytes += Buffer.byteLength(value);
@@ -149,7 +166,7 @@ export function stringColumn(name: string, values: readonly string[]): Column {
   const data = new Uint8Array(bytes);
   const target = Buffer.from(data.buffer);
   for (const [row, value] of values.entries()) target.write(value, offsets[row] as number);
-  return { name, data: makeData({ type: new Utf8(), length: values.length, nullCount: 0, valueOffsets: offsets, data }) };
+  return { name, data: makeData({ type, length: values.length, nullCount: 0, valueOffsets: offsets, data }) };
 }
 
 function readTable(bytes: Uint8Array, what: string): Table {

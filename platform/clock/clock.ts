@@ -4,5 +4,6 @@ export interface Clock {
   now(): number;
   /** Milliseconds on a clock that never goes back; for durations. */
   monotonic(): number;
+  /** 0: until everything else that is ready on this thread has had its turn. */
   sleep(durationMs: number, signal?: AbortSignal): Promise<void>;
 }

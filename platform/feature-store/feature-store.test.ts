@@ -364,3 +364,14 @@ test("at most two shards are read at the same time, each once", async () => {
   assert.equal(most, 2);
   assert.equal(new Set(reads).size, reads.length);
 });
+
+test("those who append at the same time in one process share entries of the index", async () => {
+  const store = memoryObjectStore();
+  const features = await FeatureStore.open(store, spec);
+  const shards = await Promise.all(Array.from({ length: 20 }, (_, n) => features.writeShard(rowsOf(names(10 * n, 10 * n + 10)))));
+  await Promise.all(shards.map((shard) => features.append([shard])));
+  await features.append(shards);
+  assert.ok((await keysUnder(store, `features/${features.digest}/index/`)).length <= 2);
+  await assertFeatures(features, names(0, 200));
+  await assertFeatures(await FeatureStore.open(store, spec), names(0, 200));
+});

@@ -16,6 +16,8 @@ import type { ObjectStore } from "../object-store/object-store.js";
 const SHARDS_IN_MEMORY = 2;
 /** Index entries that are read at the same time once several in a row were there. */
 const ENTRIES_AHEAD_MAX = 32;
+/** An entry gets no more shards once it has this many rows: taking it in is some ten milliseconds of work. */
+const ROWS_AN_ENTRY = 8_192;
 /** Each failed attempt means that another process appended; more in a row than this is not contention but a fault. */
 const APPEND_ATTEMPTS_MAX = 1_000;
 /** Readings of rows whose shards keep being damaged and repaired meanwhile. */
@@ -83,6 +85,12 @@ export class FeatureStore {
   #nextEntry = 0;
   /** Refreshes one after another: each sees what was appended before it was called. */
   #refreshing: Promise<void> = Promise.resolve();
+  /** Shards for the next entry of this process, … */
+  readonly #waiting: CommittedShard[] = [];
+  /** … which is written after this … */
+  #appending: Promise<void> = Promise.resolve();
+  /** … by this. */
+  #nextAppend: Promise<void> | undefined;
 
   /** Reads and writes nothing yet; `open` is what a job calls, this and `refresh` what a plan calls. */
   constructor(store: ObjectStore, spec: FeatureSpec) {
@@ -120,21 +128,21 @@ export class FeatureStore {
   }
 
   has(imageId: ImageId | Uint8Array, view = 0): boolean {
-    return this.lookup(imageId, view) !== undefined;
+    const bytes = typeof imageId === "string" ? imageIdBytes([imageId]) : imageId;
+    return this.#placeOf(bytes, 0, view) !== undefined;
   }
 
   /** Stores rows under the SHA-256 of their bytes, thumbnails beside them. Nothing refers to them until `append`. */
   async writeShard(rows: ShardRows): Promise<CommittedShard> {
     const { view, imageIds, features, thumbnails } = rows;
-    let thumbnailsDigest: string | null = null;
-    if (thumbnails !== undefined) {
-      const body = encodeThumbnails({ imageIds, jpegs: thumbnails });
-      thumbnailsDigest = sha256Hex(body);
-      await this.#createExactly(this.#thumbnailsKey(thumbnailsDigest), body);
-    }
+    const thumbnailsBody = thumbnails && encodeThumbnails({ imageIds, jpegs: thumbnails });
+    const thumbnailsDigest = thumbnailsBody === undefined ? null : sha256Hex(thumbnailsBody);
     const body = encodeShard({ featureSpecDigest: this.digest, shape: this.spec.shape, view, imageIds, features });
     const sha256 = sha256Hex(body);
-    await this.#createExactly(this.#shardKey(sha256), body);
+    await Promise.all([
+      this.#createExactly(this.#shardKey(sha256), body),
+      thumbnailsBody && thumbnailsDigest !== null && this.#createExactly(this.#thumbnailsKey(thumbnailsDigest), thumbnailsBody),
+    ]);
     return {
       sha256,
       bytes: body.length,
@@ -150,8 +158,9 @@ export class FeatureStore {
    * @throws CodedError OBJECT_MISSING where a shard was not stored with its length
    */
   async append(shards: readonly CommittedShard[]): Promise<void> {
-    for (const { sha256, bytes } of shards) {
-      const found = await this.#store.stat(this.#shardKey(sha256));
+    const stats = await Promise.all(shards.map(({ sha256 }) => this.#store.stat(this.#shardKey(sha256))));
+    for (const [position, { sha256, bytes }] of shards.entries()) {
+      const found = stats[position];
       if (found?.bytes === bytes) continue;
       const state = found === undefined ? "no object" : `${found.bytes} bytes`;
       throw new CodedError(
@@ -160,10 +169,27 @@ export class FeatureStore {
         { shard: sha256 },
       );
     }
-    await this.#appendEntry(() => {
-      const fresh = shards.filter(({ sha256 }) => !this.#liveShards.has(sha256));
-      return fresh.length === 0 ? undefined : { formatVersion: 1, kind: "shards", shards: fresh };
+    this.#waiting.push(...shards);
+    // Who comes while an entry is being written shares the next one.
+    this.#nextAppend ??= this.#appending.then(() => {
+      this.#nextAppend = undefined;
+      return this.#appendWaiting(this.#waiting.splice(0));
     });
+    const appended = this.#nextAppend;
+    this.#appending = appended.catch(() => undefined);
+    return appended;
+  }
+
+  async #appendWaiting(shards: CommittedShard[]): Promise<void> {
+    while (shards.length > 0) {
+      let rows = 0;
+      const next = shards.findIndex((shard) => (rows += shard.rows) >= ROWS_AN_ENTRY);
+      const some = shards.splice(0, next < 0 ? shards.length : next + 1);
+      await this.#appendEntry(() => {
+        const fresh = some.filter(({ sha256 }) => !this.#liveShards.has(sha256));
+        return fresh.length === 0 ? undefined : { formatVersion: 1, kind: "shards", shards: fresh };
+      });
+    }
   }
 
   /**
@@ -263,6 +289,17 @@ export class FeatureStore {
     }
   }
 
+  /** An entry that was written here, unless a refresh has read it meanwhile. */
+  #takeIn(entry: IndexEntry, n: number): Promise<void> {
+    const taken = this.#refreshing.then(() => {
+      if (this.#nextEntry !== n) return;
+      this.#apply(entry, n);
+      this.#nextEntry += 1;
+    });
+    this.#refreshing = taken.catch(() => undefined);
+    return taken;
+  }
+
   #decodeEntry(body: Uint8Array): IndexEntry | undefined {
     try {
       return decodeIndexEntry(body, this.#entryKey(this.#nextEntry));
@@ -298,11 +335,14 @@ export class FeatureStore {
   /** Appends what `entry` makes of the newest index; undefined means that nothing is left to append. */
   async #appendEntry(entry: () => IndexEntry | undefined): Promise<void> {
     for (let attempt = 0; attempt < APPEND_ATTEMPTS_MAX; attempt++) {
-      await this.refresh();
+      await this.#refreshing;
+      const n = this.#nextEntry;
       const next = entry();
       if (next === undefined) return;
-      const created = await this.#store.create(this.#entryKey(this.#nextEntry), encodeIndexEntry(next));
-      if (created === "created") return this.refresh();
+      // If this entry is free, what is known here is the newest there is.
+      const created = await this.#store.create(this.#entryKey(n), encodeIndexEntry(next));
+      if (created === "exists") await this.refresh();
+      else return this.#takeIn(next, n);
     }
     throw new CodedError(
       "STORE_UNAVAILABLE",

@@ -1,16 +1,19 @@
 import { CodedError } from "../../domain/errors.js";
-import { SampleTableBuilder, type SampleTable } from "../../domain/dataset/sample-table.js";
-import { samplesDigest } from "../../domain/dataset/samples-digest.js";
-import { splitNames } from "../../domain/dataset/listing.js";
-import { IMAGE_ID_BYTES, imageIdAt } from "../../domain/features/image-ids.js";
+import { SampleTableBuilder } from "../../domain/dataset/sample-table.js";
+import { SamplesDigest } from "../../domain/dataset/samples-digest.js";
+import { IMAGE_ID_BYTES } from "../../domain/features/image-ids.js";
 import type { ResolvedJob } from "../../domain/job/job.js";
 import type { ListingRecord, SamplesRecord, TaskCommit } from "../../domain/job/records.js";
-import { samplesRecord } from "../../formats/job-records/job-records.js";
+import { samplesRecord, taskCommit } from "../../formats/job-records/job-records.js";
+import type { ListingRow } from "../../formats/listing/listing.js";
+import type { Clock } from "../../platform/clock/clock.js";
 import type { JobObjects } from "../../platform/job-store/job-store.js";
-import type { Extraction } from "./extraction.js";
+import type { CommittedTask, Extraction } from "./extraction.js";
 
-/** Rows of one part of the sample table. */
-const PART_ROWS = 65_536;
+/** Rows of one part of the sample table: some ten milliseconds of work. */
+const PART_ROWS = 8_192;
+/** Bytes that are hashed in one go: about a millisecond. */
+const HASHED_BYTES = 1024 * 1024;
 /** Rejected pictures that are listed with their reasons; the rest are counted. */
 const REJECTED_LISTED = 1_000;
 
@@ -23,27 +26,41 @@ export async function collectSamples(
   spec: ResolvedJob["dataset"],
   listing: ListingRecord,
   extraction: Extraction,
+  clock: Clock,
   signal: AbortSignal,
 ): Promise<SamplesRecord> {
+  // Others on this thread have their turn after every few milliseconds of work.
+  const breathe = (): Promise<void> => clock.sleep(0, signal);
+
   // 1. Every picture of the listing with what became of it. Repairs only made features anew: their pictures are in the listing already.
-  const builder = new SampleTableBuilder(listing.classes);
+  const builder = new SampleTableBuilder(listing.classes, listing.pictures);
   const rejected: { uri: string; reason: string }[] = [];
   let rejectedCount = 0;
-  const commits = extraction.commits.filter(({ task }) => task < listing.tasks);
-  for (const commit of commits) {
-    signal.throwIfAborted();
-    const pictures = await job.readListing(commit.task);
+  const read = async (task: number): Promise<{ readonly commit: TaskCommit | undefined; readonly pictures: ListingRow[] }> => {
+    const [commit, pictures] = await Promise.all([job.readCommit(task, taskCommit), job.readListing(task)]);
+    return { commit, pictures };
+  };
+  let next = read(0);
+  for (let task = 0; task < listing.tasks; task++) {
+    const { commit, pictures } = await next;
+    if (task + 1 < listing.tasks) {
+      next = read(task + 1);
+      next.catch(() => undefined); // awaited in the next round
+    }
+    await breathe();
+    const where = job.keyOf(`commits/${String(task)}.json`);
+    if (commit === undefined) throw new CodedError("OBJECT_MISSING", `${where}: it was committed and is gone; run the job again`);
     const reasons = new Map(commit.rejected.map(({ row, reason }) => [row, reason]));
     const ids = Buffer.from(commit.imageIds, "base64");
     if (ids.length !== pictures.length * IMAGE_ID_BYTES)
       throw new CodedError(
         "OBJECT_CORRUPT",
-        `${job.keyOf(`commits/${String(commit.task)}.json`)}: ${String(ids.length / IMAGE_ID_BYTES)} image ids for ${String(pictures.length)} pictures; delete it and run the job again`,
+        `${where}: ${String(ids.length / IMAGE_ID_BYTES)} image ids for ${String(pictures.length)} pictures; delete it and run the job again`,
       );
-    for (const [row, { uri, label, givenSplit }] of pictures.entries()) {
+    for (const [row, picture] of pictures.entries()) {
       const reason = reasons.get(row);
-      if (reason === undefined) builder.add({ imageId: imageIdAt(ids, row), uri, label, ...(givenSplit && { givenSplit }) });
-      else if (rejectedCount++ < REJECTED_LISTED) rejected.push({ uri, reason });
+      if (reason === undefined) builder.addBytes(ids, row * IMAGE_ID_BYTES, picture);
+      else if (rejectedCount++ < REJECTED_LISTED) rejected.push({ uri: picture.uri, reason });
     }
   }
   const percent = (100 * rejectedCount) / listing.pictures;
@@ -57,24 +74,35 @@ export async function collectSamples(
   }
 
   // 2. The table, written in parts; the summary makes it stand.
-  const table = builder.build(listing.givenSplits, spec.split);
+  const steps = builder.buildInSteps(listing.givenSplits, spec.split);
+  let step = steps.next();
+  for (; step.done !== true; step = steps.next()) await breathe();
+  const table = step.value;
+  const digest = new SamplesDigest(table.classes, table.length);
+  const labels = new Int32Array(table.length);
+  const splits = new Uint8Array(table.length);
   let parts = 0;
   for (let from = 0; from < table.length; from += PART_ROWS) {
-    const to = Math.min(table.length, from + PART_ROWS);
-    await job.writeSamples(parts++, {
-      imageIds: table.ids.subarray(from * IMAGE_ID_BYTES, to * IMAGE_ID_BYTES),
-      labels: table.labels.subarray(from, to),
-      splits: table.splits.subarray(from, to),
-      uris: table.uris.slice(from, to),
-    });
+    const { ids, ...columns } = table.rows(from, from + PART_ROWS);
+    labels.set(columns.labels, from);
+    splits.set(columns.splits, from);
+    digest.add(ids);
+    await breathe();
+    await job.writeSamples(parts++, { imageIds: ids, ...columns });
   }
+  for (const values of [new Uint8Array(labels.buffer), splits])
+    for (let from = 0; from < values.length; from += HASHED_BYTES) {
+      digest.add(values.subarray(from, from + HASHED_BYTES));
+      await breathe();
+    }
+  const committed = [...extraction.committed].filter(([task]) => task < listing.tasks).map(([, commit]) => commit);
   const record: SamplesRecord = {
     formatVersion: 1,
-    digest: samplesDigest(table),
+    digest: digest.hex(),
     rows: table.length,
     parts,
     classes: table.classes,
-    counts: countsOf(table),
+    counts: table.perClass,
     rejectedCount,
     rejected,
     duplicateCount: table.duplicates,
@@ -82,11 +110,11 @@ export async function collectSamples(
     conflicts: table.conflicts.first.map(({ imageId, places }) => ({ imageId, uris: places.map(({ uri }) => uri) })),
     splitConflictCount: table.splitOverlaps.count,
     extraction: {
-      extracted: sum(commits, ({ extracted }) => extracted),
-      cached: sum(commits, ({ cached }) => cached),
+      extracted: sum(committed, ({ extracted }) => extracted),
+      cached: sum(committed, ({ cached }) => cached),
       imagesPerSecond: extraction.imagesPerSecond,
       seconds: extraction.seconds,
-      workers: tasksByWorker(commits),
+      workers: tasksByWorker(committed),
     },
   };
   return (await job.createJson("samples/summary.json", record, samplesRecord)).value;
@@ -126,19 +154,13 @@ export function warningsOf({
   return warnings;
 }
 
-function countsOf({ classes, labels, splits }: SampleTable): SamplesRecord["counts"] {
-  const counts = { train: classes.map(() => 0), validation: classes.map(() => 0), test: classes.map(() => 0) };
-  for (let row = 0; row < labels.length; row++) counts[splitNames[splits[row]!]!][labels[row]!]!++;
-  return counts;
-}
-
-function tasksByWorker(commits: readonly TaskCommit[]): Record<string, number> {
+function tasksByWorker(commits: readonly CommittedTask[]): Record<string, number> {
   const tasks: Record<string, number> = {};
   for (const { worker } of commits) tasks[worker] = (tasks[worker] ?? 0) + 1;
   return tasks;
 }
 
-function sum(commits: readonly TaskCommit[], of: (commit: TaskCommit) => number): number {
+function sum(commits: readonly CommittedTask[], of: (commit: CommittedTask) => number): number {
   return commits.reduce((total, commit) => total + of(commit), 0);
 }
 

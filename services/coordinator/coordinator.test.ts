@@ -18,7 +18,8 @@ import { JobCoordinator } from "./coordinator.js";
 import type { JobStatus } from "../../domain/job/status.js";
 
 const profile = { engine: "fake" } as unknown as NumericsProfile;
-const clock = { now: () => 0, monotonic: () => 0, sleep: () => new Promise<void>(() => undefined) };
+/** Gives others their turn, and otherwise sleeps for ever: nothing here may depend on time. */
+const clock = { now: () => 0, monotonic: () => 0, sleep: (ms: number) => new Promise<void>((resolve) => void (ms === 0 && resolve())) };
 
 /** A job of forty pictures of two classes whose plan stands; the test is its workers. */
 async function setup({ trainers = 2, onChange = (): void => undefined } = {}) {

@@ -19,7 +19,7 @@ import type { JobStatus } from "../../domain/job/status.js";
 import { isFinal, nextState, type Move } from "../../domain/job/transitions.js";
 import { limits } from "../../domain/limits.js";
 import type { HistoryPoint } from "../../domain/training/history.js";
-import { jobRecord, listingRecord, planRecord, resultRecord, samplesRecord } from "../../formats/job-records/job-records.js";
+import { jobRecord, listingRecord, planRecord, resultRecord, samplesRecord, taskCommit } from "../../formats/job-records/job-records.js";
 import { parseJson } from "../../formats/json/json.js";
 import { type Metrics, noSplit } from "../../formats/metrics/metrics.js";
 import { encodeListing } from "../../formats/listing/listing.js";
@@ -178,11 +178,11 @@ export class JobCoordinator implements WorkService {
       this.announce({ kind: "scan", pictures });
     };
     if (earlier !== undefined) {
-      const now = await scanJob(dataset, async (_part, rows) => encodeListing(rows), progress, this.signal);
+      const now = await scanJob(dataset, async (_part, rows) => encodeListing(rows), progress, this.deps.clock, this.signal);
       if (now.digest !== earlier.digest) throw datasetChanged(earlier.source);
       return earlier;
     }
-    const listing = await scanJob(dataset, (part, rows) => this.job.writeListing(part, rows), progress, this.signal);
+    const listing = await scanJob(dataset, (part, rows) => this.job.writeListing(part, rows), progress, this.deps.clock, this.signal);
     const { value } = await this.job.createJson("listing/summary.json", listing, listingRecord);
     this.deps.milestone("after scan");
     return value;
@@ -222,13 +222,13 @@ export class JobCoordinator implements WorkService {
       announce: (event) => this.announce(event),
       onChange: () => this.deps.onChange?.(),
     });
-    await this.status.update({ pictures: listing.pictures, tasks: extraction.tasks, tasksCommitted: extraction.commits.length });
+    await this.status.update({ pictures: listing.pictures, tasks: extraction.tasks, tasksCommitted: extraction.committed.size });
     this.extracting.open(extraction);
-    this.deps.onChange?.();
+    this.deps.onChange?.(); // extractors that asked before there was a task
     await extraction.done(this.signal);
     for (const problem of features.problems) this.warn(problem);
     const earlier = await this.job.readJson("samples/summary.json", samplesRecord);
-    const samples = earlier ?? (await collectSamples(this.job, record.job.dataset, listing, extraction, this.signal));
+    const samples = earlier ?? (await collectSamples(this.job, record.job.dataset, listing, extraction, this.deps.clock, this.signal));
     for (const warning of warningsOf(samples)) this.warn(warning);
     this.deps.milestone("after samples");
     return samples;
@@ -310,10 +310,11 @@ export class JobCoordinator implements WorkService {
   /** The first pictures that turned out to be none. */
   async rejectedPictures(count: number): Promise<{ readonly uri: string; readonly reason: string }[]> {
     const found: { uri: string; reason: string }[] = [];
-    for (const { task, rejected } of this.extracting.current?.commits ?? []) {
-      if (found.length >= count || rejected.length === 0) continue;
+    const committed = [...(this.extracting.current?.committed ?? [])].filter(([, { rejected }]) => rejected > 0);
+    for (const [task] of committed.sort(([a], [b]) => a - b)) {
+      if (found.length >= count) break;
       const pictures = await this.job.readListing(task);
-      for (const { row, reason } of rejected)
+      for (const { row, reason } of (await this.job.readCommit(task, taskCommit))?.rejected ?? [])
         found.push({ uri: pictures[row]?.uri ?? `row ${String(row)} of task ${String(task)}`, reason });
     }
     return found.slice(0, count);
@@ -345,7 +346,8 @@ export class JobCoordinator implements WorkService {
       );
     const outcome = await extraction.commit(lease, commit);
     this.deps.milestone("after commit");
-    await this.status.update({ tasksCommitted: extraction.commits.length });
+    // The commit stands; the status, which only shows it, is written by and by.
+    void this.status.update({ tasksCommitted: extraction.committed.size }).catch(() => undefined);
     return outcome;
   }
 

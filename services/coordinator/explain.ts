@@ -39,11 +39,11 @@ export async function explainJob(jobs: Jobs, job: KnownJob): Promise<Reason[]> {
   const { extraction, membership } = coordinator.work;
   if (phase === "Extracting" && extraction !== undefined) {
     const { held } = extraction;
-    const open = extraction.tasks - extraction.commits.length - new Set(held.map(({ task }) => task)).size;
+    const open = extraction.tasks - extraction.committed.size - new Set(held.map(({ task }) => task)).size;
     add(
       1,
       "extraction",
-      `${String(extraction.commits.length)} of ${String(extraction.tasks)} tasks are committed, ${String(held.length)} are under way, ${String(open)} wait for an extractor`,
+      `${String(extraction.committed.size)} of ${String(extraction.tasks)} tasks are committed, ${String(held.length)} are under way, ${String(open)} wait for an extractor`,
     );
     for (const { worker, task, heldMs, expiresInMs } of held.slice(0, NAMED_MAX)) {
       const seconds = String(Math.round(heldMs / 1000));

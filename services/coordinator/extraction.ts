@@ -13,8 +13,18 @@ import type { JobObjects } from "../../platform/job-store/job-store.js";
 import type { TaskClaim, TaskProgress } from "../../platform/work-service/work-service.js";
 import { type Lease, LeaseTable } from "./leases.js";
 
+/** Commits that are read at the same time when an extraction is taken up: each takes milliseconds to check, and they may come all at once. */
+const COMMITS_AT_ONCE = 8;
 /** What others, who share the store, appended to the index may be this old: at worst a picture is extracted twice. */
 const INDEX_AGE_MS = 1_000;
+
+/** What is held of a commit. Its image ids stay in the store: those of 10 million pictures are a gigabyte as text. */
+export interface CommittedTask {
+  readonly worker: string;
+  readonly extracted: number;
+  readonly cached: number;
+  readonly rejected: number;
+}
 
 export interface ExtractionDeps {
   readonly job: JobObjects;
@@ -43,17 +53,22 @@ export class Extraction {
   private readonly onChange: () => void;
   private readonly leaseMs: number;
   private readonly leases: LeaseTable;
-  private readonly committed: Map<number, TaskCommit>;
+  private readonly profile: string;
+  private readonly committedTasks = new Map<number, CommittedTask>();
+  /** Of all committed tasks. */
+  private readonly outcome = { extracted: 0, cached: 0, rejected: 0 };
   /** Tasks of the listing and of repairs. */
   readonly tasks: number;
   /** Of tasks under way, by lease. */
   private readonly underWay = new Map<string, TaskProgress>();
+  /** Of all tasks under way. */
+  private readonly outcomeUnderWay = { extracted: 0, cached: 0, rejected: 0 };
   private readonly startMs: number;
   private extractedNow = 0;
   private refreshedMs = -Infinity;
   private readonly changed = new Set<() => void>();
 
-  private constructor(deps: ExtractionDeps, tasks: number, committed: Map<number, TaskCommit>) {
+  private constructor(deps: ExtractionDeps, tasks: number, committed: ReadonlyMap<number, CommittedTask>) {
     this.job = deps.job;
     this.plan = deps.plan;
     this.listing = deps.listing;
@@ -62,7 +77,8 @@ export class Extraction {
     this.announce = deps.announce;
     this.onChange = deps.onChange;
     this.tasks = tasks;
-    this.committed = committed;
+    this.profile = canonicalJson(deps.plan.featureSpec.profile);
+    for (const [task, commit] of committed) this.note(task, commit);
     const open = Array.from({ length: tasks }, (_, task) => task).filter((task) => !committed.has(task));
     this.leaseMs = deps.leaseMs ?? limits.leaseMs;
     this.leases = new LeaseTable(open, this.leaseMs, deps.clock);
@@ -72,29 +88,33 @@ export class Extraction {
   /** Takes up what an earlier coordinator left: tasks of the listing and of repairs, and the commits that stand. */
   static async open(deps: ExtractionDeps): Promise<Extraction> {
     const repairs = await deps.job.numberedFacts("repairs");
-    const committed = new Map<number, TaskCommit>();
-    for (const task of await deps.job.committedTasks()) {
-      const commit = await deps.job.readCommit(task, taskCommit);
-      if (commit !== undefined) committed.set(task, commit);
-    }
+    const committed = new Map<number, CommittedTask>();
+    const numbers = await deps.job.committedTasks();
+    for (let from = 0; from < numbers.length; from += COMMITS_AT_ONCE)
+      await Promise.all(
+        numbers.slice(from, from + COMMITS_AT_ONCE).map(async (task) => {
+          const commit = await deps.job.readCommit(task, taskCommit);
+          if (commit !== undefined) committed.set(task, heldOf(commit));
+        }),
+      );
     return new Extraction(deps, deps.listing.tasks + repairs.length, committed);
   }
 
   get complete(): boolean {
-    return this.committed.size === this.tasks;
+    return this.committedTasks.size === this.tasks;
   }
 
-  /** In the order of their tasks; repairs come after the tasks of the listing. */
-  get commits(): readonly TaskCommit[] {
-    return [...this.committed].sort(([a], [b]) => a - b).map(([, commit]) => commit);
+  /** The committed tasks, in no order; repairs are numbered after the tasks of the listing. */
+  get committed(): ReadonlyMap<number, CommittedTask> {
+    return this.committedTasks;
   }
 
   /** A task for this worker, "done" once every task is committed, undefined while all are under way. @throws CodedError NUMERICS_PROFILE_MISMATCH */
   tryClaim(worker: string, profile: NumericsProfile): TaskClaim | undefined {
-    if (canonicalJson(profile) !== canonicalJson(this.plan.featureSpec.profile)) {
+    if (canonicalJson(profile) !== this.profile) {
       throw new CodedError(
         "NUMERICS_PROFILE_MISMATCH",
-        `worker ${worker}: its numerics profile is ${canonicalJson(profile)}, job ${this.job.jobId} is pinned to ${canonicalJson(this.plan.featureSpec.profile)}; ` +
+        `worker ${worker}: its numerics profile is ${canonicalJson(profile)}, job ${this.job.jobId} is pinned to ${this.profile}; ` +
           "run it on the same engine, version and kind of machine",
       );
     }
@@ -112,7 +132,7 @@ export class Extraction {
       if (claimed !== undefined) return claimed;
       const leftMs = untilMs - this.clock.monotonic();
       if (leftMs <= 0) return { kind: "ask again" };
-      await this.nextChange(Math.min(leftMs, this.leases.nextExpiryMs() ?? leftMs), signal);
+      await this.nextChange(Math.min(leftMs, this.leases.nextOfferMs() ?? leftMs), signal);
     }
   }
 
@@ -122,14 +142,17 @@ export class Extraction {
   }
 
   /** Until a task may be claimed that cannot be now; undefined where only a change can bring one. */
-  nextExpiryMs(): number | undefined {
-    return this.leases.nextExpiryMs();
+  nextOfferMs(): number | undefined {
+    return this.leases.nextOfferMs();
   }
 
   heartbeat(task: Lease, progress: TaskProgress): "kept" | "lost" {
     const renewed = this.leases.renew(task);
-    if (renewed === "kept") this.underWay.set(task.lease, progress);
-    else this.underWay.delete(task.lease);
+    this.forget(task.lease);
+    if (renewed === "kept") {
+      this.underWay.set(task.lease, progress);
+      add(this.outcomeUnderWay, progress, 1);
+    }
     this.announceProgress();
     return renewed;
   }
@@ -150,19 +173,20 @@ export class Extraction {
   async commit(lease: string, commit: TaskCommit): Promise<"committed" | "already committed"> {
     await this.features.append(commit.shards);
     const { outcome, value } = await this.job.commitTask(commit, taskCommit);
-    this.committed.set(commit.task, value);
+    this.note(commit.task, heldOf(value));
     this.leases.commit(commit.task);
-    this.underWay.delete(lease);
+    this.forget(lease);
     if (outcome === "created") this.extractedNow += commit.extracted;
     this.announceProgress();
-    this.wake();
+    // Those who wait for a task find none because another one is done, unless it was the last; stragglers are offered by time.
+    if (this.complete) this.wake();
     return outcome === "created" ? "committed" : "already committed";
   }
 
   async release(lease: string, shards: readonly CommittedShard[]): Promise<void> {
     if (shards.length > 0) await this.features.append(shards);
     this.leases.release(lease);
-    this.underWay.delete(lease);
+    this.forget(lease);
     this.wake();
   }
 
@@ -201,21 +225,31 @@ export class Extraction {
     return rows.length;
   }
 
+  /** The first commit of a task counts. */
+  private note(task: number, commit: CommittedTask): void {
+    if (this.committedTasks.has(task)) return;
+    this.committedTasks.set(task, commit);
+    add(this.outcome, commit, 1);
+  }
+
+  private forget(lease: string): void {
+    const progress = this.underWay.get(lease);
+    if (progress === undefined) return;
+    this.underWay.delete(lease);
+    add(this.outcomeUnderWay, progress, -1);
+  }
+
   private announceProgress(): void {
-    const outcome = { extracted: 0, cached: 0, rejected: 0 };
-    for (const { extracted, cached, rejected } of this.committed.values()) add(outcome, { extracted, cached, rejected: rejected.length });
-    let extracting = this.extractedNow;
-    for (const progress of this.underWay.values()) {
-      add(outcome, progress);
-      extracting += progress.extracted;
-    }
+    const { outcome, outcomeUnderWay, extractedNow } = this;
+    const cached = outcome.cached + outcomeUnderWay.cached;
+    const rejected = outcome.rejected + outcomeUnderWay.rejected;
     this.announce({
       kind: "extraction",
-      done: outcome.extracted + outcome.cached + outcome.rejected,
+      done: outcome.extracted + outcomeUnderWay.extracted + cached + rejected,
       total: this.listing.pictures,
-      cached: outcome.cached,
-      rejected: outcome.rejected,
-      imagesPerSecond: extracting / Math.max(this.seconds, 1e-3),
+      cached,
+      rejected,
+      imagesPerSecond: (extractedNow + outcomeUnderWay.extracted) / Math.max(this.seconds, 1e-3),
     });
   }
 
@@ -241,8 +275,12 @@ export class Extraction {
   }
 }
 
-function add(sum: { extracted: number; cached: number; rejected: number }, progress: TaskProgress): void {
-  sum.extracted += progress.extracted;
-  sum.cached += progress.cached;
-  sum.rejected += progress.rejected;
+function heldOf({ worker, extracted, cached, rejected }: TaskCommit): CommittedTask {
+  return { worker, extracted, cached, rejected: rejected.length };
+}
+
+function add(sum: { extracted: number; cached: number; rejected: number }, progress: TaskProgress, sign: 1 | -1): void {
+  sum.extracted += sign * progress.extracted;
+  sum.cached += sign * progress.cached;
+  sum.rejected += sign * progress.rejected;
 }

@@ -18,7 +18,7 @@ test("an expired lease is given out again and its old holder learns that it is l
   const first = table.claim("a")!;
   pass(999);
   expect(table.claim("b")).toBeUndefined();
-  expect(table.nextExpiryMs()).toBe(1);
+  expect(table.nextOfferMs()).toBe(1);
   pass(1);
   expect(table.claim("b")?.task).toBe(7);
   expect(table.renew(first)).toBe("lost");
@@ -71,4 +71,21 @@ test("a straggler is offered to one idle worker, and is open again only when bot
   expect(table.claim("c")).toBeUndefined();
   table.release(second.lease);
   expect(table.claim("c")?.task).toBe(0);
+});
+
+test("who waits is told when a straggler will be offered, and never to ask at once for what he cannot have", () => {
+  const { table, pass } = setup({ tasks: [0, 1, 2, 3], durationMs: 1_000_000 });
+  table.claim("slow");
+  for (const task of [1, 2, 3]) {
+    expect(table.claim("b")?.task).toBe(task);
+    pass(2_000);
+    table.commit(task);
+  }
+  pass(-3_000);
+  expect(table.nextOfferMs()).toBe(3_000);
+  pass(10_000);
+  expect(table.claim("slow")).toBeUndefined();
+  expect(table.nextOfferMs()).toBe(1_000);
+  expect(table.claim("b")?.task).toBe(0);
+  expect(table.nextOfferMs()).toBe(1_000);
 });

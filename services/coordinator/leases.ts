@@ -18,6 +18,8 @@ interface Held {
 const STRAGGLER_FACTOR = 3;
 /** … once so many are done that a median means something. */
 const STRAGGLER_DONE_MIN = 3;
+/** Who waits for a task looks this often whether a straggler has become one for him. */
+const STRAGGLER_LOOK_MS = 1_000;
 
 /**
  * Which worker is on which task, and until when. In memory only: a lease saves work, it never guards correctness, so losing the table costs at most repeated work.
@@ -29,9 +31,12 @@ export class LeaseTable {
   private readonly durationMs: number;
   private readonly open: number[];
   private readonly committed = new Set<number>();
+  /** In the order in which they were granted. */
   private readonly leases = new Map<string, Held>();
-  /** How long finished tasks took, in milliseconds. */
+  /** How long finished tasks took, in milliseconds, ascending. */
   private readonly durations: number[] = [];
+  /** No lease ends before this; hundreds of waiting workers ask for it in a row. */
+  private endsFromMs = Infinity;
   private granted = 0;
 
   constructor(tasks: Iterable<number>, durationMs: number, clock: Clock) {
@@ -88,43 +93,71 @@ export class LeaseTable {
     for (const [lease, held] of this.leases) {
       if (held.task !== task) continue;
       this.leases.delete(lease);
-      this.durations.push(this.clock.monotonic() - held.sinceMs);
+      insertAscending(this.durations, this.clock.monotonic() - held.sinceMs);
     }
     const position = this.open.indexOf(task);
     if (position >= 0) this.open.splice(position, 1);
   }
 
-  /** Time until the next lease can expire; undefined without leases. */
-  nextExpiryMs(): number | undefined {
-    const expiries = [...this.leases.values()].map(({ expiresMs }) => expiresMs - this.clock.monotonic());
-    return expiries.length === 0 ? undefined : Math.max(0, Math.min(...expiries));
+  /** After this time it is worth asking again: a lease may have ended, or a straggler be offered. Undefined without leases. */
+  nextOfferMs(): number | undefined {
+    const [longest] = this.leases.values();
+    if (longest === undefined) return undefined;
+    const now = this.clock.monotonic();
+    if (this.endsFromMs <= now) this.endsFromMs = this.earliestEnd();
+    // A straggler that is due may not be for everyone: who asks again does so by and by.
+    const straggles = longest.sinceMs + STRAGGLER_FACTOR * this.medianMs() - now;
+    return Math.min(Math.max(0, this.endsFromMs - now), Math.max(STRAGGLER_LOOK_MS, straggles));
   }
 
   private hold(lease: string, task: number, worker: string): void {
     const now = this.clock.monotonic();
-    this.leases.set(lease, { task, worker, sinceMs: now, expiresMs: now + this.durationMs });
+    const expiresMs = now + this.durationMs;
+    this.leases.set(lease, { task, worker, sinceMs: now, expiresMs });
+    this.endsFromMs = Math.min(this.endsFromMs, expiresMs);
   }
 
   /** The task that is under way for longest, if that is far longer than others took and nobody but its one holder is at it. */
   private straggler(worker: string): number | undefined {
-    if (this.durations.length < STRAGGLER_DONE_MIN) return undefined;
-    const median = [...this.durations].sort((a, b) => a - b)[Math.floor(this.durations.length / 2)]!;
-    const longest = [...this.leases.values()].reduce<Held | undefined>(
-      (a, b) => (a === undefined || b.sinceMs < a.sinceMs ? b : a),
-      undefined,
-    );
+    const [longest] = this.leases.values();
     if (longest === undefined || longest.worker === worker) return undefined;
-    if (this.clock.monotonic() - longest.sinceMs < STRAGGLER_FACTOR * median) return undefined;
-    return [...this.leases.values()].filter(({ task }) => task === longest.task).length === 1 ? longest.task : undefined;
+    if (this.clock.monotonic() - longest.sinceMs < STRAGGLER_FACTOR * this.medianMs()) return undefined;
+    let holders = 0;
+    for (const { task } of this.leases.values()) if (task === longest.task) holders++;
+    return holders === 1 ? longest.task : undefined;
+  }
+
+  /** Of the times that tasks took; infinite until enough of them are done. */
+  private medianMs(): number {
+    const { durations } = this;
+    return durations.length < STRAGGLER_DONE_MIN ? Infinity : durations[Math.floor(durations.length / 2)]!;
   }
 
   private takeExpired(): number | undefined {
     const now = this.clock.monotonic();
+    if (this.endsFromMs > now) return undefined;
     for (const [lease, held] of this.leases) {
       if (held.expiresMs > now) continue;
       this.leases.delete(lease);
       return held.task;
     }
+    this.endsFromMs = this.earliestEnd();
     return undefined;
   }
+
+  private earliestEnd(): number {
+    let earliest = Infinity;
+    for (const { expiresMs } of this.leases.values()) earliest = Math.min(earliest, expiresMs);
+    return earliest;
+  }
+}
+
+function insertAscending(values: number[], value: number): void {
+  let [from, to] = [0, values.length];
+  while (from < to) {
+    const middle = (from + to) >> 1;
+    if (values[middle]! <= value) from = middle + 1;
+    else to = middle;
+  }
+  values.splice(from, 0, value);
 }

@@ -6,6 +6,7 @@ import { planTasks } from "../../domain/features/plan-tasks.js";
 import type { ListingRecord } from "../../domain/job/records.js";
 import { limits } from "../../domain/limits.js";
 import { decodeManifest, manifestFormat } from "../../formats/manifest/manifest.js";
+import type { Clock } from "../../platform/clock/clock.js";
 import type { OpenedDataset } from "../../platform/dataset-source/dataset-source.js";
 
 /** From this many pictures on a task has its largest size, so that parts can be written while the listing still grows. */
@@ -20,6 +21,7 @@ export async function scanJob(
   dataset: OpenedDataset,
   writePart: (part: number, rows: readonly ListedPicture[]) => Promise<Uint8Array>,
   progress: (pictures: number) => void,
+  clock: Clock,
   signal?: AbortSignal,
 ): Promise<ListingRecord> {
   const { source, manifest } = dataset;
@@ -31,11 +33,13 @@ export async function scanJob(
   let pictures = 0;
   const write = async (rows: readonly ListedPicture[]): Promise<void> => {
     digest.add(await writePart(parts++, rows));
+    await clock.sleep(0);
   };
   for await (const picture of scan) {
     signal?.throwIfAborted();
     held.push(picture);
     if (++pictures % PROGRESS_PICTURES === 0) progress(pictures);
+    if (pictures % PICTURES_A_TURN === 0) await clock.sleep(0);
     if (pictures >= SIZE_IS_KNOWN_FROM && held.length >= SIZE_IS_KNOWN_FROM) {
       for (let row = 0; row < held.length; row += limits.taskPicturesMax) await write(held.slice(row, row + limits.taskPicturesMax));
       held = [];
@@ -65,6 +69,8 @@ export async function scanJob(
 }
 
 const PROGRESS_PICTURES = 10_000;
+/** A source that has thousands of names at hand would let nothing else have its turn: some milliseconds. */
+const PICTURES_A_TURN = 2_048;
 
 /** A dataset that changed between two scans of one job. */
 export function datasetChanged(location: string): CodedError {

@@ -10,6 +10,8 @@ export class StatusBoard {
   private status: JobStatus;
   private written: JobStatus | undefined;
   private writing: Promise<void> = Promise.resolve();
+  /** Begins after `writing`. */
+  private next: Promise<void> | undefined;
 
   constructor(jobs: JobStore, jobId: string, onChange: () => void = () => undefined, status: JobStatus = pendingStatus) {
     this.jobs = jobs;
@@ -38,15 +40,17 @@ export class StatusBoard {
     this.onChange();
   }
 
-  /** Resolves when this change, or a later one, is written. */
+  /** Resolves when this change, or a later one, is written. Who comes while one write is under way shares the next one. */
   async update(change: Partial<JobStatus>): Promise<void> {
     this.note(change);
-    const write = this.writing.then(async () => {
+    this.next ??= this.writing.then(async () => {
+      this.next = undefined;
       const { status } = this;
       if (status === this.written) return;
       await this.jobs.writeStatus(this.jobId, status);
       this.written = status;
     });
+    const write = this.next;
     this.writing = write.catch(() => undefined);
     return write;
   }

@@ -42,7 +42,7 @@ export class WorkRouter implements WorkService {
       if (claimed !== undefined) return claimed;
       const leftMs = untilMs - clock.monotonic();
       if (leftMs <= 0 || this.jobs.signal.aborted) return { kind: "ask again" };
-      await this.jobs.workBell.next(clock, Math.min(leftMs, this.nextExpiryMs() ?? leftMs), this.jobs.signal);
+      await this.jobs.workBell.next(clock, Math.min(leftMs, this.nextOfferMs() ?? leftMs), this.jobs.signal);
     }
   }
 
@@ -142,9 +142,9 @@ export class WorkRouter implements WorkService {
       .sort((a, b) => a.record.submittedMs - b.record.submittedMs)[0];
   }
 
-  private nextExpiryMs(): number | undefined {
-    const expiries = this.jobs.all.flatMap(({ coordinator }) => coordinator?.work.extraction?.nextExpiryMs() ?? []);
-    return expiries.length === 0 ? undefined : Math.min(...expiries);
+  private nextOfferMs(): number | undefined {
+    const offers = this.jobs.all.flatMap(({ coordinator }) => coordinator?.work.extraction?.nextOfferMs() ?? []);
+    return offers.length === 0 ? undefined : Math.min(...offers);
   }
 
   private find(jobId: string): KnownJob {

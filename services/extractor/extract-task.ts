@@ -99,10 +99,12 @@ export async function extractTask(run: TaskRun, context: ExtractionContext, sign
   }
 
   // 3. Write the rest, remember who the pictures are.
+  const remembered = context.identities.remember(learned);
+  remembered.catch(() => undefined); // awaited below
   await collectors.flush();
   const { shards } = collectors;
   if (shards.length > 0) milestone("after shard put");
-  await context.identities.remember(learned);
+  await remembered;
   if (failure !== undefined && !signal.aborted) return { kind: "interrupted", shards, failure: failure.error };
   if (failure !== undefined || row < pictures.length) return { kind: "interrupted", shards };
   await progress({ ...counts });

@@ -103,15 +103,24 @@ function beginTask(
   const begun = new Promise<void>((resolve) => (allBegun = resolve));
   const run = async (): Promise<void> => {
     let latest: TaskProgress = { extracted: 0, cached: 0, rejected: 0 };
-    const progress = async (progress: TaskProgress): Promise<"kept" | "lost"> => {
-      latest = progress;
+    let answer: "kept" | "lost" = "kept";
+    let failed: { readonly error: unknown } | undefined;
+    let asking: Promise<void> | undefined;
+    const renew = async (): Promise<void> => {
       try {
-        return await work.heartbeatTask(claimed, progress);
+        answer = await work.heartbeatTask(claimed, latest);
       } catch (error) {
         // While the coordinator is away the work goes on: its commit will wait, and the first one wins in any case.
-        if (error instanceof CodedError && error.code === "SERVER_UNAVAILABLE") return "kept";
-        throw error;
+        if (!(error instanceof CodedError && error.code === "SERVER_UNAVAILABLE")) failed = { error };
       }
+    };
+    // The engine does not wait for the answer: it is the one to the heartbeat before that counts.
+    const progress = async (progress: TaskProgress): Promise<"kept" | "lost"> => {
+      latest = progress;
+      asking ??= renew().finally(() => (asking = undefined));
+      await Promise.resolve();
+      if (failed !== undefined) throw failed.error;
+      return answer;
     };
     const extract = async (): Promise<void> => {
       const pictures = await job.objects.readListing(task);

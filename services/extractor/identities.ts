@@ -40,7 +40,7 @@ export class RecalledIdentities {
       );
       byFolder.set(folderOf(picture), rows);
     }
-    for (const [folder, rows] of byFolder) await this.store.append(this.uriOf(folder), rows);
+    await Promise.all([...byFolder].map(([folder, rows]) => this.store.append(this.uriOf(folder), rows)));
   }
 
   private folder(folder: string): Promise<KnownPictures> {

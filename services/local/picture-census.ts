@@ -1,7 +1,6 @@
 import type { ListedPicture, SplitName } from "../../domain/dataset/listing.js";
 import { SampleTableBuilder } from "../../domain/dataset/sample-table.js";
 import type { SplitSpec } from "../../domain/dataset/split.js";
-import { splitNames } from "../../domain/dataset/listing.js";
 import type { ImageId } from "../../domain/features/feature-spec.js";
 import { IdIndex } from "../../domain/features/id-index.js";
 import { imageIdAt, imageIdBytes, IMAGE_ID_BYTES } from "../../domain/features/image-ids.js";
@@ -138,9 +137,6 @@ export class PictureCensus {
       for (const [row, { uri, label, givenSplit }] of chunk.pictures.entries())
         builder.add({ imageId: imageIdAt(chunk.imageIds, row), uri, label, ...(givenSplit && { givenSplit }) });
     }
-    const { labels, splits } = builder.build(givenSplits, split);
-    const counts = { train: classes.map(() => 0), validation: classes.map(() => 0), test: classes.map(() => 0) };
-    for (let row = 0; row < labels.length; row++) counts[splitNames[splits[row]!]!][labels[row]!]!++;
-    return counts;
+    return builder.build(givenSplits, split).perClass;
   }
 }

@@ -110,6 +110,7 @@ export async function planLocalJob(local: Local, job: ResolvedJob, dataset: Open
       return new Uint8Array(0); // the digest of the listing is not needed
     },
     (listed) => options.progress({ listed }),
+    local.clock,
   );
 
   // 3. The plan, first without a trial: a training that cannot run is not tried.

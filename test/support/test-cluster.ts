@@ -37,7 +37,10 @@ export interface ServiceOptions {
 
 type LogLine = Readonly<Record<string, unknown>> & { readonly msg: string };
 
-const program = join(process.env["GRAFT_TEST_DIST"] ?? resolve(import.meta.dirname, "../../dist"), "test/support/service.js");
+const program = join(
+  process.env["GRAFT_TEST_DIST"] ?? resolve(import.meta.dirname, "../../dist").replace(/dist.dist$/, "dist"),
+  "test/support/service.js",
+);
 
 /** One process of the cluster. */
 export class ServiceProcess {
