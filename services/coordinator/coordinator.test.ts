@@ -19,7 +19,11 @@ import type { JobStatus } from "../../domain/job/status.js";
 
 const profile = { engine: "fake" } as unknown as NumericsProfile;
 /** Gives others their turn, and otherwise sleeps for ever: nothing here may depend on time. */
-const clock = { now: () => 0, monotonic: () => 0, sleep: (ms: number) => new Promise<void>((resolve) => void (ms === 0 && resolve())) };
+const clock = {
+  now: () => 0,
+  monotonic: () => 0,
+  sleep: (ms: number) => (ms === 0 ? Promise.resolve() : new Promise<void>(() => undefined)),
+};
 
 /** A job of forty pictures of two classes whose plan stands; the test is its workers. */
 async function setup({ trainers = 2, onChange = (): void => undefined } = {}) {

@@ -27,6 +27,7 @@ function virtualClock() {
     monotonic: () => nowMs,
     sleep: (ms, signal) =>
       new Promise((resolve, reject) => {
+        if (ms === 0) return resolve(); // only gives others their turn
         const sleeper = { untilMs: nowMs + ms, wake: resolve };
         sleeping.add(sleeper);
         signal?.addEventListener("abort", () => {
