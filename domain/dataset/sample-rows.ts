@@ -9,7 +9,7 @@ const ID_WORDS = ID_BYTES / Uint32Array.BYTES_PER_ELEMENT;
 /** Rows are sorted by their first two bytes into so many buckets, then each bucket for itself. */
 const BUCKETS = 65_536;
 /** A bucket of more rows, all of one picture for example, is sorted by comparisons alone. */
-const BUCKET_ROWS_MAX = 2 ** 20;
+const BUCKET_ROWS_MAX = 1_048_576;
 /** What is done between two steps: some milliseconds. */
 const ROWS_A_STEP = 65_536;
 

@@ -20,7 +20,6 @@ export const trainerConfig = z.strictObject({
     token: secret.optional().describe("Where the server asks for a token instead."),
     ca: z.string().optional().describe("PEM file of the authority that signed the servers' certificates."),
   }),
-  stepDeadlineMs: milliseconds.optional().describe("Least time that the partial sums of the others are waited for; default 10000."),
   drainMs: milliseconds.default(20_000).describe("After SIGTERM: until then a checkpoint is written and the others are told."),
   telemetry,
 });

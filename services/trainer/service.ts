@@ -98,7 +98,6 @@ export function trainerService(milestone: (milestone: Milestone) => void = () =>
               openFeatures: local.openFeatures,
               loadTrainingSet,
               openLanes: (features) => new LaneStore(local.store, features),
-              ...(config.stepDeadlineMs !== undefined && { stepDeadlineMs: config.stepDeadlineMs }),
               milestone,
               onGeneration: (member, computed) => {
                 grains.inc(computed);

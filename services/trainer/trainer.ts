@@ -41,8 +41,6 @@ export interface TrainerDeps {
   readonly loadTrainingSet: (...inputs: Parameters<typeof loadTrainingSet>) => Promise<TrainingSet>;
   /** Trainers of one process share what it returns, so that they make lanes one after another. */
   readonly openLanes: (features: JobFeatures) => LaneStore;
-  /** Least time that the others are waited for in an exchange; default limits.stepDeadlineMsMin. */
-  readonly stepDeadlineMs?: number;
   readonly milestone: (milestone: Milestone) => void;
   /** A generation was left after so many grains of its own. */
   readonly onGeneration?: (member: Member, grainsComputed: number) => void;
