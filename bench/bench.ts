@@ -9,6 +9,7 @@ import { measureCoordinatorScale } from "./coordinator-scale.js";
 import { measureExchange } from "./exchange.js";
 import { measureExtraction } from "./extraction.js";
 import { type Figure, isReached, type Measure, renderTable } from "./figure.js";
+import { measureListing } from "./listing.js";
 import { measureMemory, measurePlan } from "./memory.js";
 import { root } from "./process.js";
 import { measureStart } from "./start.js";
@@ -27,6 +28,7 @@ const rows: Readonly<Record<string, { readonly measure: Measure; readonly onRequ
   "coordinator-load": { measure: measureCoordinatorLoad, onRequest: true },
   memory: { measure: measureMemory, onRequest: true },
   plan: { measure: measurePlan, onRequest: true },
+  listing: { measure: measureListing, onRequest: true },
 };
 const ROUNDS = 5;
 

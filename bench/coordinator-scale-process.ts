@@ -105,8 +105,8 @@ function generatedStore(): ObjectStore {
       return Buffer.from(JSON.stringify({ ...commit, imageIds: ids.toString("base64") }));
     },
     async *list(prefix) {
-      if (!prefix.endsWith("/commits/")) return yield* store.list(prefix);
-      for (let task = 0; task < tasks; task++) yield `${prefix}${String(task)}.json`;
+      if (!prefix.endsWith("/commits/")) yield* store.list(prefix);
+      else for (let task = 0; task < tasks; task++) yield `${prefix}${String(task)}.json`;
     },
   };
 }

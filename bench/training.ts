@@ -76,7 +76,7 @@ async function millisecondsOfSteps(plan: TrainingPlan, engine: Engine): Promise<
   const state = initialState(plan);
   const grains = await openGrains(plan, rows, engine, state);
   const evaluation = await engine.compileEvaluation(trainableOf(plan), plan.evaluationRows);
-  const none = { features: new Float32Array(0), labels: new Int32Array(0), uris: [], imageIds: new Uint8Array(0), rows: 0 };
+  const none = { rows: 0, labels: new Int32Array(0), read: async (): Promise<void> => undefined };
   const evaluator = new Evaluator(plan, none, evaluation, systemClock, { rank: 0, trainers: 1 });
   const times: number[] = [];
   let lastMs = 0;

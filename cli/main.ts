@@ -6,6 +6,7 @@ import type { ClusterFlags } from "./commands/cluster.js";
 import type { DoctorFlags, EngineFlags } from "./commands/doctor.js";
 import type { FetchFlags } from "./commands/jobs.js";
 import type { SubmitFlags } from "./commands/submit.js";
+import type { GcFlags } from "./commands/gc.js";
 import type { PlanFlags } from "./commands/plan.js";
 import type { PredictFlags } from "./commands/predict.js";
 import type { TrainFlags } from "./commands/train.js";
@@ -36,12 +37,18 @@ process.stdout.on("error", (error: NodeJS.ErrnoException) => {
 });
 
 function storeFlag(command: Command): Command {
-  return command.option("--store <dir>", "where features, backbones and jobs are kept (default: $GRAFT_STORE or ~/.graft)");
+  return command.option(
+    "--store <dir or s3://bucket/prefix>",
+    "where features, backbones and jobs are kept (default: $GRAFT_STORE or ~/.graft); for a bucket set $GRAFT_S3_ENDPOINT, _ACCESS_KEY, _SECRET_KEY",
+  );
 }
 
-addJobFlags(storeFlag(program.command("train").argument("<dir>", "folder of class folders, or a manifest (.csv, .jsonl)")), {
-  withDataset: false,
-})
+addJobFlags(
+  storeFlag(program.command("train").argument("<dir>", "folder of class folders, or a manifest (.csv, .jsonl); or s3://bucket/prefix")),
+  {
+    withDataset: false,
+  },
+)
   .summary("train a classifier on a folder of pictures")
   .description(
     "Scans the pictures, extracts the features that are not kept yet, trains, evaluates and exports. Run again after an interruption, it goes on from there with the same result.",
@@ -154,12 +161,16 @@ program
 storeFlag(program.command("doctor"))
   .summary("check this machine and the store, with remedies")
   .option("--json", "one JSON object a check")
-  .addHelpText("after", "\nExamples:\n  graft doctor\n  graft doctor --store /data/graft --json\n\nExit code 1 if something is missing.")
+  .addHelpText(
+    "after",
+    "\nExamples:\n  graft doctor\n  graft doctor --store /data/graft --json\n  graft doctor --store s3://models/graft\n\nExit code 1 if something is missing.",
+  )
   .action(run(async (flags: DoctorFlags) => (await import("./commands/doctor.js")).doctor(flags)));
 
 addJobFlags(addServerFlags(program.command("submit").argument("[job.yaml]", "a GraftJob")), { withDataset: true })
   .summary("hand a job to a coordinator")
   .option("--upload <dir>", "put this folder of class folders into the bucket first; it is the job's dataset")
+  .option("--to <s3://bucket/prefix/>", "where --upload puts it (default: beside the store of a cluster on this machine)")
   .option("--name <name>", "of the job (default: from the file)")
   .option("--request-id <uuid>", "the same id makes no second job (default: a new one)")
   .option("--watch", "show the progress until the job ends")
@@ -224,6 +235,15 @@ cluster
   .option("--json", "as JSON")
   .addHelpText("after", "\nExample:\n  graft cluster down")
   .action(run(async (flags: ClusterFlags) => (await import("./commands/cluster.js")).clusterDown(flags)));
+storeFlag(program.command("gc"))
+  .summary("delete what is older than a day and needed by nothing")
+  .description(
+    "Features that no index names, damaged ones that were put aside, checkpoints of finished jobs, what is left of deleted jobs. Results and features that count are kept. Safe beside running jobs.",
+  )
+  .option("--dry-run", "only say what would be deleted")
+  .option("--json", "one JSON object an object, the last one with the sum")
+  .addHelpText("after", "\nExamples:\n  graft gc --dry-run\n  graft gc --store s3://models/graft")
+  .action(run(async (flags: GcFlags) => (await import("./commands/gc.js")).gc(flags)));
 
 /** An action whose failure is printed once, here, and becomes the exit code. */
 function run<Arguments extends unknown[]>(action: (...values: Arguments) => Promise<void>): (...values: Arguments) => Promise<void> {

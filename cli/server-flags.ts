@@ -11,7 +11,7 @@ export interface ServerFlags {
 /** Flags of every command that speaks to a coordinator. */
 export function addServerFlags(command: Command): Command {
   return command
-    .option("--server <host:port>", "the coordinator (default: $GRAFT_SERVER or 127.0.0.1:7070)")
+    .option("--server <host:port>", "the coordinator (default: $GRAFT_SERVER, a cluster on this machine, or 127.0.0.1:7070)")
     .option("--token-file <file>", "file with the bearer token (default: $GRAFT_TOKEN)")
     .option("--ca <file>", "PEM file of the authority that signed the server's certificate; connects with TLS")
     .option("--plaintext", "no TLS, also to a server that is not this machine")

@@ -4,13 +4,17 @@ import { systemClock } from "../platform/clock/system.js";
 import { openChannel } from "../platform/grpc/client.js";
 import { grpcJobService } from "../platform/job-service/grpc-client.js";
 import type { JobService } from "../platform/job-service/job-service.js";
-import { serverToken, serverAddress } from "./config.js";
+import { serverAddress, serverToken } from "./config.js";
+import { localCluster } from "./local-cluster.js";
 import type { ServerFlags } from "./server-flags.js";
 import { systemError } from "./system-error.js";
 
+/** Where a coordinator listens that was told nothing else. */
+const DEFAULT_SERVER = "127.0.0.1:7070";
+
 /** Calls `use` with the jobs of the server and closes the connection. */
 export async function withServer<T>(flags: ServerFlags, use: (jobs: JobService) => Promise<T>): Promise<T> {
-  const address = serverAddress(flags);
+  const address = serverAddress(flags) ?? (await localCluster())?.server ?? DEFAULT_SERVER;
   const token = flags.tokenFile === undefined ? serverToken() : (await read(flags.tokenFile, "--token-file")).toString("utf8").trim();
   const isLoopback = /^(127\.|localhost:|\[::1\])/.test(address);
   const channel = openChannel({

@@ -55,6 +55,11 @@ export function endsJob(code: ErrorCode): boolean {
   return !retryable && exitCode <= 5;
 }
 
+/** Whether it is a worker alone that met this failure: it came too late or does not fit, and the job goes on without it. */
+export function isWorkersOwn(code: ErrorCode): boolean {
+  return (["LEASE_LOST", "GENERATION_STALE", "NUMERICS_PROFILE_MISMATCH", "JOB_TRANSITION_ILLEGAL"] as ErrorCode[]).includes(code);
+}
+
 /** An expected failure. The message says which thing, what was expected, what was found and what to do. */
 export class CodedError extends Error {
   override readonly name = "CodedError";

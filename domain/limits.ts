@@ -40,6 +40,8 @@ export const limits = {
   longPollMs: 20_000,
   /** How often a trainer says that it lives, and learns whether its generation still stands. */
   trainerHeartbeatMs: 1_000,
+  /** Instead of exchangeDeadlineMs where features are streamed: others may still be making their lanes. */
+  lanesDeadlineMs: 30 * 60_000,
   /** A trainer whose steps are short is given up after this much silence (domain/training/step-deadline.ts). */
   stepDeadlineMsMin: 10_000,
   /** A member that has not been heard for this long is not waited for when the next generation opens: three missed signs of life. */
@@ -84,7 +86,7 @@ export const limits = {
   grpcMessageBytes: 16 * 1024 * 1024,
   /** What the details of an error may take: with the message they stay below the 8 KiB of headers that clients in Java and Python accept. */
   grpcErrorDetailBytes: 5 * 1024,
-  /** The message of an error in gRPC's own header, percent-encoded; the details have it in full. */
+  /** The message of an error in gRPC's own header, percent-encoded; of a longer one the details have more. */
   grpcErrorMessageBytes: 1024,
   /** A call without an answer has failed after this: longer than the coordinator needs for a write that the store refuses a few times. */
   grpcCallMs: 30_000,
@@ -118,8 +120,10 @@ export const limits = {
   evaluationRows: 256,
   /** … fewer where their activations would need more than this. */
   evaluationActivationBytes: 1024 * 1024 * 1024,
-  /** Features of one job that are held in memory: what one typed array can hold. */
-  residentFeatureBytes: 16 * 1024 * 1024 * 1024,
+  /** Features of one job that are held in memory, in MiB: what one typed array can hold. */
+  residentFeatureMib: 16 * 1024,
+  /** One object of a lane: a PUT that is worth repeating when it fails. */
+  lanePartBytes: 256 * 1024 * 1024,
   /** A job file; the largest sensible one (a thousand class weights) has 50 kB. */
   jobFileBytes: 1024 * 1024,
   /** Uses of YAML aliases in a job file: enough to share a pod description, too few for a file that grows a millionfold. */

@@ -12,7 +12,7 @@ import { importBackbone } from "../../formats/backbone/import-backbone.js";
 import { labelsOfFile } from "../../formats/passport/labels.js";
 import { findBackbone, listBundledBackbones, readBundledBackbone } from "../../platform/backbone-store/bundled.js";
 import { openLocal } from "../../services/local/local.js";
-import { storeFolder } from "../config.js";
+import { s3Access, storeLocation } from "../config.js";
 import { statusLine } from "../status-line.js";
 import { systemError } from "../system-error.js";
 import { aligned } from "../table.js";
@@ -41,7 +41,7 @@ const LABELS_SHOWN = 3;
 
 /** `graft backbone list`: what jobs can name, from the store and with graft, and which topologies can be added. */
 export async function listBackbones(flags: BackboneFlags): Promise<void> {
-  const { backbones } = await openLocal(storeFolder(flags));
+  const { backbones } = await openLocal(storeLocation(flags), { store: s3Access() });
   const stored = await backbones.list();
   const bundled = (await listBundledBackbones()).filter(({ name }) => !stored.some((each) => each.name === name));
   const known = [
@@ -70,7 +70,7 @@ export async function listBackbones(flags: BackboneFlags): Promise<void> {
 /** `graft backbone add`: imports weights after checking every tensor, or draws them. */
 export async function addBackbone(sources: readonly string[], flags: AddFlags): Promise<void> {
   const backbone = flags.untrained === true ? untrained(sources, flags) : await imported(sources, flags);
-  const { backbones } = await openLocal(storeFolder(flags));
+  const { backbones } = await openLocal(storeLocation(flags), { store: s3Access() });
   const { name } = backbone;
   const before = (await backbones.list()).find((known) => known.name === name)?.digest;
   const { digest, outcome } = await backbones.add(backbone);
@@ -154,7 +154,7 @@ function untrained(sources: readonly string[], flags: AddFlags): Backbone {
 
 /** `graft backbone show`: layers, shapes, legal cuts, parameters, multiply-adds. */
 export async function showBackbone(name: string, flags: BackboneFlags): Promise<void> {
-  const { backbones } = await openLocal(storeFolder(flags));
+  const { backbones } = await openLocal(storeLocation(flags), { store: s3Access() });
   const { backbone, digest } = await findBackbone(backbones, name, undefined);
   const { network, preprocessing, origin, licence, labels } = backbone;
   const classifier = classifierOf(network);

@@ -1,16 +1,19 @@
 import { type ChildProcess, spawn } from "node:child_process";
 import { randomBytes } from "node:crypto";
 import { closeSync, existsSync, openSync } from "node:fs";
-import { mkdir, readFile, rm, writeFile } from "node:fs/promises";
-import { createServer, type AddressInfo } from "node:net";
+import { mkdir, rm, writeFile } from "node:fs/promises";
+import { createServer } from "node:net";
 import { availableParallelism } from "node:os";
 import { delimiter, join } from "node:path";
 import { fileURLToPath } from "node:url";
 import { stringify } from "yaml";
 import { CodedError } from "../../domain/errors.js";
+import { limits } from "../../domain/limits.js";
 import { systemClock } from "../../platform/clock/system.js";
 import { connectBucket, makeBucket } from "../../platform/bucket/minio.js";
+import { retry } from "../../platform/retry/retry.js";
 import { clusterFolder } from "../config.js";
+import { CLUSTER_FILE, type ClusterProcess, type LocalCluster, localCluster } from "../local-cluster.js";
 import { aligned } from "../table.js";
 
 export interface ClusterFlags {
@@ -20,22 +23,6 @@ export interface ClusterFlags {
   readonly json?: boolean;
 }
 
-interface ClusterProcess {
-  readonly name: string;
-  readonly pid: number;
-  readonly address: string;
-  readonly log: string;
-}
-
-/** What `cluster up` started, for `cluster down` and `submit --upload`. */
-export interface ClusterState {
-  readonly server: string;
-  readonly store: string;
-  readonly s3: { readonly endpoint: string; readonly accessKey: string; readonly secretKey: string; readonly region: string };
-  readonly nats: string;
-  readonly processes: readonly ClusterProcess[];
-}
-
 /** Until a process says that it is ready. */
 const READY_MS = 60_000;
 const BUCKET = "graft";
@@ -43,7 +30,7 @@ const BUCKET = "graft";
 /** `graft cluster up`: nats-server, MinIO, a coordinator, extractors and trainers on this machine, for trying graft out. */
 export async function clusterUp(flags: ClusterFlags): Promise<void> {
   const folder = clusterFolder(flags);
-  const running = await readState(folder);
+  const running = await localCluster(folder);
   if (running !== undefined && running.processes.some(({ pid }) => isAlive(pid)))
     throw new CodedError("USAGE_INVALID", `a cluster is up already in ${folder} (${running.server}); end it with: graft cluster down`);
   const programs = { nats: serverProgram("nats-server"), minio: serverProgram("minio") };
@@ -67,7 +54,9 @@ export async function clusterUp(flags: ClusterFlags): Promise<void> {
     const minioEnv = { MINIO_ROOT_USER: keys.accessKey, MINIO_ROOT_PASSWORD: keys.secretKey, MINIO_BROWSER: "off", MINIO_UPDATE: "off" };
     start("minio", programs.minio, ["server", "--address", `127.0.0.1:${String(minioPort)}`, join(folder, "minio")], s3.endpoint, minioEnv);
     await ready("minio", `${s3.endpoint}/minio/health/ready`, started);
-    await makeBucket(connectBucket(s3, BUCKET));
+    // MinIO says that it is ready a moment before it takes buckets.
+    const policy = { attemptsMax: Infinity, firstDelayMs: limits.retryFirstDelayMs, delayMsMax: 1_000, totalMsMax: READY_MS };
+    await retry(policy, () => makeBucket(connectBucket(s3, BUCKET)), { clock: systemClock, random: Math.random });
 
     // 2. graft's own processes.
     const store = { location: `s3://${BUCKET}/store`, s3 };
@@ -93,19 +82,19 @@ export async function clusterUp(flags: ClusterFlags): Promise<void> {
     } of started.slice(2))
       await ready(name, `${address}/readyz`, started);
 
-    const state: ClusterState = {
+    const state: LocalCluster = {
       server,
       store: store.location,
       s3,
       nats: nats.servers[0]!,
       processes: started.map(({ process }) => process),
     };
-    await writeFile(join(folder, "cluster.json"), JSON.stringify(state, null, 2), { mode: 0o600 });
+    await writeFile(join(folder, CLUSTER_FILE), JSON.stringify(state, null, 2), { mode: 0o600 });
     if (flags.json === true) process.stdout.write(`${JSON.stringify(state)}\n`);
     else {
       const rows = state.processes.map(({ name, pid, address }) => [name, `pid ${String(pid)}`, address]);
       process.stdout.write(
-        `${aligned(rows)}\n\ncoordinator: ${server}   logs and keys: ${folder}\ntry it: graft submit --server ${server} --upload DIR --watch\nend it: graft cluster down\n`,
+        `${aligned(rows)}\n\ncoordinator: ${server}   logs and keys: ${folder}\ntry it: graft submit --upload DIR --watch\nend it: graft cluster down\n`,
       );
     }
   } catch (error) {
@@ -117,7 +106,7 @@ export async function clusterUp(flags: ClusterFlags): Promise<void> {
 /** `graft cluster down`: ends what `up` started, by process id. Objects and logs stay. */
 export async function clusterDown(flags: ClusterFlags): Promise<void> {
   const folder = clusterFolder(flags);
-  const state = await readState(folder);
+  const state = await localCluster(folder);
   if (state === undefined) throw new CodedError("USAGE_INVALID", `no cluster is up in ${folder}`);
   // Workers first, so that what they hold is handed back; the servers that they need last.
   for (const { pid } of [...state.processes].reverse()) {
@@ -125,7 +114,7 @@ export async function clusterDown(flags: ClusterFlags): Promise<void> {
     for (let waitedMs = 0; isAlive(pid) && waitedMs < STOP_MS; waitedMs += 50) await systemClock.sleep(50);
     end(pid, "SIGKILL");
   }
-  await rm(join(folder, "cluster.json"));
+  await rm(join(folder, CLUSTER_FILE));
   process.stdout.write(
     flags.json === true
       ? `${JSON.stringify({ ended: state.processes.length })}\n`
@@ -134,12 +123,6 @@ export async function clusterDown(flags: ClusterFlags): Promise<void> {
 }
 
 const STOP_MS = 30_000;
-
-/** Undefined where no cluster is up. */
-export async function readState(folder: string): Promise<ClusterState | undefined> {
-  const text = await readFile(join(folder, "cluster.json"), "utf8").catch(() => undefined);
-  return text === undefined ? undefined : (JSON.parse(text) as ClusterState);
-}
 
 /** From PATH, or where the tests build it. */
 function serverProgram(name: string): string {
@@ -188,10 +171,17 @@ function end(pid: number, signal: NodeJS.Signals): void {
   }
 }
 
+/**
+ * A port that was free a moment ago and that no outgoing connection takes meanwhile: below those that Linux and macOS draw for them, so that a server may start again on it.
+ */
 async function freePort(): Promise<number> {
-  const server = createServer();
-  await new Promise<void>((resolve) => server.listen(0, "127.0.0.1", resolve));
-  const { port } = server.address() as AddressInfo;
-  await new Promise((resolve) => server.close(resolve));
-  return port;
+  for (;;) {
+    const port = 20_000 + Math.floor(Math.random() * 12_000);
+    const server = createServer();
+    const isFree = await new Promise<boolean>((resolve) => {
+      server.once("error", () => resolve(false)).listen(port, "127.0.0.1", () => resolve(true));
+    });
+    await new Promise((resolve) => server.close(resolve));
+    if (isFree) return port;
+  }
 }

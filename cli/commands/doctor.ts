@@ -1,9 +1,11 @@
 import { CodedError } from "../../domain/errors.js";
 import { engineNames } from "../../domain/training/trainable-layers.js";
 import { listEngines } from "../../platform/engine/engines.js";
-import { storeFolder } from "../config.js";
+import { isS3Location } from "../../platform/bucket/bucket.js";
+import { s3Access, storeLocation } from "../config.js";
 import { aligned } from "../table.js";
 import { checkBackbones, checkEngine, checkMachine, checkNode, checkPictures, checkStore, type Finding } from "./checks.js";
+import { checkBucket } from "./bucket-checks.js";
 
 export interface EngineFlags {
   readonly json?: boolean;
@@ -35,11 +37,11 @@ export async function doctor(flags: DoctorFlags): Promise<void> {
     ["machine", checkMachine],
     ["engine", checkEngine],
     ["pictures", checkPictures],
-    ["store", () => checkStore(storeFolder(flags))],
     ["backbones", checkBackbones],
   ];
   const rows: (readonly [string, Finding])[] = [];
   for (const [name, check] of checks) rows.push([name, await tried(check)]);
+  rows.push(...(await storeRows(storeLocation(flags))));
   const problems = rows.filter(([, finding]) => finding.remedy !== undefined).length;
   if (problems > 0) process.exitCode = 1;
   if (flags.json === true) {
@@ -53,6 +55,18 @@ export async function doctor(flags: DoctorFlags): Promise<void> {
   process.stdout.write(
     problems === 0 ? "everything that a job needs is here\n" : `${problems} ${problems === 1 ? "thing is" : "things are"} missing\n`,
   );
+}
+
+/** A folder is one check, a bucket one for each thing that graft relies on. */
+async function storeRows(location: string): Promise<(readonly [string, Finding])[]> {
+  if (!isS3Location(location)) return [["store", await tried(() => checkStore(location))]];
+  const rows: (readonly [string, Finding])[] = [];
+  const whole = await tried(async () => {
+    const { store, guarantees } = await checkBucket(location, s3Access());
+    rows.push(...guarantees);
+    return store;
+  });
+  return [["store", whole], ...rows];
 }
 
 /** A check that throws has found a problem; coded errors say themselves what to do. */

@@ -60,7 +60,10 @@ export async function request(action: "suspend" | "resume" | "cancel", name: str
       resume: () => server.resumeJob({ name }),
       cancel: () => server.cancelJob({ name }),
     }[action]();
-    process.stdout.write(flags.json === true ? `${JSON.stringify(job)}\n` : `${job.metadata.name ?? name} is ${stateOf(job)}\n`);
+    const shown = job.metadata.name ?? name;
+    // A job that is resumed goes through all phases again; the one that it is in now says nothing.
+    const text = action === "resume" ? `${shown} goes on; watch it with: graft watch ${shown}` : `${shown} is ${stateOf(job)}`;
+    process.stdout.write(flags.json === true ? `${JSON.stringify(job)}\n` : `${text}\n`);
   });
 }
 
@@ -138,7 +141,7 @@ export function stateOf({ status: { phase, suspended } }: JobResource): string {
 function progressOf({ status: { phase, progress = {} } }: JobResource): string {
   const { extracted, pictures, step, steps } = progress;
   if (phase === "EXTRACTING" && pictures !== undefined) return percentOf(extracted ?? 0, pictures);
-  if (steps !== undefined && ["TRAINING", "EVALUATING", "EXPORTING", "COMPLETE"].includes(phase))
+  if (steps !== undefined && ["TRAINING", "EVALUATING", "EXPORTING", "COMPLETE", "FAILED", "CANCELLED"].includes(phase))
     return `${count(step ?? 0)}/${count(steps)} steps`;
   return pictures === undefined ? "" : count(pictures, "picture");
 }

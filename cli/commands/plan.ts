@@ -5,10 +5,9 @@ import { count, printable } from "../../domain/job/figures.js";
 import { renderPlan } from "../../domain/job/render-plan.js";
 import { resolveJob } from "../../domain/job/resolve.js";
 import { manifestFormat } from "../../formats/manifest/manifest.js";
-import { openFilesystemDataset } from "../../platform/dataset-source/filesystem.js";
 import { openLocal } from "../../services/local/local.js";
 import { type LocalPlan, planLocalJob, type PlanProgress } from "../../services/local/plan-job.js";
-import { storeFolder } from "../config.js";
+import { s3Access, storeLocation } from "../config.js";
 import { statusLine } from "../status-line.js";
 import { datasetSpec } from "./dataset-spec.js";
 import { readJobFile } from "./job-file.js";
@@ -29,8 +28,8 @@ const REJECTED_SHOWN = 10;
 export async function plan(source: string, flags: PlanFlags): Promise<void> {
   const spec = isJobFile(source) ? (await readJobFile(source, flags)).spec : await datasetSpec(source, flags);
   const job = resolveJob(spec, source);
-  const dataset = await openFilesystemDataset(job.dataset.source);
-  const local = await openLocal(storeFolder(flags));
+  const local = await openLocal(storeLocation(flags), { store: s3Access() });
+  const dataset = await local.openDataset(job.dataset.source);
   const status = statusLine();
   const planned = await planLocalJob(local, job, dataset, {
     read: flags.read === true,

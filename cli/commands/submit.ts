@@ -1,7 +1,7 @@
 import { randomUUID } from "node:crypto";
-import { basename, extname } from "node:path";
+import { basename, extname, isAbsolute } from "node:path";
 import { CodedError } from "../../domain/errors.js";
-// upload comes with the s3 branch
+import { uploadFolder } from "../upload.js";
 import { applyOverrides } from "../../domain/job/override.js";
 import { readJobFile } from "./job-file.js";
 import { interruptSignal } from "../interrupt.js";
@@ -11,6 +11,7 @@ import { watchToTheEnd } from "./watch.js";
 
 export interface SubmitFlags extends ServerFlags {
   readonly upload?: string;
+  readonly to?: string;
   readonly name?: string;
   readonly requestId?: string;
   readonly watch?: boolean;
@@ -24,7 +25,13 @@ export async function submit(file: string | undefined, flags: SubmitFlags): Prom
       "USAGE_INVALID",
       "give a job file, --dataset s3://bucket/prefix/, or --upload DIR; graft submit --help shows examples",
     );
-  const source: string | undefined = undefined;
+  const { dataset } = flags;
+  if (typeof dataset === "string" && !dataset.includes("://") && !isAbsolute(dataset))
+    throw new CodedError(
+      "USAGE_INVALID",
+      `--dataset ${dataset}: the workers cannot know where that is; put it into a bucket with --upload ${dataset}, or give s3://bucket/prefix/, or the absolute path of a folder that all workers see`,
+    );
+  const source = flags.upload === undefined ? undefined : await uploadFolder(flags.upload, flags);
   const overrides = { ...flags, ...(source !== undefined && { dataset: source }) };
   const request =
     file === undefined

@@ -7,11 +7,10 @@ import { printable } from "../../domain/job/figures.js";
 import { resolveJob } from "../../domain/job/resolve.js";
 import type { JobSpec } from "../../domain/job/spec.js";
 import { checkTrainable, trainingEngine } from "../../domain/training/trainable-layers.js";
-import { openFilesystemDataset } from "../../platform/dataset-source/filesystem.js";
 import { findOrAddBackbone } from "../../platform/backbone-store/bundled.js";
 import { openLocal } from "../../services/local/local.js";
 import { runLocalJob } from "../../services/local/run-job.js";
-import { storeFolder } from "../config.js";
+import { absoluteLocation, s3Access, storeLocation } from "../config.js";
 import { openProgress } from "../progress.js";
 import { interruptSignal } from "../interrupt.js";
 import { copyResult } from "./copy-result.js";
@@ -42,13 +41,13 @@ async function runSpec(spec: JobSpec, name: string, flags: TrainFlags, subject: 
   const { dataset, initialWeights } = resolved;
   const job = {
     ...resolved,
-    dataset: { ...dataset, source: resolve(dataset.source) },
+    dataset: { ...dataset, source: absoluteLocation(dataset.source) },
     initialWeights: initialWeights.kind === "result" ? { ...initialWeights, from: resolve(initialWeights.from) } : initialWeights,
   };
   const out = flags.out ?? `${name}-model`;
   await checkOut(out);
-  await openFilesystemDataset(job.dataset.source);
-  const local = await openLocal(storeFolder(flags));
+  const local = await openLocal(storeLocation(flags), { store: s3Access() });
+  await local.openDataset(job.dataset.source);
   const { backbone } = await findOrAddBackbone(local.backbones, job.backbone.name, job.backbone.digest);
   const network = cutBackbone(job, backbone);
   checkTrainable(trainingEngine(job.engines.training, network), network);

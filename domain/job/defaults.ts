@@ -28,6 +28,8 @@ export const defaults = {
   sampling: "SHUFFLED",
   batchNorm: "FROZEN",
   batchNormMomentum: 0.99,
+  /** Fits any machine that trains in earnest, and holds 800,000 pictures of 1,280 features. */
+  featureMemoryMib: 4096,
   /** Evenly over the training, the last step included. */
   evaluations: 20,
   minimumDelta: 0,

@@ -21,3 +21,12 @@ export function expectedCounts(classes: readonly ClassCount[], givenSplits: read
   });
   return { train: rows.map((row) => row.train), validation: rows.map((row) => row.validation), test: rows.map((row) => row.test) };
 }
+
+/** Features of all views of the training pictures, and of the plain view of the others. */
+export function featureRows(counts: SplitCounts, views: number): number {
+  return views * total(counts.train) + total(counts.validation) + total(counts.test);
+}
+
+function total(values: readonly number[]): number {
+  return values.reduce((sum, value) => sum + value, 0);
+}

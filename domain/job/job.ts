@@ -65,6 +65,8 @@ export interface Recipe {
   readonly sampling: "SHUFFLED" | "CLASS_BALANCED";
   readonly batchNorm: "FROZEN" | "BATCH";
   readonly batchNormMomentum: number;
+  /** Features that a trainer may hold; a job with more of them is streamed. */
+  readonly featureMemoryMib: number;
   /** Every so many steps or epochs, or so many times over the whole training. */
   readonly evaluateEvery: { readonly steps: number } | { readonly epochs: number } | { readonly times: number };
   readonly earlyStopping: { readonly patienceEvaluations: number; readonly minimumDelta: number } | undefined;

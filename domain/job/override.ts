@@ -106,6 +106,13 @@ export const overrides: readonly Override[] = [
     description: `what batch norm above the cut uses: stored statistics or those of the batch; default ${defaults.batchNorm}`,
     set: (spec, mode: "FROZEN" | "BATCH") => setIn(spec, "training.batchNorm", mode),
   },
+  field(
+    "--feature-memory-mib",
+    "N",
+    "integer",
+    ["training.featureMemoryMib"],
+    `features that a trainer may hold; a job with more of them is streamed; default ${defaults.featureMemoryMib}`,
+  ),
   field("--label-smoothing", "X", "number", ["training.labelSmoothing"], `default ${defaults.labelSmoothing}`),
   field(
     "--evaluate-every-steps",

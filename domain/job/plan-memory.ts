@@ -6,7 +6,7 @@ import type { EngineName } from "../training/trainable-layers.js";
 import { type TrainingShape, trainingShape } from "../training/training-plan.js";
 import { slotNames } from "../training/optimizer-programs.js";
 import type { CutBackbone } from "./cut-backbone.js";
-import type { SplitCounts } from "./expected-counts.js";
+import { featureRows, type SplitCounts } from "./expected-counts.js";
 import type { ResolvedJob } from "./job.js";
 
 /** What an engine takes, measured on whole runs (2026, Linux x64; a test compares such runs with the model). */
@@ -45,7 +45,7 @@ export interface TrainerMemory {
   readonly process: number;
   /** Weights of the whole backbone, as they are kept and as they are exported. */
   readonly backbone: number;
-  /** All views of the training rows, the plain one of the others. */
+  /** All views of the training rows, the plain one of the others; where they are streamed, the memory that they may take. */
   readonly features: number;
   /** Parameters, gradient, slots of the optimiser, best weights, partial sums. */
   readonly parameters: number;
@@ -69,16 +69,6 @@ export interface MemoryQuestion {
   readonly trainersTogether: number;
 }
 
-/** Features of all views of the training pictures, and of the plain view of the others. */
-export function featureRows(counts: SplitCounts, views: number): number {
-  return views * total(counts.train) + total(counts.validation) + total(counts.test);
-}
-
-/** Bytes of all features of a job. */
-export function featureBytes({ job, network, counts }: Pick<MemoryQuestion, "job" | "network" | "counts">): number {
-  return featureRows(counts, job.views.count) * bytesOfFeature(network);
-}
-
 function bytesOfFeature({ featureShape, pixels }: CutBackbone): number {
   return featureShape.reduce((product, length) => product * length, 1) * valueBytes(pixels ? "uint8" : "float32");
 }
@@ -98,7 +88,7 @@ export function trainerMemory(question: MemoryQuestion): TrainerMemory {
   const parts = {
     process: engine.processBytes,
     backbone: 2 * 4 * backboneParameters,
-    features: featureBytes(question),
+    features: Math.min(shape.features.bytes, shape.features.memoryBytes),
     parameters: trainersTogether * ((2 + slots + best + engine.parameterVectors(shape.grains)) * vector + (2 + best) * statistics),
     activations: trainersTogether * activationBytes(shape, engine, bytesOfFeature(network)),
     // The result holds the network twice, as ONNX and for TensorFlow.js, and once what was trained.
@@ -132,8 +122,4 @@ const TYPICAL_FILE_BYTES = 100e3;
 /** Half of a network's activations: those that are not needed any more make room. */
 function forwardBytes(prefix: Network): number {
   return prefix.layers.length === 0 ? 0 : (limits.forwardBatch * 4 * activationElements(prefix)) / 2;
-}
-
-function total(values: readonly number[]): number {
-  return values.reduce((sum, value) => sum + value, 0);
 }

@@ -77,27 +77,27 @@ describe("too large activations", () => {
 describe("too many features", () => {
   const many = { train: [20_000, 20_000], validation: [100, 100], test: [100, 100] };
 
-  test("fewer views, a later cut, smaller pictures", () => {
+  test("streaming, fewer views, a later cut, smaller pictures", () => {
     const spec: JobSpec = { cut: "block_3_expand", views: { count: 4, horizontalFlip: true }, training: { batchSize: 8 } };
     const of = question(spec, { counts: { train: [200, 200], validation: [100, 100], test: [100, 100] } });
     const memory = 3.5e9;
     const proposals = trainerProposals(of, memory);
     assert.deepEqual(
       proposals.map(({ change }) => change.split(":")[0]),
-      ["views.count", "cut", "preprocessing.size", "400 pictures"],
+      ["training.featureMemoryMib", "views.count", "cut", "preprocessing.size", "400 pictures"],
     );
     assert(proposals.every(({ bytes }) => bytes <= memory));
-    const views = Number(proposals[0]?.change.slice("views.count: ".length));
-    assert.equal(proposals[0]?.bytes, trainerMemory({ ...of, job: { ...of.job, views: { ...of.job.views, count: views } } }).total);
+    const views = Number(proposals[1]?.change.slice("views.count: ".length));
+    assert.equal(proposals[1]?.bytes, trainerMemory({ ...of, job: { ...of.job, views: { ...of.job.views, count: views } } }).total);
     assert(trainerMemory({ ...of, job: { ...of.job, views: { ...of.job.views, count: views + 1 } } }).total > memory);
   });
 
-  test("fewer pictures where nothing else is left to change", () => {
+  test("streaming or fewer pictures where nothing else is left to change", () => {
     const of = question(
-      { cut: "global_average_pool" },
+      { cut: "global_average_pool", training: { featureMemoryMib: 16_384 } },
       { counts: many, network: featureCut([100_000]), engines: { extraction: "onnx", training: "onnx" } },
     );
-    assert.deepEqual(changesOf(of, 8e9), ["16,160 pictures"]);
+    assert.deepEqual(changesOf(of, 8e9), ["training.featureMemoryMib: 4096", "16,160 pictures"]);
   });
 });
 

@@ -1,11 +1,11 @@
 import { CodedError } from "../errors.js";
-import { limits } from "../limits.js";
 import { legalCuts } from "../network/cut.js";
 import { INPUT } from "../network/network.js";
+import { streamingProblem, trainingShape } from "../training/training-plan.js";
 import { cutBackbone, type CutBackbone } from "./cut-backbone.js";
 import { byteSize, count } from "./figures.js";
 import type { HeadLayer, ResolvedJob } from "./job.js";
-import { featureBytes, type MemoryQuestion, trainerMemory, type TrainerMemory } from "./plan-memory.js";
+import { type MemoryQuestion, trainerMemory, type TrainerMemory } from "./plan-memory.js";
 
 /** A change of the job with which a trainer fits, and what it needs then. */
 export interface Proposal {
@@ -14,12 +14,12 @@ export interface Proposal {
   readonly bytes: number;
 }
 
-type Kind = "batch size" | "grains" | "views" | "units" | "cut" | "size" | "pictures";
+type Kind = "feature memory" | "batch size" | "grains" | "views" | "units" | "cut" | "size" | "pictures";
 
 /** What helps against what takes most. */
 const remedies: readonly (readonly [largest: readonly (keyof TrainerMemory)[], kinds: readonly Kind[]])[] = [
   [["activations"], ["grains", "batch size", "cut", "size"]],
-  [["features"], ["views", "cut", "size", "pictures"]],
+  [["features"], ["feature memory", "views", "cut", "size", "pictures"]],
   [
     ["parameters", "files", "backbone", "process"],
     ["units", "cut", "size"],
@@ -35,8 +35,7 @@ const SIZE_STEP = 32;
 export function trainerProposals(question: MemoryQuestion, memoryBytes: number): Proposal[] {
   const needed = trainerMemory(question);
   const largestOf = (parts: readonly (keyof TrainerMemory)[]): number => Math.max(...parts.map((part) => needed[part]));
-  const [, kinds] =
-    featureBytes(question) > limits.residentFeatureBytes ? remedies[1]! : [...remedies].sort(([a], [b]) => largestOf(b) - largestOf(a))[0]!;
+  const [, kinds] = [...remedies].sort(([a], [b]) => largestOf(b) - largestOf(a))[0]!;
   return kinds.flatMap((kind) => firstThatFits(variants[kind](question), memoryBytes) ?? []);
 }
 
@@ -53,11 +52,11 @@ function firstThatFits(candidates: Iterable<Variant>, memoryBytes: number): Prop
   return undefined;
 }
 
-/** Undefined for a job that cannot be: a network that does not take the size, features that cannot be held. */
+/** Undefined for a job that cannot be: a network that does not take the size, features that can neither be held nor streamed. */
 function bytesOf(question: () => MemoryQuestion): number | undefined {
   try {
     const changed = question();
-    return featureBytes(changed) > limits.residentFeatureBytes ? undefined : trainerMemory(changed).total;
+    return streamingProblem(trainingShape(changed.job, changed.network, changed)) === undefined ? trainerMemory(changed).total : undefined;
   } catch (error) {
     if (error instanceof CodedError) return undefined;
     throw error;
@@ -66,6 +65,13 @@ function bytesOf(question: () => MemoryQuestion): number | undefined {
 
 /** Changes of each kind, the smallest first. */
 const variants: Readonly<Record<Kind, (question: MemoryQuestion) => Iterable<Variant>>> = {
+  *"feature memory"(question) {
+    for (let featureMemoryMib = powerOfTwoBelow(question.job.training.featureMemoryMib); featureMemoryMib >= 64; featureMemoryMib /= 2)
+      yield {
+        change: `training.featureMemoryMib: ${featureMemoryMib}`,
+        question: () => ({ ...question, job: withRecipe(question.job, { featureMemoryMib }) }),
+      };
+  },
   *"batch size"(question) {
     for (let batchSize = powerOfTwoBelow(question.job.training.batchSize); batchSize >= 2; batchSize /= 2)
       yield { change: `training.batchSize: ${batchSize}`, question: () => ({ ...question, job: withRecipe(question.job, { batchSize }) }) };

@@ -1,10 +1,11 @@
 import type { ErrorCode } from "../errors.js";
 import { limits } from "../limits.js";
 import { lossProblem } from "../training/loss.js";
+import { streamingProblem, type TrainingShape } from "../training/training-plan.js";
 import { byteSize, count, decimals, printable } from "./figures.js";
 import type { ResolvedJob } from "./job.js";
 import type { Plan } from "./plan.js";
-import { featureBytes, type MemoryQuestion, type TrainerMemory } from "./plan-memory.js";
+import { type MemoryQuestion, type TrainerMemory } from "./plan-memory.js";
 import { proposalsText, trainerProposals } from "./plan-proposals.js";
 
 /** Why a job cannot run. */
@@ -16,7 +17,7 @@ export interface Obstacle {
 type PlanFigures = Omit<Plan, "obstacles" | "notes">;
 
 /** What of the job itself and of memory keeps it from running. Without `memoryBytes` memory is not checked. */
-export function obstaclesOf(plan: PlanFigures, question: MemoryQuestion, memoryBytes = Infinity): Obstacle[] {
+export function obstaclesOf(plan: PlanFigures, training: TrainingShape, question: MemoryQuestion, memoryBytes = Infinity): Obstacle[] {
   const obstacles: Obstacle[] = [];
   const add = (code: ErrorCode, message: string): void => void obstacles.push({ code, message });
   const { classes, counts } = plan;
@@ -29,21 +30,19 @@ export function obstaclesOf(plan: PlanFigures, question: MemoryQuestion, memoryB
   }
   const lossAgainst = lossProblem(question.job.training.loss, classes.length);
   if (lossAgainst !== undefined) add("SPEC_INVALID", lossAgainst);
+  const unstreamable = streamingProblem(training);
+  if (unstreamable !== undefined) add(unstreamable.code, unstreamable.message);
   for (const message of tooLarge(plan, question, memoryBytes)) add("JOB_TOO_LARGE", message);
   return obstacles;
 }
 
 function tooLarge({ training, extraction }: PlanFigures, question: MemoryQuestion, memoryBytes: number): string[] {
-  const features = featureBytes(question);
   const { memory } = training;
-  const cannotBeHeld = features > limits.residentFeatureBytes;
-  if (!cannotBeHeld && memory.total <= memoryBytes) return extraction.memoryBytes <= memoryBytes ? [] : [extractorTooLarge()];
-  const problem = cannotBeHeld
-    ? `the features need ${byteSize(features)}, at most ${byteSize(limits.residentFeatureBytes)} fit in one trainer`
-    : `a trainer needs about ${byteSize(memory.total)} of memory (${memoryText(memory)}), there are ${byteSize(memoryBytes)}`;
+  if (memory.total <= memoryBytes) return extraction.memoryBytes <= memoryBytes ? [] : [extractorTooLarge()];
+  const problem = `a trainer needs about ${byteSize(memory.total)} of memory (${memoryText(memory)}), there are ${byteSize(memoryBytes)}`;
   const proposals = trainerProposals(question, memoryBytes);
   const what = proposals.length === 0 ? "no single change is enough: change several fields" : `it fits with ${proposalsText(proposals)}`;
-  return [`${problem}; ${what}${cannotBeHeld ? "" : `, or use a machine with more memory`}`];
+  return [`${problem}; ${what}, or use a machine with more memory`];
 
   function extractorTooLarge(): string {
     return `an extractor needs about ${byteSize(extraction.memoryBytes)} of memory, there are ${byteSize(memoryBytes)}; choose a smaller backbone or preprocessing.size, or use a machine with more memory`;

@@ -100,7 +100,7 @@ describe("planJob", () => {
       "too much for a trainer",
       inputs({}, { network: featureCut([1280 * 4000]), pictures: 1250 }),
       "JOB_TOO_LARGE",
-      /the features need 25\.6 GB, at most 17\.2 GB/,
+      /the features need 24415 MiB, training\.featureMemoryMib is 4096, and streaming needs at least 8594 MiB; raise it/,
     ],
     [
       "too little memory",
@@ -179,6 +179,21 @@ describe("expectedCounts", () => {
 });
 
 describe("renderPlan", () => {
+  test("features that are more than the memory for them are streamed, if rows are not drawn with replacement", () => {
+    const spec = (sampling: "SHUFFLED" | "CLASS_BALANCED"): JobSpec => ({ training: { featureMemoryMib: 4, sampling } });
+    const plan = planJob(inputs(spec("SHUFFLED")));
+    expect(renderPlan(plan)).toMatch(
+      /^rows {8}streamed: 6\.40 MB of features are more than training\.featureMemoryMib \(4\.19 MB\) and are copied into lanes once; window of 24 rows for each of 8 grains$/mu,
+    );
+    assert.deepEqual(plan.obstacles, []);
+    assert.equal(plan.training.memory.features, 4 * 1024 * 1024);
+    const balanced = planJob(inputs(spec("CLASS_BALANCED")));
+    assert.deepEqual(
+      balanced.obstacles.map(({ code }) => code),
+      ["SPEC_INVALID"],
+    );
+  });
+
   test("a head on frozen features", () => {
     const job = resolveJob({ dataset: { source: "flowers" }, trainers: { min: 2, max: 2 } });
     const plan = planJob(
@@ -205,6 +220,7 @@ extraction  ≈ 4.7 s at 212 images/s (measured), engine onnx
 trained     2,562 parameters of the head, 2.6 k multiply-adds a row
 start       the head from glorotUniform
 steps       ≈ 1,042 of 96 rows in 8 grains, evaluated every 53 steps
+rows        resident: 6.40 MB of features in memory
 training    ≈ 1.4 s at 1.30 ms/step (probed), engine onnx
 trainers    2 (as asked for; a step takes 1.23 ms of computing + 0.06 ms of exchange), 20.5 kB exchanged a step
 memory      ≈ 401 MB an extractor, ≈ 279 MB a trainer (process 225 MB, files 18.1 MB, backbone 18.1 MB, activations 10.8 MB, features 6.40 MB)

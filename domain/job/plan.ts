@@ -3,14 +3,15 @@ import { CodedError } from "../errors.js";
 import { elementCount, type Shape } from "../network/network.js";
 import { multiplyAddsPerImage, parameterCount } from "../network/shapes.js";
 import { classWeightsOf } from "../training/class-weights.js";
+import { windowRowsMax } from "../training/lanes.js";
 import { trainingShape, type TrainingShape } from "../training/training-plan.js";
 import { chooseTrainers } from "./choose-trainers.js";
-import type { SplitCounts } from "./expected-counts.js";
+import { featureRows, type SplitCounts } from "./expected-counts.js";
 import type { CutBackbone } from "./cut-backbone.js";
 import { printable } from "./figures.js";
 import type { Initializer, InitialWeights, ResolvedJob } from "./job.js";
 import { assumedExchange, assumedExtraction, assumedStep, type Speed } from "./plan-costs.js";
-import { extractorMemory, featureRows, type MemoryQuestion, trainerMemory, type TrainerMemory } from "./plan-memory.js";
+import { extractorMemory, type MemoryQuestion, trainerMemory, type TrainerMemory } from "./plan-memory.js";
 import { notesOf, type Obstacle, obstaclesOf } from "./plan-remarks.js";
 
 /** A number and whether it is known or estimated (shown as ≈). */
@@ -120,6 +121,8 @@ export interface Plan {
     readonly batchSize: number;
     readonly grains: number;
     readonly evaluateEverySteps: number;
+    /** Features of all rows in bytes, and how much of them a trainer may hold. `windowRows`: rows of each grain that are shuffled with each other where features are streamed, null where they are held. */
+    readonly rows: { readonly bytes: number; readonly memoryBytes: number; readonly windowRows: number | null };
     readonly trainers: number;
     readonly trainersReason: string;
     readonly exchangeBytesPerStep: number;
@@ -177,7 +180,11 @@ export function planJob(inputs: PlanInputs): Plan {
     extraction: { ...extractionOf(inputs, elementCount(network.featureShape) * bytesPerValue), memoryBytes: extractorMemory(memory) },
     training: { ...trained, memory: trainerMemory(memory) },
   };
-  return { ...plan, obstacles: [...(inputs.obstacles ?? []), ...obstaclesOf(plan, memory, inputs.memoryBytes)], notes: notesOf(plan, job) };
+  return {
+    ...plan,
+    obstacles: [...(inputs.obstacles ?? []), ...obstaclesOf(plan, training, memory, inputs.memoryBytes)],
+    notes: notesOf(plan, job),
+  };
 }
 
 /** @throws CodedError with the code of the first obstacle and the text of all. */
@@ -247,6 +254,11 @@ function trainingOf(inputs: PlanInputs, training: TrainingShape): Omit<Plan["tra
     batchSize,
     grains,
     evaluateEverySteps,
+    rows: {
+      bytes: training.features.bytes,
+      memoryBytes: training.features.memoryBytes,
+      windowRows: training.streaming === undefined ? null : windowRowsMax(training.streaming),
+    },
     trainers: choice.trainers,
     trainersReason: choice.reason,
     exchangeBytesPerStep: choice.exchangeBytesPerStep,

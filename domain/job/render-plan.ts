@@ -81,12 +81,18 @@ function trainingRows({ training }: Plan): Row[] {
       "steps",
       `${figure(training.steps)} of ${training.batchSize} rows in ${count(training.grains, "grain")}, evaluated every ${count(training.evaluateEverySteps, "step")}`,
     ],
+    ["rows", rowsText(training)],
     [
       "training",
       `≈ ${duration(training.seconds)} at ${speed(training.millisecondsPerStep, training.millisecondsPerStep.value < 100 ? 2 : 0, "ms/step")}, engine ${training.engine}`,
     ],
     ["trainers", `${training.trainers} (${training.trainersReason})${exchanged}`],
   ];
+}
+
+function rowsText({ rows: { bytes, memoryBytes, windowRows }, grains }: Plan["training"]): string {
+  if (windowRows === null) return `resident: ${byteSize(bytes)} of features in memory`;
+  return `streamed: ${byteSize(bytes)} of features are more than training.featureMemoryMib (${byteSize(memoryBytes)}) and are copied into lanes once; window of ${count(windowRows, "row")} for each of ${count(grains, "grain")}`;
 }
 
 function batchNormText({ mode, statistics }: NonNullable<Plan["training"]["batchNorm"]>): string {

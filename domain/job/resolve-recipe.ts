@@ -1,6 +1,7 @@
 import { defaults } from "./defaults.js";
 import { type FieldCheck, fraction, integer, nonNegative, positive, type Range, seedNumber, shareBelowOne } from "./field-check.js";
 import type { Optimizer, Recipe, Schedule } from "./job.js";
+import { limits } from "../limits.js";
 import { grainCount } from "../training/grains.js";
 import { isPowerOfTwo } from "../training/tree.js";
 import type { OptimizerSpec, ScheduleSpec, TrainingSpec } from "./spec.js";
@@ -47,6 +48,12 @@ export function resolveRecipe(given: TrainingSpec, check: FieldCheck): Recipe {
     sampling: given.sampling ?? defaults.sampling,
     batchNorm: given.batchNorm ?? defaults.batchNorm,
     batchNormMomentum: check.number(`${path}.batchNormMomentum`, given.batchNormMomentum, defaults.batchNormMomentum, shareBelowOne),
+    featureMemoryMib: check.number(
+      `${path}.featureMemoryMib`,
+      given.featureMemoryMib,
+      defaults.featureMemoryMib,
+      integer(1, limits.residentFeatureMib),
+    ),
     evaluateEvery:
       evaluateSteps !== undefined
         ? { steps: evaluateSteps }

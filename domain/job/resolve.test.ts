@@ -44,6 +44,7 @@ describe("resolveJob", () => {
         sampling: "SHUFFLED",
         batchNorm: "FROZEN",
         batchNormMomentum: 0.99,
+        featureMemoryMib: 4096,
         evaluateEvery: { times: 20 },
         earlyStopping: undefined,
         seed: 42,

@@ -116,6 +116,8 @@ export interface TrainingSpec {
   readonly sampling?: "SHUFFLED" | "CLASS_BALANCED";
   readonly batchNorm?: "FROZEN" | "BATCH";
   readonly batchNormMomentum?: number;
+  /** Features that a trainer may hold, in MiB; a job with more of them is streamed (domain/training/lanes.ts). */
+  readonly featureMemoryMib?: number;
   readonly evaluateEverySteps?: number;
   readonly evaluateEveryEpochs?: number;
   readonly earlyStopping?: { readonly patienceEvaluations?: number; readonly minimumDelta?: number };

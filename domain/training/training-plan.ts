@@ -1,4 +1,6 @@
-import { CodedError } from "../errors.js";
+import { CodedError, type ErrorCode } from "../errors.js";
+import { valueBytes } from "../features/plan-tasks.js";
+import { featureRows } from "../job/expected-counts.js";
 import type { CutBackbone } from "../job/cut-backbone.js";
 import type { ResolvedJob, Recipe } from "../job/job.js";
 import type { SamplesRecord } from "../job/records.js";
@@ -10,6 +12,7 @@ import { classWeightsOf } from "./class-weights.js";
 import { type DropoutLayer, grainCount, grainRowsMax } from "./grains.js";
 import { lossProblem } from "./loss.js";
 import { evaluationRowsOf } from "./evaluation.js";
+import { memoryForWindows, type Streaming, streamingWithin, windowRowsMax } from "./lanes.js";
 import { parameterLayout, statisticsLayout, type ParameterLayout } from "./parameters.js";
 import { stepsOf } from "./sample-order.js";
 
@@ -41,6 +44,10 @@ export interface TrainingShape {
   readonly checkpointEverySteps: number;
   /** Rows of one evaluation grain. */
   readonly evaluationRows: number;
+  /** Features of the whole job and what of them a trainer may hold, in bytes; of one feature. */
+  readonly features: { readonly bytes: number; readonly memoryBytes: number; readonly rowBytes: number };
+  /** Undefined where the features are resident, so held in memory: then every epoch is one permutation of all rows. */
+  readonly streaming: Streaming | undefined;
   /** Whether the weights that training starts from are worth an evaluation: those of a result or of an old class. */
   readonly evaluatesStart: boolean;
 }
@@ -53,19 +60,23 @@ export interface TrainingPlan extends TrainingShape {
 
 /** Histograms of a whole training: enough for a curve, few enough to cost nothing. */
 const HISTOGRAMS_MAX = 20;
+const MEBIBYTE = 1024 * 1024;
 const CHECKPOINTS_AIMED_AT = 20;
 const CHECKPOINT_STEPS_MIN = 50;
 
 /**
  * @throws CodedError NETWORK_INVALID where tail and head do not fit; SPEC_INVALID for a loss that is not for so many classes and for class weights of unknown classes;
- * DATASET_INVALID for balanced weights of a class without training pictures.
+ * DATASET_INVALID for balanced weights of a class without training pictures; SPEC_INVALID, JOB_TOO_LARGE where features can neither be held nor streamed.
  */
 export function planTraining(job: ResolvedJob, cut: CutBackbone, samples: Pick<SamplesRecord, "classes" | "counts">): TrainingPlan {
   const { classes, counts } = samples;
   const problem = lossProblem(job.training.loss, classes.length);
   if (problem !== undefined) throw new CodedError("SPEC_INVALID", problem);
+  const shape = trainingShape(job, cut, samples);
+  const unstreamable = streamingProblem(shape);
+  if (unstreamable !== undefined) throw new CodedError(unstreamable.code, unstreamable.message);
   return {
-    ...trainingShape(job, cut, samples),
+    ...shape,
     classWeights: classWeightsOf(job.training.classWeights, classes, counts.train),
   };
 }
@@ -82,6 +93,8 @@ export function trainingShape(job: ResolvedJob, cut: CutBackbone, samples: Pick<
   const trainRows = counts.train.reduce((sum, count) => sum + count, 0);
   const { batchSize } = recipe;
   const grains = grainCount(batchSize, recipe.grains, layout.length);
+  const rowBytes = elementCount(featureShape) * valueBytes(pixels ? "uint8" : "float32");
+  const features = { bytes: featureRows(counts, job.views.count) * rowBytes, memoryBytes: recipe.featureMemoryMib * MEBIBYTE, rowBytes };
   const steps = stepsOf(recipe.length, trainRows, batchSize);
   const evaluateEverySteps = evaluationInterval(recipe.evaluateEvery, steps, trainRows, batchSize);
   return {
@@ -104,8 +117,46 @@ export function trainingShape(job: ResolvedJob, cut: CutBackbone, samples: Pick<
     histogramEverySteps: evaluateEverySteps * Math.ceil(Math.ceil(steps / evaluateEverySteps) / HISTOGRAMS_MAX),
     checkpointEverySteps: Math.max(CHECKPOINT_STEPS_MIN, Math.ceil(steps / CHECKPOINTS_AIMED_AT)),
     evaluationRows: evaluationRowsOf(trainable),
+    features,
+    streaming: features.bytes <= features.memoryBytes ? undefined : streamingOf(features, grains),
     evaluatesStart: job.initialWeights.kind === "result" || job.head.initialFromClass !== undefined,
   };
+}
+
+/** Where not even one row fits, windows of one row, which `streamingProblem` refuses. */
+function streamingOf({ memoryBytes, rowBytes }: TrainingShape["features"], grains: number): Streaming {
+  return streamingWithin(memoryBytes, grains, rowBytes) ?? { chunkRows: 1, windowChunks: 1 };
+}
+
+/** Why a job whose features are more than it may hold cannot be streamed either. */
+export function streamingProblem({
+  streaming,
+  features,
+  grains,
+  grainRows,
+  batchSize,
+  trainRows,
+  recipe,
+}: TrainingShape): { readonly code: ErrorCode; readonly message: string } | undefined {
+  if (streaming === undefined) return undefined;
+  const more = `the features need ${mebibytes(features.bytes)}, training.featureMemoryMib is ${recipe.featureMemoryMib}`;
+  if (recipe.sampling === "CLASS_BALANCED") {
+    const message = `${more}, so they are streamed; training.sampling CLASS_BALANCED draws from all rows at any time and needs them in memory: raise training.featureMemoryMib, or use SHUFFLED with training.classWeights balanced`;
+    return { code: "SPEC_INVALID", message };
+  }
+  if (trainRows < batchSize)
+    return {
+      code: "JOB_TOO_LARGE",
+      message: `${more}, and streaming needs at least one batch of ${batchSize} training rows, found ${trainRows}`,
+    };
+  if (windowRowsMax(streaming) >= grainRows) return undefined;
+  const needed = memoryForWindows(grainRows, grains, features.rowBytes);
+  const message = `${more}, and streaming needs at least ${mebibytes(needed)}; raise it, or choose a smaller batch or a later cut`;
+  return { code: "JOB_TOO_LARGE", message };
+}
+
+function mebibytes(bytes: number): string {
+  return `${Math.ceil(bytes / MEBIBYTE)} MiB`;
 }
 
 function evaluationInterval(every: Recipe["evaluateEvery"], steps: number, trainRows: number, batchSize: number): number {

@@ -5,6 +5,7 @@ import type { NumericsProfile } from "../../domain/features/numerics-profile.js"
 import { isSha256Hex } from "../../domain/features/sha256.js";
 import type { ResolvedJob } from "../../domain/job/job.js";
 import type { SamplesRecord } from "../../domain/job/records.js";
+import type { Streaming } from "../../domain/training/lanes.js";
 
 export const passportVersion = 1;
 
@@ -39,6 +40,8 @@ export interface Passport {
     /** Into how many every batch was divided. */
     readonly grains: number;
     readonly batchSize: number;
+    /** Into what the rows of a grain were divided (domain/training/lanes.ts); null where all features were held in memory. */
+    readonly streaming: Streaming | null;
     readonly steps: number;
     /** The step whose weights are exported: the last, or with early stopping the best on validation. */
     readonly exportedStep: number;

@@ -6,7 +6,7 @@ export interface S3Access {
   readonly secretKey: string;
   /** Default: us-east-1, which servers without regions answer to. */
   readonly region?: string;
-  /** Certificates (PEM) to trust beside those of the system. */
+  /** Certificates (PEM) to trust instead of those of the system. */
   readonly ca?: string;
   /** A call that has got no answer after this has failed; bodies have more time by their length. Default: limits.storeDeadlineMs. */
   readonly deadlineMs?: number;
@@ -44,8 +44,8 @@ export interface Bucket {
   put(key: string, body: Uint8Array, ifAbsent: boolean): Promise<"stored" | "exists">;
   /** Undefined if the key is free. Length and digest of what came are those of what was written. @throws CodedError STORE_UNAVAILABLE where they are not, with `wrongBody`, the SHA-256 of what came, in its details */
   get(key: string, bytesMax?: number): Promise<BucketObject | undefined>;
-  /** As `get`, only while the object has this ETag. */
-  getIfMatch(key: string, etag: string, bytesMax?: number): Promise<BucketObject | "changed" | undefined>;
+  /** As `get`, only while the object has this ETag, and so this length. */
+  getIfMatch(key: string, etag: string, bytes: number): Promise<BucketObject | "changed" | undefined>;
   /** Bytes `from` up to, not including, `to`; what lies beyond the end is left out. Their digest is not known, their number is checked. */
   getRange(key: string, from: number, to: number): Promise<Uint8Array | undefined>;
   head(key: string): Promise<ObjectHead | undefined>;

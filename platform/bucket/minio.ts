@@ -77,8 +77,11 @@ class MinioBucket implements Bucket {
   }
 
   async make(): Promise<void> {
-    const code = await this.#client.makeBucket(this.name).then(() => undefined, s3CodeOf);
-    if (code !== undefined && code !== "BucketAlreadyOwnedByYou") throw new Error(`bucket ${this.name} cannot be made: ${code}`);
+    try {
+      await this.#client.makeBucket(this.name);
+    } catch (error) {
+      if (s3CodeOf(error) !== "BucketAlreadyOwnedByYou") throw this.#failure(error, "make the bucket");
+    }
   }
 
   async put(key: string, body: Uint8Array, ifAbsent: boolean): Promise<"stored" | "exists"> {
@@ -98,8 +101,11 @@ class MinioBucket implements Bucket {
     return found === "changed" ? undefined : found;
   }
 
-  async getIfMatch(key: string, etag: string, bytesMax?: number): Promise<BucketObject | "changed" | undefined> {
-    return this.#getWhole(key, { "if-match": `"${etag}"` }, bytesMax);
+  async getIfMatch(key: string, etag: string, bytes: number): Promise<BucketObject | "changed" | undefined> {
+    const found = await this.#getWhole(key, { "if-match": `"${etag}"` }, bytes);
+    if (found !== undefined && found !== "changed" && found.bytes !== bytes)
+      throw this.#unavailable(`read object ${key}`, `expected ${bytes} bytes, found ${found.bytes}`);
+    return found;
   }
 
   async getRange(key: string, from: number, to: number): Promise<Uint8Array | undefined> {
@@ -188,13 +194,17 @@ class MinioBucket implements Bucket {
     } catch (error) {
       const code = s3CodeOf(error);
       if (code !== undefined && codes.includes(code)) return code;
-      throw s3ErrorFrom(error, what, {
-        endpoint: this.endpoint,
-        bucket: this.name,
-        accessKey: this.#accessKey,
-        clockAheadMs: this.#clockAheadMs,
-      });
+      throw this.#failure(error, what);
     }
+  }
+
+  #failure(error: unknown, what: string): unknown {
+    return s3ErrorFrom(error, what, {
+      endpoint: this.endpoint,
+      bucket: this.name,
+      accessKey: this.#accessKey,
+      clockAheadMs: this.#clockAheadMs,
+    });
   }
 
   async #bodyOf(response: http.IncomingMessage, method: string, what: string, bytesMax = Infinity): Promise<Uint8Array> {

@@ -9,7 +9,7 @@ export function retryingBucket(bucket: Bucket, policy: RetryPolicy, deps: RetryD
     endpoint: bucket.endpoint,
     put: (key, body, ifAbsent) => again(() => bucket.put(key, body, ifAbsent)),
     get: (key, bytesMax) => again(() => bucket.get(key, bytesMax)),
-    getIfMatch: (key, etag, bytesMax) => again(() => bucket.getIfMatch(key, etag, bytesMax)),
+    getIfMatch: (key, etag, bytes) => again(() => bucket.getIfMatch(key, etag, bytes)),
     getRange: (key, from, to) => again(() => bucket.getRange(key, from, to)),
     head: (key) => again(() => bucket.head(key)),
     list: (request) => again(() => bucket.list(request)),

@@ -6,6 +6,11 @@ const CLOCK_DIFFERENCE_MS_MAX = 15 * 60_000;
 const missingBucket = new Set(["NoSuchBucket"]);
 const denied = new Set(["AccessDenied", "InvalidAccessKeyId", "SignatureDoesNotMatch", "ExpiredToken", "InvalidToken", "AccountProblem"]);
 const full = new Set(["XMinioStorageFull", "QuotaExceeded", "XMinioAdminBucketQuotaExceeded", "InsufficientStorage"]);
+/** Address or region are those of another server or bucket. */
+const misdirected = new Set([
+  ...["AuthorizationHeaderMalformed", "InvalidRegion", "MovedPermanently", "PermanentRedirect", "TemporaryRedirect"],
+  ...["InvalidBucketName", "InvalidBucketNameError", "MethodNotAllowed", "NotImplemented", "NO_S3_ANSWER"],
+]);
 /** States of the server or the way to it that pass. */
 const passing = new Set([
   ...["SlowDown", "SlowDownRead", "SlowDownWrite", "ServiceUnavailable", "InternalError", "RequestTimeout", "OperationAborted"],
@@ -24,7 +29,9 @@ export function s3CodeOf(error: unknown): string | undefined {
   if (!(error instanceof Error)) return undefined;
   const status = /Retryable HTTP status: (\d+)/.exec(error.message)?.[1];
   if (status !== undefined) return `HTTP ${status}`;
-  return "code" in error && typeof error.code === "string" ? error.code : undefined;
+  if ("code" in error && typeof error.code === "string") return error.code;
+  // The client makes one without a code from what it cannot read.
+  return error.name === "S3Error" ? "NO_S3_ANSWER" : undefined;
 }
 
 /** The coded error for what the server or the network said while graft tried to do `what`; errors of other kinds come back as they are. */
@@ -57,6 +64,13 @@ export function s3ErrorFrom(
     return new CodedError(
       "ACCESS_DENIED",
       `${where}: cannot ${what}: the server refuses the keys (${code}); check that access key ${shown(accessKey)} exists there, that its secret is right and that it may read, write, list and delete in ${bucket}`,
+      details,
+      error,
+    );
+  if (misdirected.has(code))
+    return new CodedError(
+      "CONFIG_INVALID",
+      `${where}: cannot ${what}: ${code === "NO_S3_ANSWER" ? "what answers there is no S3-compatible server" : `the server answers ${reasonOf(code, error)}`}; check endpoint (GRAFT_S3_ENDPOINT), region (GRAFT_S3_REGION) and bucket`,
       details,
       error,
     );

@@ -13,10 +13,10 @@ export const address = z.string().regex(/^(\[[0-9a-fA-F:]+\]|[^:\s]+):\d{1,5}$/,
 
 const s3 = z
   .strictObject({
-    endpoint: z.url({ protocol: /^https?$/ }),
-    accessKey: secret,
-    secretKey: secret,
-    region: z.string().default("us-east-1"),
+    endpoint: z.url({ protocol: /^https?$/ }).describe("http://host:port or https://host."),
+    accessKey: secret.describe("Its owner may read, write, list and delete below the location."),
+    secretKey: secret.describe("Belongs to accessKey."),
+    region: z.string().default("us-east-1").describe("As the server has it."),
   })
   .describe("How to reach an S3-compatible server.");
 
@@ -30,20 +30,21 @@ export const datasets = z.strictObject({ s3: s3.optional() }).default({}).descri
 export const telemetry = z
   .strictObject({
     listen: address.default("127.0.0.1:0").describe("Address of /healthz, /readyz and /metrics; port 0 takes a free one."),
-    level: z.enum(["debug", "info", "warn", "error"]).default("info"),
+    level: z.enum(["debug", "info", "warn", "error"]).default("info").describe("Least level of a line in the log."),
   })
   .prefault({});
 
 /** Where workers find the coordinator. */
 export const coordinator = z.strictObject({
-  address,
-  token: secret.optional(),
+  address: address.describe("host:port of the coordinator."),
+  token: secret.optional().describe("Bearer token; its workerToken, where it has one."),
   tls: z
     .strictObject({
       ca: z.string().optional().describe("PEM file of the authority that signed the server's certificate."),
-      serverName: z.string().optional(),
+      serverName: z.string().optional().describe("The name in the server's certificate, where it is not that of the address."),
     })
-    .optional(),
+    .optional()
+    .describe("Given, even as {}: TLS."),
   allowPlaintext: z.boolean().default(false).describe("Plaintext to an address that is not this machine."),
 });
 

@@ -5,8 +5,10 @@ import type { Bucket, BucketPage } from "../bucket/bucket.js";
 const RANGES_AHEAD = 8;
 /** Pages of a thousand keys that a range holds before somebody takes them. */
 const PAGES_AHEAD = 3;
-/** A range should have this many keys: below a few pages the requests cost more than the keys. */
+/** A range of small folders should have this many keys: below a few pages the requests cost more than the keys. */
 const RANGE_KEYS = 3_000;
+/** A folder with as many keys as this is a range of its own, which needs no request that reaches beyond its end. */
+const FOLDER_KEYS_MANY = 300;
 /** Folders of one range, however small they are. */
 const RANGE_FOLDERS_MAX = 500;
 /** A prefix with fewer folders than this (train/, test/) is divided by the folders in them. */
@@ -36,7 +38,8 @@ export async function* listInParallel(bucket: Pick<Bucket, "list">, prefix: stri
 
   /** The next folders as one range; files between them are in it, files after them are not. */
   const addRange = async (first: string): Promise<void> => {
-    const size = found.folders === 0 ? 1 : Math.max(1, Math.min(RANGE_FOLDERS_MAX, Math.round((RANGE_KEYS * found.folders) / found.keys)));
+    const folderKeys = found.folders === 0 ? Infinity : found.keys / found.folders;
+    const size = folderKeys >= FOLDER_KEYS_MANY ? 1 : Math.min(RANGE_FOLDERS_MAX, Math.ceil(RANGE_KEYS / folderKeys));
     let last = first;
     let folders = 1;
     let after: BucketEntry[] = [];

@@ -1,5 +1,6 @@
 import assert from "node:assert/strict";
 import { createHash } from "node:crypto";
+import { Readable } from "node:stream";
 import { Client } from "minio";
 import { afterAll, beforeAll, describe, test } from "vitest";
 import { compareUtf8 } from "../../domain/dataset/utf8-order.js";
@@ -183,6 +184,18 @@ describe.skipIf(!isThere)(`a dataset in a bucket${isThere ? "" : `: ${withoutPro
       assert.equal(onListing.count, 1);
     });
   }
+
+  test("a picture that was uploaded in parts, whose ETag is no MD5, is checked by its length", async () => {
+    const parts = new Client({ ...minio.access, endPoint: "127.0.0.1", port: minio.port, useSSL: false, partSize: 5 * 1024 * 1024 });
+    await parts.putObject("pictures", "parts/a/2", Readable.from([Buffer.alloc(6 * 1024 * 1024, "picture")]));
+    const opened = await open("s3://pictures/parts", { endpoint: proxy.endpoint });
+    const file = (await list(opened)).at(-1);
+    assert.match(file?.state ?? "", /^6291456-[0-9a-f]{32}-\d$/);
+    assert.ok(file);
+    const injected = proxy.inject({ kind: "short body" }, 2, (method, path) => method === "GET" && path.endsWith("parts/a/2"));
+    assert.equal((await opened.source.read(file)).length, 6 * 1024 * 1024);
+    assert.equal(injected.count, 2);
+  });
 
   test("a picture that is never read right fails with its name, as a failure that passes", async () => {
     await write("broken/a/1");

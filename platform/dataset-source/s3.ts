@@ -69,10 +69,9 @@ export class S3DatasetSource implements DatasetSource {
     if (bytes > limits.imageBytes)
       throw new CodedError("DATASET_INVALID", `${uri}: expected a file of at most ${limits.imageBytes} bytes, found ${bytes}`);
     const etag = state.slice(state.indexOf("-") + 1);
-    const found = await asDataset(uri, () => this.#bucket.getIfMatch(this.#folder + path, etag, limits.imageBytes));
+    const found = await asDataset(uri, () => this.#bucket.getIfMatch(this.#folder + path, etag, bytes));
     if (found === undefined) throw changed(uri, "found it gone");
     if (found === "changed") throw changed(uri, "found another object there");
-    if (found.body.length !== bytes) throw changed(uri, `found ${found.body.length} bytes where ${bytes} were listed`);
     return found.body;
   }
 }

@@ -195,6 +195,36 @@ test("a corrupt shard is quarantined and its features reported; extracted again 
   }
 });
 
+test("a shard that the store itself knows to be damaged, and does not give, is put aside too", async () => {
+  const memory = memoryObjectStore();
+  const damaged = new Set<string>();
+  const store: ObjectStore = {
+    ...memory,
+    read: async (key) => {
+      if (damaged.has(key)) throw new CodedError("OBJECT_CORRUPT", key);
+      return memory.read(key);
+    },
+    put: async (key, body) => {
+      damaged.delete(key);
+      return memory.put(key, body);
+    },
+    delete: async (key) => {
+      damaged.delete(key);
+      return memory.delete(key);
+    },
+  };
+  const features = await FeatureStore.open(store, spec);
+  const shard = await extract(features, names(0, 10), { thumbnails: true });
+  damaged.add(`features/${features.digest}/shards/${shard.sha256}.arrow`);
+  damaged.add(`features/${features.digest}/thumbnails/${shard.thumbnails}.arrow`);
+  assert.equal((await features.readThumbnails([idOf("picture 1")])).size, 0);
+  const read = await features.readRows([idOf("picture 1")]);
+  assert.match((read.kind === "missing" && read.quarantined[0]?.reason) || "", /the store gives other bytes/);
+  await extract(features, names(0, 10), { thumbnails: true });
+  await assertFeatures(features, names(0, 10));
+  assert.deepEqual([...damaged], []);
+});
+
 test("a shard that is gone is reported in the same way", async () => {
   const store = memoryObjectStore();
   const features = await FeatureStore.open(store, spec);

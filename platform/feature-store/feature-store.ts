@@ -240,8 +240,8 @@ export class FeatureStore {
     const found = new Map<ImageId, Uint8Array>();
     for (const sha256 of objects) {
       const key = this.#thumbnailsKey(sha256);
-      const body = await this.#store.read(key);
-      if (body === undefined || sha256Hex(body) !== sha256) {
+      const body = await this.#readOrDamaged(key);
+      if (body === undefined || body === "damaged" || sha256Hex(body) !== sha256) {
         this.#problems.push(
           `${key}: ${body === undefined ? "the object is gone" : "the bytes do not fit their name"}; its thumbnails are left out`,
         );
@@ -381,8 +381,9 @@ export class FeatureStore {
 
   /** The verified shard, or the reason why it cannot be used. */
   async #readShard(known: KnownShard): Promise<Shard | string> {
-    const body = await this.#store.read(this.#shardKey(known.sha256));
+    const body = await this.#readOrDamaged(this.#shardKey(known.sha256));
     if (body === undefined) return "the object is gone";
+    if (body === "damaged") return "the store gives other bytes than were written";
     const found = sha256Hex(body);
     if (found !== known.sha256) return `its bytes have SHA-256 ${found}`;
     try {
@@ -402,8 +403,9 @@ export class FeatureStore {
   /** Moves a damaged shard aside and says so in the index, unless someone did or has stored it again. */
   async #quarantine(known: KnownShard, reason: string): Promise<void> {
     const key = this.#shardKey(known.sha256);
-    const body = await this.#store.read(key);
-    if (body !== undefined && sha256Hex(body) !== known.sha256) {
+    const body = await this.#readOrDamaged(key);
+    if (body === "damaged") await this.#store.delete(key);
+    else if (body !== undefined && sha256Hex(body) !== known.sha256) {
       await this.#store.put(`${this.#folder}/quarantine/${known.sha256}.arrow`, body);
       await this.#store.delete(key);
     }
@@ -417,8 +419,18 @@ export class FeatureStore {
   /** Stores bytes under a name that their content decides. What else lies there is damaged, and is replaced. */
   async #createExactly(key: string, body: Uint8Array): Promise<void> {
     if ((await this.#store.create(key, body)) === "created") return;
-    const stored = await this.#store.read(key);
-    if (stored === undefined || Buffer.compare(stored, body) !== 0) await this.#store.put(key, body);
+    const stored = await this.#readOrDamaged(key);
+    if (stored === undefined || stored === "damaged" || Buffer.compare(stored, body) !== 0) await this.#store.put(key, body);
+  }
+
+  /** "damaged" where the store itself knows that the bytes are not those that were written, and does not give them. */
+  async #readOrDamaged(key: string): Promise<Uint8Array | "damaged" | undefined> {
+    try {
+      return await this.#store.read(key);
+    } catch (error) {
+      if (error instanceof CodedError && error.code === "OBJECT_CORRUPT") return "damaged";
+      throw error;
+    }
   }
 }
 

@@ -8,6 +8,7 @@ import {
   BadRequest_FieldViolationSchema,
   BadRequestSchema,
   ErrorInfoSchema,
+  LocalizedMessageSchema,
   type BadRequest_FieldViolation,
 } from "../../proto/gen/third_party/google/rpc/error_details_pb.js";
 import { StatusSchema } from "../../proto/gen/third_party/google/rpc/status_pb.js";
@@ -108,14 +109,18 @@ export function errorOf(error: ServiceError, address: string, method: string): E
 
 function statusObject(code: status, reason: string, message: string, problems: readonly Problem[]): StatusObject {
   const info = anyPack(ErrorInfoSchema, create(ErrorInfoSchema, { reason, domain: DOMAIN }));
-  const text = clip(message, limits.grpcErrorDetailBytes / 2);
+  // Python's grpc_status refuses details whose message is another than that of the call; so the rest of a long one is a detail of its own.
+  const short = clip(message, limits.grpcErrorMessageBytes);
+  const long = create(LocalizedMessageSchema, { locale: "en", message: clip(message, limits.grpcErrorDetailBytes / 2) });
+  const always = short === long.message ? [info] : [info, anyPack(LocalizedMessageSchema, long)];
   const encode = (violations: readonly BadRequest_FieldViolation[]): Uint8Array => {
     const bad = anyPack(BadRequestSchema, create(BadRequestSchema, { fieldViolations: [...violations] }));
-    return toBinary(StatusSchema, create(StatusSchema, { code, message: text, details: violations.length > 0 ? [info, bad] : [info] }));
+    const details = violations.length > 0 ? [...always, bad] : always;
+    return toBinary(StatusSchema, create(StatusSchema, { code, message: short, details }));
   };
   const metadata = new Metadata();
   metadata.set(DETAILS_HEADER, Buffer.from(encode(boundedViolations(problems, (some) => encode(some).length))));
-  return { code, details: clip(message, limits.grpcErrorMessageBytes), metadata };
+  return { code, details: short, metadata };
 }
 
 /** As many as fit into the details; the last one counts the rest. */
@@ -155,7 +160,8 @@ function sentError(error: ServiceError): Error | undefined {
   const [bytes] = error.metadata?.get(DETAILS_HEADER) ?? [];
   if (!(bytes instanceof Buffer)) return undefined;
   try {
-    const { message, details } = fromBinary(StatusSchema, bytes);
+    const { message: short, details } = fromBinary(StatusSchema, bytes);
+    const message = details.map((any) => anyUnpack(any, LocalizedMessageSchema)).find((long) => long !== undefined)?.message ?? short;
     const reason = details.map((any) => anyUnpack(any, ErrorInfoSchema)).find((info) => info?.domain === DOMAIN)?.reason;
     if (reason === undefined || !isErrorCode(reason)) return undefined;
     const violations = details.flatMap((any) => anyUnpack(any, BadRequestSchema)?.fieldViolations ?? []);

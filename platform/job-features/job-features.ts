@@ -1,8 +1,9 @@
 import type { FeatureSpec, ImageId } from "../../domain/features/feature-spec.js";
+import { valueBytes } from "../../domain/features/plan-tasks.js";
 import type { CommittedShard } from "../../domain/job/records.js";
-import type { Shape } from "../../domain/network/network.js";
+import { elementCount, type Shape } from "../../domain/network/network.js";
 import type { ObjectStore } from "../object-store/object-store.js";
-import { FeatureStore, type RowsRead, type ShardRows } from "../feature-store/feature-store.js";
+import { FeatureStore, type RowPlace, type RowsRead, type ShardRows } from "../feature-store/feature-store.js";
 
 /** The features that a job works with: those of the plain pictures, which jobs with and without views share, and those of their other views, which depend on the augmentation too. */
 export class JobFeatures {
@@ -29,6 +30,12 @@ export class JobFeatures {
     return this.#plain.spec.shape;
   }
 
+  /** Bytes of one feature. */
+  get rowBytes(): number {
+    const { shape, dtype } = this.#plain.spec;
+    return elementCount(shape) * valueBytes(dtype);
+  }
+
   /** As `FeatureStore.problems`. */
   get problems(): readonly string[] {
     return [...this.#plain.problems, ...(this.#views?.problems ?? [])];
@@ -36,6 +43,16 @@ export class JobFeatures {
 
   async refresh(): Promise<void> {
     await Promise.all(this.#stores.map((store) => store.refresh()));
+  }
+
+  /** Digest of what the features of that view depend on, the name of their folder. */
+  digestOf(view: number): string {
+    return this.#of(view).digest;
+  }
+
+  /** As `FeatureStore.lookup`. */
+  lookup(imageId: ImageId | Uint8Array, view: number): RowPlace | undefined {
+    return this.#of(view).lookup(imageId, view);
   }
 
   has(imageId: ImageId | Uint8Array, view: number): boolean {

@@ -1,16 +1,19 @@
 import { randomUUID } from "node:crypto";
-import { create } from "@bufbuild/protobuf";
+import { create, fromBinary } from "@bufbuild/protobuf";
 import { WireType } from "@bufbuild/protobuf/wire";
 import { afterEach, expect, test } from "vitest";
 import { CodedError } from "../../domain/errors.js";
 import type { Problem } from "../../domain/job/problems.js";
 import { specInvalid } from "../../domain/job/problems.js";
 import type { JobResource } from "../../domain/job/resource.js";
+import { limits } from "../../domain/limits.js";
 import { GraftJobSchema, JobSpecSchema } from "../../proto/gen/graft/v1/job_pb.js";
 import { JobService as JobServiceSchema } from "../../proto/gen/graft/v1/job_service_pb.js";
+import { StatusSchema } from "../../proto/gen/third_party/google/rpc/status_pb.js";
 import { deferred } from "../../test/support/deferred.js";
 import { virtualClock } from "../../test/support/virtual-clock.js";
 import { grpcClient, openChannel } from "../grpc/client.js";
+import { statusOf } from "../grpc/errors.js";
 import { serveGrpc, type RunningServer } from "../grpc/server.js";
 import { grpcJobService, type JobServiceOptions } from "./grpc-client.js";
 import { jobServiceHandlers } from "./grpc-server.js";
@@ -222,6 +225,21 @@ test("more problems than a header holds are counted", async () => {
   const found = (error as CodedError).details["problems"] as Problem[];
   expect(found.length).toBeGreaterThan(10);
   expect(found.at(-1)).toEqual({ path: "", message: `and ${100 - (found.length - 1)} more` });
+});
+
+test("a long message comes back; what other languages read is the same in the call and in its details", async () => {
+  const long = `backbone "${"é".repeat(300)}" is not in the store`;
+  const error = new CodedError("BACKBONE_UNKNOWN", long);
+  const { client } = await setup({
+    getJob: async () => {
+      throw error;
+    },
+  });
+  await expect(client.getJob({ name: "x" })).rejects.toEqual(error);
+  const { details, metadata } = statusOf(error);
+  const [bytes] = metadata.get("grpc-status-details-bin");
+  expect(fromBinary(StatusSchema, bytes as Buffer).message).toBe(details);
+  expect(encodeURI(details).length).toBeLessThanOrEqual(limits.grpcErrorMessageBytes);
 });
 
 test("a job whose shape is wrong is refused with every problem, before anybody looks at it", async () => {

@@ -110,6 +110,17 @@ describe.skipIf(!isThere)(`S3 under faults${isThere ? "" : `: ${withoutProgram("
     assert.equal(injected.count, 10);
   });
 
+  test("calls that meet a dead server go on once it is there again", async () => {
+    const direct = await openObjectStore("s3://store/faults", minio.access, { clock: systemClock, random: Math.random });
+    await minio.kill("SIGKILL");
+    const calls = Promise.all([direct.read("a/b"), direct.create("dead/1", body), direct.stat("a/b")]);
+    await minio.restart();
+    const [read, created, stat] = await calls;
+    assert.equal(Buffer.compare(read ?? Buffer.alloc(0), body), 0);
+    assert.equal(created, "created");
+    assert.equal(stat?.bytes, body.length);
+  });
+
   test("a cut network is noticed at the deadline, and work goes on when it is mended", async () => {
     proxy.cut();
     const before = proxy.heldUp();

@@ -1,6 +1,9 @@
 import assert from "node:assert/strict";
 import { spawnSync } from "node:child_process";
 import { mkdtempSync, rmSync } from "node:fs";
+import { once } from "node:events";
+import { createServer } from "node:http";
+import type { AddressInfo } from "node:net";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { afterAll, beforeAll, describe, test, vi } from "vitest";
@@ -93,8 +96,30 @@ describe.skipIf(!isThere)(`S3${isThere ? "" : `: ${withoutProgram("minio")}`}`, 
     const nobody = await refusal(open("x", { endpoint: "http://127.0.0.1:9" }).read("a"));
     assert.equal(nobody.code, "STORE_UNAVAILABLE");
     assert.match(nobody.message, /ECONNREFUSED/);
+    const other = createServer((_, response) => response.writeHead(404).end("404 page not found")).listen(0, "127.0.0.1");
+    await once(other, "listening");
+    const noStore = await refusal(open("x", { endpoint: `http://127.0.0.1:${(other.address() as AddressInfo).port}` }).read("a"));
+    other.closeAllConnections();
+    other.close();
+    assert.equal(noStore.code, "CONFIG_INVALID");
+    assert.match(noStore.message, /no S3-compatible server; check endpoint/);
     const noAddress = await refusal(Promise.resolve().then(() => open("x", { endpoint: "127.0.0.1:9" }).read("a")));
     assert.equal(noAddress.code, "CONFIG_INVALID");
+  });
+
+  test("another region than the server's is named", async () => {
+    const regional = await startMinio({ MINIO_SITE_REGION: "eu-west-1" });
+    assert.ok(regional);
+    try {
+      const store = s3ObjectStore(connectBucket(regional.access, "store"), "x");
+      for (const call of [() => store.read("a"), () => store.create("a", new Uint8Array(1))]) {
+        const error = await refusal(call());
+        assert.equal(error.code, "CONFIG_INVALID", error.message);
+        assert.match(error.message, /eu-west-1.*GRAFT_S3_REGION/);
+      }
+    } finally {
+      await regional.stop();
+    }
   });
 
   test("a clock that is off is named, for reading, writing and looking", async () => {
@@ -122,13 +147,40 @@ describe.skipIf(!isThere)(`S3${isThere ? "" : `: ${withoutProgram("minio")}`}`, 
     }
   });
 
+  test("over TLS with a certificate of one's own: bodies of both ways are checked, an unknown certificate is refused", async (context) => {
+    const certificates = mkdtempSync(join(tmpdir(), "graft-minio-tls-"));
+    const made = spawnSync("openssl", [
+      ...["req", "-x509", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:prime256v1", "-nodes", "-days", "2"],
+      ...["-subj", "/CN=test", "-addext", "subjectAltName=IP:127.0.0.1"],
+      ...["-keyout", join(certificates, "private.key"), "-out", join(certificates, "public.crt")],
+    ]);
+    let server: MinioServer | undefined;
+    try {
+      if (made.status !== 0) return context.skip("needs openssl");
+      server = await startMinio({}, { certificates });
+      assert.ok(server);
+      await server.makeBucket("store");
+      const store = s3ObjectStore(connectBucket(server.access, "store"), "tls");
+      const body = Buffer.alloc(300_000, "feature ");
+      assert.equal(await store.create("a", body), "created");
+      assert.equal(await store.create("a", new Uint8Array(1)), "exists");
+      assert.equal(Buffer.compare((await store.read("a")) ?? new Uint8Array(0), body), 0);
+      const { ca: _ca, ...untrusting } = server.access;
+      const error = await refusal(s3ObjectStore(connectBucket(untrusting, "store"), "tls").read("a"));
+      assert.match(error.message, /self-signed certificate/);
+    } finally {
+      await server?.stop();
+      rmSync(certificates, { recursive: true });
+    }
+  });
+
   test("a full disk is STORE_FULL", async (context) => {
     const folder = mkdtempSync(join(tmpdir(), "graft-minio-full-"));
     const mounted = spawnSync("mount", ["-t", "tmpfs", "-o", "size=64m", "tmpfs", folder]).status === 0;
     let small: MinioServer | undefined;
     try {
       if (!mounted) return context.skip("needs the right to mount a tmpfs");
-      small = await startMinio({}, folder);
+      small = await startMinio({}, { folder });
       assert.ok(small);
       await small.makeBucket("store");
       const store = s3ObjectStore(connectBucket(small.access, "store"), "full");

@@ -5,6 +5,7 @@ import { collectDefaultMetrics, Registry } from "prom-client";
 import type { z } from "zod";
 import { CodedError, errorCodes } from "../../domain/errors.js";
 import { version } from "../../domain/version.js";
+import { systemClock } from "../clock/system.js";
 import { maskSecrets, readConfig } from "../config/config.js";
 
 /** What a service works with besides its config. */
@@ -25,6 +26,8 @@ interface Telemetry {
   readonly level: string;
 }
 
+/** After the time that the config gives for a stop: to close connections and write the last log lines. */
+const LAST_CALLS_MS = 5_000;
 /** The exit code of a fault of graft, as sysexits.h has it. */
 const SOFTWARE_EXIT_CODE = 70;
 
@@ -35,18 +38,24 @@ const SOFTWARE_EXIT_CODE = 70;
 export async function runService<Schema extends z.ZodObject>(name: string, schema: Schema, body: ServiceBody<Schema>): Promise<void> {
   const file = configFile(name);
   if (file === undefined) return;
-  let log = pino({ base: { service: name } });
+  let log = pino({ base: { service: name, pid: process.pid }, timestamp: pino.stdTimeFunctions.isoTime });
   try {
     const config = await readConfig(file, schema);
     const telemetry = (config as unknown as { readonly telemetry: Telemetry }).telemetry;
     log = pino({ base: { service: name, pid: process.pid }, level: telemetry.level, timestamp: pino.stdTimeFunctions.isoTime });
     log.info({ version, config: maskSecrets(config) }, "starting");
+    const { drainMs = 0, stopMs = 0 } = config as { readonly drainMs?: number; readonly stopMs?: number };
+    const graceMs = drainMs + stopMs + LAST_CALLS_MS;
     const stop = new AbortController();
     const onSignal = (signal: NodeJS.Signals): void => {
       if (stop.signal.aborted) process.exit(errorCodes.INTERRUPTED.exitCode);
       log.info({ signal }, "stopping");
       reason = "stopping";
       stop.abort(new CodedError("INTERRUPTED", `${name} was stopped by ${signal}`));
+      void systemClock.sleep(graceMs).then(() => {
+        log.warn({ graceMs }, "not stopped in time; what was under way is left as it is");
+        process.exit(errorCodes.INTERRUPTED.exitCode);
+      });
     };
     process.on("SIGTERM", onSignal).on("SIGINT", onSignal);
     let reason: string | undefined = "starting";

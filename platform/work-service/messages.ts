@@ -2,7 +2,6 @@ import type { MessageInitShape } from "@bufbuild/protobuf";
 import { errorCodes, type ErrorCode } from "../../domain/errors.js";
 import type { NumericsProfile } from "../../domain/features/numerics-profile.js";
 import type { CommittedShard, TaskCommit } from "../../domain/job/records.js";
-import { limits } from "../../domain/limits.js";
 import type {
   ClaimTaskResponse,
   ClaimTaskResponseSchema,

@@ -19,10 +19,14 @@ import type { JobStatus } from "../../domain/job/status.js";
 
 const profile = { engine: "fake" } as unknown as NumericsProfile;
 /** Gives others their turn, and otherwise sleeps for ever: nothing here may depend on time. */
-const clock = { now: () => 0, monotonic: () => 0, sleep: (ms: number) => new Promise<void>((resolve) => void (ms === 0 && resolve())) };
+const clock = {
+  now: () => 0,
+  monotonic: () => 0,
+  sleep: (ms: number) => (ms === 0 ? Promise.resolve() : new Promise<void>(() => undefined)),
+};
 
 /** A job of forty pictures of two classes whose plan stands; the test is its workers. */
-async function setup({ trainers = 2 } = {}) {
+async function setup({ trainers = 2, onChange = (): void => undefined } = {}) {
   const store = memoryObjectStore();
   const jobs = objectJobStore(store);
   const job = new JobObjects(store, "job");
@@ -78,6 +82,7 @@ async function setup({ trainers = 2 } = {}) {
     newKey: () => new Uint8Array(32),
     announce: (_jobId, event) => events.push(event),
     milestone: () => undefined,
+    onChange,
   });
 
   /** Does the next task. */
@@ -164,4 +169,14 @@ test("when the job stops, everyone who waits is dismissed", async () => {
   await expect(run).rejects.toThrow("the loss is NaN");
   expect(await Promise.all(waiting)).toEqual([{ kind: "done" }, { kind: "done" }]);
   expect(await status()).toMatchObject({ phase: "Failed", failure: { code: "TRAINING_DIVERGED", message: "the loss is NaN" } });
+});
+
+test("workers that wait for a task are woken as soon as there are some", async () => {
+  let wake = (): void => undefined;
+  const { coordinator } = await setup({ onChange: () => wake() });
+  const claimed = new Promise((resolve) => (wake = () => resolve(coordinator.tryClaim("extractor", profile))));
+  const stop = new AbortController();
+  coordinator.run(stop.signal).catch(() => undefined);
+  expect(await claimed).toMatchObject({ kind: "task" });
+  stop.abort(new CodedError("INTERRUPTED", "the test ends"));
 });

@@ -1,8 +1,10 @@
-import { CodedError, endsJob } from "../../domain/errors.js";
+import { CodedError, endsJob, isWorkersOwn } from "../../domain/errors.js";
 import type { ImageId } from "../../domain/features/feature-spec.js";
 import { IMAGE_ID_BYTES, imageIdAt } from "../../domain/features/image-ids.js";
 import type { NumericsProfile } from "../../domain/features/numerics-profile.js";
 import { type JobEvent, renderEvent } from "../../domain/job/events.js";
+import { count } from "../../domain/job/figures.js";
+import type { Workers } from "../../domain/job/job.js";
 import type {
   CommittedShard,
   JobRecord,
@@ -61,6 +63,8 @@ export interface CoordinatorDeps {
   readonly clock: Clock;
   /** Workers live on when this coordinator ends: what they are at is taken up. Otherwise they share its process. */
   readonly workersOutlive: boolean;
+  /** Instead of the job's own: a run of one process that goes on with an earlier one may have others. */
+  readonly trainers?: Workers;
   /** How long an extractor may be silent before its task is given to another; default limits.leaseMs. */
   readonly leaseMs?: number;
   /** Least silence after which a trainer is given up; default limits.stepDeadlineMsMin. */
@@ -93,8 +97,11 @@ export class JobCoordinator implements WorkService {
   private signal: AbortSignal = AbortSignal.abort(new Error("run has not been called"));
   private readonly failure = new AbortController();
   private bounds: TrainerBounds | undefined;
+  /** Whether this object has come to the training, from which it may have gone back to extract what was missing. */
+  private hasTrained = false;
   /** Failures of workers that a repetition may cure. */
   private failures = 0;
+  private hasGivenUp = false;
   /** The last report of each trainer. */
   readonly steps = new Map<string, StepReport>();
 
@@ -230,10 +237,11 @@ export class JobCoordinator implements WorkService {
   /** Trainers do the rest: steps, evaluation, export. Resolves when the result stands or features are missing. */
   private async train(record: JobRecord, plan: PlanRecord, samples: SamplesRecord): Promise<TrainingEnd> {
     if ((await this.job.readJson("result.json", resultRecord)) !== undefined) return { kind: "exported" };
-    this.bounds = await trainerBounds(record.job, plan, samples, this.deps.backbones);
+    const trainers = this.deps.trainers ?? record.job.trainers;
+    this.bounds = await trainerBounds({ ...record.job, trainers }, plan, samples, this.deps.backbones);
     const { least, grains } = this.bounds;
-    if (least < record.job.trainers.min)
-      this.warn(`${String(least)} of ${String(record.job.trainers.min)} trainers are needed: a batch has ${String(grains)} grains`);
+    if (least < trainers.min)
+      this.warn(`${String(least)} of ${String(trainers.min)} trainers are needed: a batch has ${String(grains)} grains`);
     await this.status.update({ checkpointStep: (await this.job.checkpointSteps()).at(-1) ?? 0 });
     const end = new Promise<TrainingEnd>((resolve) => (this.leaveTraining = resolve));
     const deps: MembershipDeps = {
@@ -252,6 +260,7 @@ export class JobCoordinator implements WorkService {
       },
     };
     const membership = this.deps.workersOutlive ? await Membership.open(deps, least) : new Membership(deps, least);
+    this.hasTrained = true;
     this.training.open(membership);
     this.deps.onChange?.();
     const over = new AbortController();
@@ -263,11 +272,13 @@ export class JobCoordinator implements WorkService {
     }
   }
 
-  /** Rejects only where the store fails for good. */
-  private async keepTicking(membership: Membership, signal: AbortSignal): Promise<never> {
+  /** Rejects where the store fails for good. Resolves where the result stands although this coordinator took none: the one before it, which was only paused, did. */
+  private async keepTicking(membership: Membership, signal: AbortSignal): Promise<TrainingEnd> {
     for (;;) {
       await this.deps.clock.sleep(limits.trainerHeartbeatMs, signal).catch(() => new Promise<never>(() => undefined));
       await membership.tick();
+      if (!this.deps.workersOutlive || membership.waitsFor === undefined) continue;
+      if ((await this.job.readJson("result.json", resultRecord)) !== undefined) return { kind: "exported" };
     }
   }
 
@@ -383,7 +394,8 @@ export class JobCoordinator implements WorkService {
   async reportStep(member: Member, report: StepReport): Promise<number> {
     const membership = this.training.current;
     const { step, steps, millisecondsPerStep } = report;
-    const stands = membership?.heard(member, millisecondsPerStep, step >= steps) ?? member.generation + 1;
+    const stands =
+      membership?.heard(member, millisecondsPerStep, step >= steps) ?? (this.hasTrained ? member.generation + 1 : member.generation);
     if (membership === undefined || stands !== member.generation) return stands;
     this.steps.set(member.trainer, report);
     // All trainers are at the same step, give or take one: one of them speaks for all.
@@ -400,9 +412,11 @@ export class JobCoordinator implements WorkService {
   async reportFailure({ worker, code, message, lease }: WorkerFailure): Promise<void> {
     this.deps.log?.append("failure", `${worker}: ${message} [${code}]`);
     if (lease !== undefined) await this.extracting.current?.release(lease, []);
-    const endsIt =
-      code === "INTERNAL" ? ++this.failures > limits.workerFailuresMax : endsJob(code) || ++this.failures > limits.workerFailuresMax;
-    if (!endsIt) return this.warn(`${worker}: ${message}`);
+    if (code !== "INTERNAL" && isWorkersOwn(code)) return this.warn(`${worker}: ${message}`);
+    if (code === "INTERNAL" || !endsJob(code)) {
+      if (++this.failures <= limits.workerFailuresMax) return this.warn(`${worker}: ${message}`);
+      this.hasGivenUp = true;
+    }
     this.failure.abort(code === "INTERNAL" ? new Error(`${worker}: ${message}`) : new CodedError(code, message));
   }
 
@@ -421,12 +435,12 @@ export class JobCoordinator implements WorkService {
   }
 
   async commitCheckpoint(member: Member, step: number): Promise<void> {
-    this.training.current?.assertCurrent(member);
+    this.assertCurrent(member);
     await this.status.update({ checkpointStep: step });
   }
 
   async reportPhase(member: Member, phase: "Evaluating" | "Exporting"): Promise<void> {
-    this.training.current?.assertCurrent(member);
+    this.assertCurrent(member);
     // A trainer that takes the place of one that was lost in these phases reports them again.
     const { phase: now } = this.status.state;
     if (phase === "Evaluating" && now === "Training") await this.move("trained");
@@ -434,7 +448,7 @@ export class JobCoordinator implements WorkService {
   }
 
   async commitResult(member: Member): Promise<void> {
-    this.training.current?.assertCurrent(member);
+    this.assertCurrent(member);
     const weights = await this.job.readResult("weights.safetensors");
     if (weights === undefined)
       throw new CodedError(
@@ -453,6 +467,15 @@ export class JobCoordinator implements WorkService {
 
   // ---- state ----
 
+  /** @throws CodedError GENERATION_STALE; SERVER_UNAVAILABLE while this coordinator has only begun and does not know yet which generation stands */
+  private assertCurrent(member: Member): void {
+    const membership = this.training.current;
+    if (membership !== undefined) return membership.assertCurrent(member);
+    const { jobId } = this.job;
+    if (!this.hasTrained) throw new CodedError("SERVER_UNAVAILABLE", `job ${jobId} has not come to its training yet; ask again`);
+    throw new CodedError("GENERATION_STALE", `job ${jobId} is not trained now: trainer ${member.trainer} has to join again`);
+  }
+
   /** Those who wait for a generation learn that none will open. */
   private dismissTrainers(): void {
     this.training.current?.close();
@@ -467,7 +490,7 @@ export class JobCoordinator implements WorkService {
     if (!this.deps.workersOutlive) return;
     const { trainers, reason } = chooseFromStep(bounds, membership.trainers.length, millisecondsPerStep);
     this.status.note({ trainersReason: reason });
-    this.deps.log?.append("trainers", `${String(trainers)} trainers: ${reason}`);
+    this.deps.log?.append("trainers", `${count(trainers, "trainer")}: ${reason}`);
     membership.setWanted(trainers);
   }
 
@@ -503,7 +526,7 @@ export class JobCoordinator implements WorkService {
   private async fail(error: unknown): Promise<void> {
     const { code, message } = error instanceof CodedError ? error : { code: undefined, message: String(error) };
     if (code === "INTERRUPTED") return;
-    const state = code !== undefined && endsJob(code) ? nextState(this.status.state, "gaveUp") : this.status.state;
+    const state = this.hasGivenUp || (code !== undefined && endsJob(code)) ? nextState(this.status.state, "gaveUp") : this.status.state;
     this.deps.log?.append("failure", `${message} [${code ?? "INTERNAL"}]`);
     const ended = isFinal(state.phase) ? { endedMs: this.deps.clock.now() } : {};
     // The failure itself matters more than a status that could not be written, on a full disk for example.

@@ -1,4 +1,4 @@
-import { CodedError, endsJob } from "../../domain/errors.js";
+import { CodedError } from "../../domain/errors.js";
 import type { JobEvent } from "../../domain/job/events.js";
 import type { ResolvedJob } from "../../domain/job/job.js";
 import type { JobRecord, JobRequestRecord } from "../../domain/job/records.js";
@@ -54,7 +54,8 @@ export class Jobs {
   readonly workBell = new Bell();
   private readonly known = new Map<string, KnownJob>();
   private readonly lives = new Map<string, Promise<void>>();
-  private readonly signal: AbortSignal;
+  /** Aborts when this coordinator stops: nobody is kept waiting any more. */
+  readonly signal: AbortSignal;
   /** Told apart from other runs of a coordinator: a watcher's revision of an earlier one is old. */
   private readonly epoch: string;
 
@@ -184,8 +185,7 @@ export class Jobs {
       try {
         await job.coordinator.run(stop);
       } catch (error) {
-        const code = error instanceof CodedError ? error.code : undefined;
-        if (!stop.aborted && !(code !== undefined && endsJob(code))) {
+        if (!stop.aborted && !isFinal(job.board.state.phase)) {
           this.deps.onFailure(job.jobId, error);
           job.pause = { kind: "retry", error, untilMs: this.deps.clock.monotonic() + RETRY_MS };
         }

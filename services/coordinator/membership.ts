@@ -27,6 +27,9 @@ interface Waiting {
   readonly fail: (error: unknown) => void;
 }
 
+/** A trainer that evaluates and exports may be silent for so many step deadlines. */
+const EXPORT_DEADLINES = 3;
+
 interface Standing {
   readonly generation: number;
   readonly trainers: readonly string[];
@@ -137,7 +140,9 @@ export class Membership {
   heard({ trainer, generation }: Member, millisecondsPerStep: number | null, finished: boolean): number {
     const { standing } = this;
     if (this.closed || standing === undefined || generation < standing.generation) return generation + 1;
-    const silenceMsMax = finished ? limits.exchangeDeadlineMs : stepDeadlineMs(millisecondsPerStep, this.deps.stepDeadlineMs);
+    const least = this.deps.stepDeadlineMs ?? limits.stepDeadlineMsMin;
+    // Writing a large model blocks its thread for a while.
+    const silenceMsMax = finished ? EXPORT_DEADLINES * least : stepDeadlineMs(millisecondsPerStep, least);
     if (standing.heard.has(trainer)) standing.heard.set(trainer, { ms: this.deps.clock.monotonic(), silenceMsMax });
     return this.ending === undefined ? generation : generation + 1;
   }

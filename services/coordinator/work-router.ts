@@ -41,8 +41,8 @@ export class WorkRouter implements WorkService {
       const claimed = own === undefined ? this.claimOfPool(worker, profile) : own.coordinator?.tryClaim(worker, profile);
       if (claimed !== undefined) return claimed;
       const leftMs = untilMs - clock.monotonic();
-      if (leftMs <= 0) return { kind: "ask again" };
-      await this.jobs.workBell.next(clock, Math.min(leftMs, this.nextOfferMs() ?? leftMs));
+      if (leftMs <= 0 || this.jobs.signal.aborted) return { kind: "ask again" };
+      await this.jobs.workBell.next(clock, Math.min(leftMs, this.nextOfferMs() ?? leftMs), this.jobs.signal);
     }
   }
 
@@ -54,11 +54,11 @@ export class WorkRouter implements WorkService {
   }
 
   async lookupFeatures(task: LeasedTask, imageIds: Uint8Array, view: number): Promise<Uint8Array> {
-    return (await this.atWork(task.jobId)).lookupFeatures(task, imageIds, view);
+    return this.ofTask(task).lookupFeatures(task, imageIds, view);
   }
 
   async commitTask(task: LeasedTask, commit: TaskCommit): Promise<"committed" | "already committed"> {
-    return (await this.atWork(task.jobId)).commitTask(task, commit);
+    return this.ofTask(task).commitTask(task, commit);
   }
 
   async releaseTask(task: LeasedTask, shards: readonly CommittedShard[]): Promise<void> {
@@ -78,13 +78,14 @@ export class WorkRouter implements WorkService {
         if (joined.kind !== "done" || isFinal(own.board.state.phase)) return joined;
       }
       const leftMs = untilMs - clock.monotonic();
-      if (leftMs <= 0) return { kind: "ask again" };
-      await this.jobs.workBell.next(clock, leftMs);
+      if (leftMs <= 0 || this.jobs.signal.aborted) return { kind: "ask again" };
+      await this.jobs.workBell.next(clock, leftMs, this.jobs.signal);
     }
   }
 
   async reportMissingFeatures(member: Member, imageIds: readonly ImageId[]): Promise<void> {
-    await (await this.atWork(member.jobId)).reportMissingFeatures(member, imageIds);
+    // Where nobody is at work on the job, its trainers find out again when they have joined.
+    await this.find(member.jobId).coordinator?.reportMissingFeatures(member, imageIds);
   }
 
   async reportStep(member: Member, report: StepReport): Promise<number> {
@@ -94,7 +95,7 @@ export class WorkRouter implements WorkService {
   }
 
   async reportStall(member: Member, step: number, missing: readonly string[]): Promise<number> {
-    return (await this.atWork(member.jobId)).reportStall(member, step, missing);
+    return this.find(member.jobId).coordinator?.reportStall(member, step, missing) ?? member.generation + 1;
   }
 
   async reportEvaluation(member: Member, evaluation: HistoryPoint): Promise<void> {
@@ -102,15 +103,15 @@ export class WorkRouter implements WorkService {
   }
 
   async commitCheckpoint(member: Member, step: number): Promise<void> {
-    await this.find(member.jobId).coordinator?.commitCheckpoint(member, step);
+    await this.ofMember(member).commitCheckpoint(member, step);
   }
 
   async reportPhase(member: Member, phase: "Evaluating" | "Exporting"): Promise<void> {
-    await (await this.atWork(member.jobId)).reportPhase(member, phase);
+    await this.ofMember(member).reportPhase(member, phase);
   }
 
   async commitResult(member: Member): Promise<void> {
-    await (await this.atWork(member.jobId)).commitResult(member);
+    await this.ofMember(member).commitResult(member);
   }
 
   async reportFailure(failure: WorkerFailure): Promise<void> {
@@ -156,15 +157,24 @@ export class WorkRouter implements WorkService {
     return job;
   }
 
-  /** The coordinator of a job, soon after this process began or the job is tried again. @throws CodedError LEASE_LOST where nobody is at work on it */
-  private async atWork(jobId: string): Promise<JobCoordinator> {
-    const job = this.find(jobId);
-    if (job.coordinator !== undefined) return job.coordinator;
-    const why = isFinal(job.board.state.phase)
-      ? `is ${job.board.state.phase}`
-      : job.pause?.kind === "suspended"
-        ? "is suspended"
-        : "is about to be tried again";
-    throw new CodedError("LEASE_LOST", `job ${jobId} ${why}: nothing is taken for it now; what was written is kept`);
+  /** Who is at work on the job of a task. @throws CodedError LEASE_LOST where nobody will be for now, SERVER_UNAVAILABLE between two tries */
+  private ofTask({ jobId }: LeasedTask): JobCoordinator {
+    return this.atWork(
+      jobId,
+      (why) => new CodedError("LEASE_LOST", `job ${jobId} ${why}: nothing is taken for it now; what was written is kept`),
+    );
+  }
+
+  /** Who is at work on the job of a trainer. @throws CodedError GENERATION_STALE where nobody will be for now, SERVER_UNAVAILABLE between two tries */
+  private ofMember({ jobId, trainer }: Member): JobCoordinator {
+    return this.atWork(jobId, (why) => new CodedError("GENERATION_STALE", `job ${jobId} ${why}: trainer ${trainer} has to join again`));
+  }
+
+  private atWork(jobId: string, refusal: (why: string) => CodedError): JobCoordinator {
+    const { coordinator, board, pause } = this.find(jobId);
+    if (coordinator !== undefined) return coordinator;
+    if (isFinal(board.state.phase)) throw refusal(`is ${board.state.phase}`);
+    if (pause?.kind === "suspended") throw refusal("is suspended");
+    throw new CodedError("SERVER_UNAVAILABLE", `job ${jobId} is about to be tried again; ask again`);
   }
 }

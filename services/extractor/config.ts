@@ -10,7 +10,7 @@ export const extractorConfig = z.strictObject({
     .describe("Unique among the workers that live; default: host and process id."),
   coordinator,
   job: z.string().optional().describe("Only tasks of this job (its id); default: of all jobs in turn."),
-  engine: z.string().default("onnx"),
+  engine: z.string().default("onnx").describe("onnx or tensorflow; jobs that need another are left to others."),
   threads: z.number().int().positive().optional().describe("Of one engine call; default: one for each processor."),
   store,
   datasets,

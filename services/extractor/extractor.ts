@@ -128,8 +128,15 @@ function beginTask(
       const kept = new KeptFeatures((imageIds, view) => work.lookupFeatures(claimed, imageIds, view));
       const outcome = await extractTask({ pictures, outcomes, outcomesBefore, kept, progress, allBegun }, job.context, signal);
       if (outcome.kind === "extracted") {
-        await work.commitTask(claimed, { formatVersion: 1, task, worker, ...outcome.commit });
-        onTask?.(claimed, { kind: "committed", progress: latest });
+        const isTaken = await work.commitTask(claimed, { formatVersion: 1, task, worker, ...outcome.commit }).then(
+          () => true,
+          (error: unknown) => {
+            // The job has ended or stands still; this worker goes on with other tasks.
+            if (error instanceof CodedError && error.code === "LEASE_LOST") return false;
+            throw error;
+          },
+        );
+        onTask?.(claimed, { kind: isTaken ? "committed" : "handed back", progress: latest });
         return;
       }
       await work.releaseTask(claimed, outcome.shards);

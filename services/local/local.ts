@@ -4,7 +4,7 @@ import { featureSpecDigest } from "../../domain/features/feature-spec.js";
 import type { JobEvent } from "../../domain/job/events.js";
 import type { Milestone, PlanRecord } from "../../domain/job/records.js";
 import { cutBackbone } from "../../domain/job/cut-backbone.js";
-import type { ResolvedJob } from "../../domain/job/job.js";
+import type { ResolvedJob, Workers } from "../../domain/job/job.js";
 import { trainingEngine } from "../../domain/training/trainable-layers.js";
 import type { S3Access } from "../../platform/bucket/bucket.js";
 import { BackboneStore } from "../../platform/backbone-store/backbone-store.js";
@@ -22,6 +22,7 @@ import { memoryGradientBus } from "../../platform/gradient-bus/memory.js";
 import { IdentityStore } from "../../platform/identity-store/identity-store.js";
 import type { ImageDecoder } from "../../platform/image-decoder/image-decoder.js";
 import { SharpImageDecoder } from "../../platform/image-decoder/sharp.js";
+import { LaneStore } from "../../platform/lane-store/lane-store.js";
 import type { JobStore } from "../../platform/job-store/job-store.js";
 import { objectJobStore } from "../../platform/job-store/object-store.js";
 import type { ObjectStore } from "../../platform/object-store/object-store.js";
@@ -108,6 +109,7 @@ export async function profilesOf(local: Local, engines: Engines): Promise<JobPro
 export function coordinatorDeps(
   local: Local,
   engines: Engines,
+  trainers: Workers,
   announce: (event: JobEvent) => void,
   milestone: (milestone: Milestone) => void,
 ): CoordinatorDeps {
@@ -121,6 +123,7 @@ export function coordinatorDeps(
     readWeights: readWeightsFile,
     clock: local.clock,
     workersOutlive: false,
+    trainers,
     memoryBytes: totalmem(),
     newKey: () => randomBytes(32),
     announce: (_jobId, event) => announce(event),
@@ -169,7 +172,9 @@ export function trainerDeps(
     });
     return loaded;
   };
-  return { work, store, backbones, bus, engine, clock, openFeatures, loadTrainingSet: shared, milestone };
+  let lanes: LaneStore | undefined;
+  const openLanes: TrainerDeps["openLanes"] = (features) => (lanes ??= new LaneStore(store, features));
+  return { work, store, backbones, bus, engine, clock, openFeatures, loadTrainingSet: shared, openLanes, milestone };
 }
 
 function once<T>(make: () => T): () => T {

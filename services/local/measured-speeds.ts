@@ -2,7 +2,7 @@ import { canonicalJson } from "../../domain/canonical-json.js";
 import type { NumericsProfile } from "../../domain/features/numerics-profile.js";
 import type { ResolvedJob } from "../../domain/job/job.js";
 import type { Speeds } from "../../domain/job/plan.js";
-import { featureRows } from "../../domain/job/plan-memory.js";
+import { featureRows } from "../../domain/job/expected-counts.js";
 import { slotNames } from "../../domain/training/optimizer-programs.js";
 import { jobRecord, planRecord, samplesRecord } from "../../formats/job-records/job-records.js";
 import { asObject, parseJson } from "../../formats/json/json.js";

@@ -91,7 +91,7 @@ async function runWorkers(
   // More would only share the cores of this machine (domain/job/choose-trainers.ts).
   const trainers = Math.max(1, job.trainers.min);
   const engines = await enginesOf(local, job);
-  const coordinator = new JobCoordinator(jobId, coordinatorDeps(local, engines, announce, milestone));
+  const coordinator = new JobCoordinator(jobId, coordinatorDeps(local, engines, job.trainers, announce, milestone));
   const extracting = extractorDeps(local, engines, coordinator, milestone);
   const training = trainerDeps(local, engines, coordinator, milestone);
   const all = [

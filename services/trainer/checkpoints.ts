@@ -74,9 +74,9 @@ export class Checkpoints {
 
   /** Brings `state` to the checkpoint after `step`. False where it is gone or damaged; a damaged one is deleted, so that the next generation starts from the one before. */
   async restore(state: TrainingState, step: number): Promise<boolean> {
-    const bytes = await this.job.readCheckpoint(step);
-    if (bytes === undefined) return false;
     try {
+      const bytes = await this.job.readCheckpoint(step);
+      if (bytes === undefined) return false;
       this.restoreFrom(bytes, state);
       return true;
     } catch (error) {

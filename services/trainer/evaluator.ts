@@ -9,7 +9,7 @@ import type { TrainingPlan } from "../../domain/training/training-plan.js";
 import type { Clock } from "../../platform/clock/clock.js";
 import type { Evaluation, EvaluationInput } from "../../platform/engine/engine.js";
 import type { Exchange } from "./exchange.js";
-import type { SplitRows } from "./training-set.js";
+import type { EvaluatedRows } from "./row-sources.js";
 import type { TrainingState, Weights } from "./training-state.js";
 
 const VALIDATION_TOPIC = 0;
@@ -26,7 +26,7 @@ export interface SplitSums {
 /** Evaluates fixed grains of a split, so that the sums have the same bits for any number of trainers. */
 export class Evaluator {
   private readonly plan: TrainingPlan;
-  private readonly validation: SplitRows;
+  private readonly validation: EvaluatedRows;
   private readonly evaluation: Evaluation;
   private readonly clock: Clock;
   private readonly startMs: number;
@@ -35,7 +35,7 @@ export class Evaluator {
 
   constructor(
     plan: TrainingPlan,
-    validation: SplitRows,
+    validation: EvaluatedRows,
     evaluation: Evaluation,
     clock: Clock,
     place: { readonly rank: number; readonly trainers: number },
@@ -85,7 +85,7 @@ export class Evaluator {
   }
 
   /** A whole split at once, with logits; for the end of a job. */
-  async evaluateSplit(split: SplitRows, weights: Weights): Promise<SplitSums> {
+  async evaluateSplit(split: EvaluatedRows, weights: Weights): Promise<SplitSums> {
     const grains = evaluationGrains(split.rows, this.plan.evaluationRows);
     const leaves = new Float32Array(grains * leafValues);
     const logits = new Float32Array(split.rows * this.plan.outputs);
@@ -98,21 +98,21 @@ export class Evaluator {
     return { loss, correct, count, logits };
   }
 
-  private async runGrain(split: SplitRows, grain: number, weights: Weights): Promise<SplitSums> {
-    const input = this.grainInput(split, grain, weights);
+  private async runGrain(split: EvaluatedRows, grain: number, weights: Weights): Promise<SplitSums> {
+    const input = await this.grainInput(split, grain, weights);
     const { from, to } = evaluationGrainRows(split.rows, this.plan.evaluationRows, grain);
     const { loss, correct, logits } = await this.evaluation.run(input);
     return { loss, correct, count: to - from, logits: logits.subarray(0, (to - from) * this.plan.outputs) };
   }
 
   /** Padded with rows of weight 0 to the one shape that is compiled. */
-  private grainInput(split: SplitRows, grain: number, { parameters, statistics }: Weights): EvaluationInput {
+  private async grainInput(split: EvaluatedRows, grain: number, { parameters, statistics }: Weights): Promise<EvaluationInput> {
     const { rows } = this.evaluation;
-    const { featureLength } = this.plan;
+    const { featureLength, preprocessing } = this.plan;
     const { from, to } = evaluationGrainRows(split.rows, this.plan.evaluationRows, grain);
     const values = rows * featureLength;
-    const features = split.features instanceof Uint8Array ? new Uint8Array(values) : new Float32Array(values);
-    features.set(split.features.subarray(from * featureLength, to * featureLength));
+    const features = preprocessing === undefined ? new Float32Array(values) : new Uint8Array(values);
+    await split.read(from, to, features);
     const labels = new Int32Array(rows);
     labels.set(split.labels.subarray(from, to));
     return { parameters, statistics, features, labels, rowWeights: new Float32Array(rows).fill(1, 0, to - from) };
@@ -128,7 +128,7 @@ export class Evaluator {
     }
     if (this.validation.rows === 0) return layers;
     const { to } = evaluationGrainRows(this.validation.rows, this.plan.evaluationRows, 0);
-    const activations = await this.evaluation.activations(this.grainInput(this.validation, 0, weights));
+    const activations = await this.evaluation.activations(await this.grainInput(this.validation, 0, weights));
     for (const { name, kind } of this.plan.trainable.layers) {
       const activation = activations.get(name);
       if (activation === undefined) continue;

@@ -26,6 +26,7 @@ import type { JobObjects } from "../../platform/job-store/job-store.js";
 import type { Evaluator, SplitSums } from "./evaluator.js";
 import { misclassifiedPictures, samplePictures } from "./report-pictures.js";
 import type { JobFacts } from "./job-facts.js";
+import type { RowSource } from "./row-sources.js";
 import type { SplitRows, TrainingSet } from "./training-set.js";
 import type { TrainingState } from "./training-state.js";
 
@@ -41,6 +42,7 @@ export interface FinishedTraining {
   readonly plan: TrainingPlan;
   readonly state: TrainingState;
   readonly set: TrainingSet;
+  readonly source: RowSource;
   readonly features: JobFeatures;
   readonly evaluator: Evaluator;
   readonly engine: Engine;
@@ -58,14 +60,14 @@ export interface FinishedTraining {
  * @throws CodedError ACCURACY_TOO_LOW below `minimumAccuracy`; then nothing is exported.
  */
 export async function exportResult(finished: FinishedTraining): Promise<void> {
-  const { job, facts, plan, state, set, evaluator, signal, milestone } = finished;
+  const { job, facts, plan, state, set, source, evaluator, signal, milestone } = finished;
   const { step: exportedStep, ...exported } = state.exported;
   const tensors = new Map([...tensorsOf(plan.layout, exported.parameters), ...tensorsOf(plan.statisticsLayout, exported.statistics)]);
 
   // 1. Evaluate on whole splits.
-  const train = await evaluator.evaluateSplit(set.train, exported);
-  const validation = set.validation.rows > 0 ? await evaluator.evaluateSplit(set.validation, exported) : undefined;
-  const test = set.test.rows > 0 ? await evaluator.evaluateSplit(set.test, exported) : undefined;
+  const train = await evaluator.evaluateSplit(source.split("train", signal), exported);
+  const validation = set.validation.rows > 0 ? await evaluator.evaluateSplit(source.split("validation", signal), exported) : undefined;
+  const test = set.test.rows > 0 ? await evaluator.evaluateSplit(source.split("test", signal), exported) : undefined;
   milestone("after evaluation");
   signal.throwIfAborted();
   const judged =
@@ -114,7 +116,8 @@ export async function exportResult(finished: FinishedTraining): Promise<void> {
     ],
     ["labels.txt", utf8(encodeLabels(plan.classes))],
     ["metrics.json", utf8(encodeMetrics(metrics))],
-    [`events/${eventFileName(firstWallSeconds)}`, eventsOf(finished, firstWallSeconds)],
+    // Named by a time that all exporters of a job share: one that is cut off leaves no second file.
+    [`events/${eventFileName(facts.record.submittedMs / 1000)}`, eventsOf(finished, firstWallSeconds)],
   ]);
 
   // 3. The passport names them all; the report shows it.
@@ -241,6 +244,7 @@ function passportOf(
       profilePinned: facts.record.job.numericsProfile === "PINNED",
       grains: plan.grains,
       batchSize: plan.batchSize,
+      streaming: plan.streaming ?? null,
       steps: state.step,
       exportedStep,
       parameters: plan.layout.length,

@@ -1,5 +1,4 @@
 import { GrainInput, type TrainingRows } from "../../domain/training/grains.js";
-import type { SampleOrder } from "../../domain/training/sample-order.js";
 import type { TrainingPlan } from "../../domain/training/training-plan.js";
 import type { SubTree, SubTreeSum } from "../../domain/training/tree.js";
 import type { Engine, Gradient, Trainable } from "../../platform/engine/engine.js";
@@ -9,6 +8,11 @@ export function counters({ recipe, statisticsLayout }: Pick<TrainingPlan, "recip
   return 2 + (recipe.batchNorm === "BATCH" ? statisticsLayout.length : 0);
 }
 
+/** Which rows make the batch of each step; streamed ones may have to be waited for. Valid until the next call. */
+export interface BatchOrder {
+  batch(step: number): Uint32Array | Promise<Uint32Array>;
+}
+
 /**
  * The grains of one trainer: its aligned sub-trees of every batch, each added up in one engine call.
  * A sum is `[layout.length + counters]`: gradient, batch statistics, loss, correct.
@@ -16,7 +20,7 @@ export function counters({ recipe, statisticsLayout }: Pick<TrainingPlan, "recip
 export class OwnGrains {
   /** Grains worked out so far. */
   computed = 0;
-  private readonly order: SampleOrder;
+  private readonly order: BatchOrder;
   private readonly parts: readonly {
     readonly node: SubTree;
     readonly gradient: Gradient;
@@ -27,7 +31,7 @@ export class OwnGrains {
   }[];
   private readonly sessions: readonly Gradient[];
 
-  private constructor(order: SampleOrder, parts: OwnGrains["parts"], sessions: readonly Gradient[]) {
+  private constructor(order: BatchOrder, parts: OwnGrains["parts"], sessions: readonly Gradient[]) {
     this.order = order;
     this.parts = parts;
     this.sessions = sessions;
@@ -37,7 +41,7 @@ export class OwnGrains {
   static async open(
     plan: TrainingPlan,
     nodes: readonly SubTree[],
-    order: SampleOrder,
+    order: BatchOrder,
     rows: TrainingRows,
     engine: Engine,
     into?: Float32Array,
@@ -65,7 +69,7 @@ export class OwnGrains {
 
   /** Sums of the own sub-trees for the batch of `step`; valid until the next call. */
   async sums(step: number, parameters: Float32Array, statistics: Float32Array): Promise<SubTreeSum[]> {
-    const batch = this.order.batch(step);
+    const batch = await this.order.batch(step);
     const sums: SubTreeSum[] = [];
     for (const { node, gradient, input, sum, gradientSum } of this.parts) {
       input.fill(step, batch, node.first);

@@ -7,6 +7,7 @@ import { natsGradientBus, type NatsGradientBus } from "../../platform/gradient-b
 import { openChannel } from "../../platform/grpc/client.js";
 import type { ServiceBody } from "../../platform/service-process/service-process.js";
 import { grpcWorkService } from "../../platform/work-service/grpc-client.js";
+import { LaneStore } from "../../platform/lane-store/lane-store.js";
 import { openLocal } from "../local/local.js";
 import { trainerConfig } from "./config.js";
 import { runTrainer } from "./trainer.js";
@@ -96,7 +97,7 @@ export function trainerService(milestone: (milestone: Milestone) => void = () =>
               clock: local.clock,
               openFeatures: local.openFeatures,
               loadTrainingSet,
-              ...(config.stepDeadlineMs !== undefined && { stepDeadlineMs: config.stepDeadlineMs }),
+              openLanes: (features) => new LaneStore(local.store, features),
               milestone,
               onGeneration: (member, computed) => {
                 grains.inc(computed);

@@ -3,9 +3,7 @@ import { CodedError } from "../../domain/errors.js";
 import { cutBackbone } from "../../domain/job/cut-backbone.js";
 import type { Milestone, PlanRecord } from "../../domain/job/records.js";
 import { limits } from "../../domain/limits.js";
-import type { TrainingRows } from "../../domain/training/grains.js";
 import { type GivenWeights, initializeState } from "../../domain/training/initial-state.js";
-import { classBalancedOrder, shuffledOrder, type SampleOrder } from "../../domain/training/sample-order.js";
 import { planTraining, type TrainingPlan } from "../../domain/training/training-plan.js";
 import { alignedSubTrees } from "../../domain/training/tree.js";
 import { decodeGivenWeights } from "../../formats/passport/given-weights.js";
@@ -15,6 +13,7 @@ import type { Engine } from "../../platform/engine/engine.js";
 import type { JobFeatures } from "../../platform/job-features/job-features.js";
 import type { GradientBus } from "../../platform/gradient-bus/gradient-bus.js";
 import { JobObjects } from "../../platform/job-store/job-store.js";
+import type { LaneStore } from "../../platform/lane-store/lane-store.js";
 import type { ObjectStore } from "../../platform/object-store/object-store.js";
 import type { Generation, Member, StepReport, WorkService } from "../../platform/work-service/work-service.js";
 import { Checkpoints } from "./checkpoints.js";
@@ -24,6 +23,8 @@ import { exportResult } from "./export-result.js";
 import { counters, OwnGrains, trainableOf } from "./own-grains.js";
 import { readFacts } from "./job-facts.js";
 import { LifeSigns } from "./life-signs.js";
+import { residentRows, type RowSource } from "./row-sources.js";
+import { StreamedRows } from "./streamed-rows.js";
 import { train } from "./train-loop.js";
 import { type loadTrainingSet, MissingFeatures, type TrainingSet } from "./training-set.js";
 import { TrainingState } from "./training-state.js";
@@ -38,8 +39,8 @@ export interface TrainerDeps {
   readonly openFeatures: (plan: PlanRecord) => Promise<JobFeatures>;
   /** `loadTrainingSet`; trainers of one process share what it returns. */
   readonly loadTrainingSet: (...inputs: Parameters<typeof loadTrainingSet>) => Promise<TrainingSet>;
-  /** Least time that the others are waited for in an exchange; default limits.stepDeadlineMsMin. */
-  readonly stepDeadlineMs?: number;
+  /** Trainers of one process share what it returns, so that they make lanes one after another. */
+  readonly openLanes: (features: JobFeatures) => LaneStore;
   readonly milestone: (milestone: Milestone) => void;
   /** A generation was left after so many grains of its own. */
   readonly onGeneration?: (member: Member, grainsComputed: number) => void;
@@ -125,7 +126,7 @@ async function trainInGeneration(
   const signal = AbortSignal.any([stop, signs.generationEnded]);
   const opened: (() => Promise<void> | void)[] = [() => deps.onGeneration?.(member, computed), () => signs.close()];
   try {
-    const set = await deps.loadTrainingSet(job, facts.samples, features, plan.views, signal);
+    if (state === before) hold(state);
 
     // 2. The state to start from: the one at hand, that of a checkpoint, or the initial one.
     const checkpoints = new Checkpoints(job, plan, milestone);
@@ -144,18 +145,17 @@ async function trainInGeneration(
     }
     hold(state);
 
-    // 3. Train.
-    const rows: TrainingRows = {
-      views: set.trainViews,
-      featureLength: plan.featureLength,
-      labels: set.train.labels,
-      classWeights: plan.classWeights,
-    };
+    // 3. The rows, then the training. Lanes may take minutes to make.
+    const set = await deps.loadTrainingSet(job, facts.samples, features, plan, signal);
+    const place = { rank, trainers: generation.trainers.length };
+    const source = rowSourceOf(plan, set, deps.openLanes(features));
+    await source.prepare(place, signal);
     const exchange =
-      generation.trainers.length === 1
+      place.trainers === 1
         ? undefined
         : new Exchange(
-            deps,
+            // Whose lanes are ready waits for those who still make theirs; who is lost is noticed by its silence.
+            { ...deps, deadlineMs: plan.streaming === undefined ? limits.exchangeDeadlineMs : limits.lanesDeadlineMs },
             channelOf(generation, rank),
             generation.trainers,
             plan.grains,
@@ -163,18 +163,14 @@ async function trainInGeneration(
             state.step,
           );
     opened.push(() => exchange?.close());
-    const grains = await OwnGrains.open(
-      plan,
-      exchange?.ownNodes ?? alignedSubTrees(0, plan.grains),
-      orderOf(plan, set.train.labels),
-      rows,
-      engine,
-      state.optimizer.sums,
-    );
+    const batches = await source.openBatches(place, signal);
+    opened.push(() => batches.close());
+    const nodes = exchange?.ownNodes ?? alignedSubTrees(0, plan.grains);
+    const grains = await OwnGrains.open(plan, nodes, batches.order, batches.rows, engine, state.optimizer.sums);
     opened.push(() => grains.release());
     const evaluation = await engine.compileEvaluation(trainableOf(plan), plan.evaluationRows);
     opened.push(() => evaluation.release());
-    const evaluator = new Evaluator(plan, set.validation, evaluation, clock, { rank, trainers: generation.trainers.length });
+    const evaluator = new Evaluator(plan, source.split("validation", signal), evaluation, clock, place);
     const outcome = await train(
       { plan, state, grains, evaluator, exchange },
       {
@@ -209,7 +205,8 @@ async function trainInGeneration(
       return;
     }
 
-    // 4. Evaluate and export, one trainer for all.
+    // 4. Evaluate and export, one trainer for all. What is evaluated takes the memory of the rows that were trained on.
+    await batches.close();
     await work.reportPhase(member, "Evaluating");
     await exportResult({
       job,
@@ -221,6 +218,7 @@ async function trainInGeneration(
       plan,
       state,
       set,
+      source,
       features,
       evaluator,
       engine,
@@ -241,10 +239,10 @@ async function initialWeights(job: JobObjects, { initialWeights: pinned }: PlanR
   return pinned === null ? undefined : decodeGivenWeights(await job.readInitialWeights(pinned.sha256), pinned.from);
 }
 
-function orderOf({ recipe, classes, trainRows, batchSize }: TrainingPlan, labels: Int32Array): SampleOrder {
-  return recipe.sampling === "CLASS_BALANCED"
-    ? classBalancedOrder(recipe.seed, labels, classes.length, batchSize)
-    : shuffledOrder(recipe.seed, trainRows, batchSize);
+function rowSourceOf(plan: TrainingPlan, set: TrainingSet, lanes: LaneStore): RowSource {
+  if (plan.streaming !== undefined) return new StreamedRows(plan, plan.streaming, set, lanes);
+  assert(set.resident !== undefined);
+  return residentRows(plan, set, set.resident);
 }
 
 function channelOf(generation: Generation, self: number) {

@@ -5,13 +5,12 @@ import type { SamplesRecord } from "../../domain/job/records.js";
 import { elementCount } from "../../domain/network/network.js";
 import { splitNames, type SplitName } from "../../domain/dataset/listing.js";
 import type { FeatureArray } from "../../domain/training/grains.js";
+import type { TrainingPlan } from "../../domain/training/training-plan.js";
 import type { JobFeatures } from "../../platform/job-features/job-features.js";
 import type { JobObjects } from "../../platform/job-store/job-store.js";
 
 /** Rows of one split in the order of their image ids. */
 export interface SplitRows {
-  /** `[rows, featureLength]` of the plain view. */
-  readonly features: FeatureArray;
   readonly labels: Int32Array;
   readonly uris: readonly string[];
   /** `[rows, 32]` */
@@ -20,6 +19,12 @@ export interface SplitRows {
 }
 
 export interface TrainingSet extends Readonly<Record<SplitName, SplitRows>> {
+  /** Undefined where they are streamed. */
+  readonly resident: ResidentFeatures | undefined;
+}
+
+/** `[rows, featureLength]` of each split in the plain view. */
+export interface ResidentFeatures extends Readonly<Record<SplitName, FeatureArray>> {
   /** Features of the training rows in each view, the plain one first. */
   readonly trainViews: readonly FeatureArray[];
 }
@@ -35,14 +40,14 @@ export class MissingFeatures extends Error {
 }
 
 /**
- * The sample table with its features, resident in memory: all rows in the plain view, training rows in all `views`.
+ * The sample table and, unless they are streamed, its features: all rows in the plain view, training rows in all `views`.
  * @throws MissingFeatures where shards are gone or corrupt; they are quarantined by then.
  */
 export async function loadTrainingSet(
   job: JobObjects,
   samples: SamplesRecord,
   features: JobFeatures,
-  views: number,
+  { views, streaming }: Pick<TrainingPlan, "views" | "streaming">,
   signal: AbortSignal,
 ): Promise<TrainingSet> {
   // 1. The table, divided by split; within a split the order of the image ids stays.
@@ -58,39 +63,50 @@ export async function loadTrainingSet(
       ids[split].push(table.imageIds.subarray(row * IMAGE_ID_BYTES, (row + 1) * IMAGE_ID_BYTES));
     }
   }
-
-  // 2. The features of all splits in one pass over the shards.
   const wanted = Buffer.concat(splitNames.flatMap((split) => ids[split]));
-  await features.refresh();
-  const read = await features.readRows(wanted, 0, signal);
-  if (read.kind === "missing") throw new MissingFeatures(read.imageIds);
-
-  const length = elementCount(features.shape);
   let begin = 0;
   const rowsOf = (split: SplitName): SplitRows => {
     const rows = uris[split].length;
-    const slice = {
-      features: read.features.subarray(begin * length, (begin + rows) * length),
-      labels: Int32Array.from(labels[split]),
-      uris: uris[split],
-      imageIds: wanted.subarray(begin * IMAGE_ID_BYTES, (begin + rows) * IMAGE_ID_BYTES),
-      rows,
-    };
+    const imageIds = wanted.subarray(begin * IMAGE_ID_BYTES, (begin + rows) * IMAGE_ID_BYTES);
     begin += rows;
-    return slice;
+    return { labels: Int32Array.from(labels[split]), uris: uris[split], imageIds, rows };
   };
-  const set = { train: rowsOf("train"), validation: rowsOf("validation"), test: rowsOf("test") };
-  if (set.train.rows === 0)
+  const table = { train: rowsOf("train"), validation: rowsOf("validation"), test: rowsOf("test") };
+  if (table.train.rows === 0)
     throw new CodedError("DATASET_INVALID", "the sample table has no training pictures; add pictures or change dataset.split");
 
-  // 3. The other views of the training rows.
-  const trainViews = [set.train.features];
+  // 2. Their features.
+  await features.refresh();
+  return { ...table, resident: streaming === undefined ? await readResident(table, wanted, features, views, signal) : undefined };
+}
+
+async function readResident(
+  { train, validation }: Readonly<Record<SplitName, SplitRows>>,
+  imageIds: Uint8Array,
+  features: JobFeatures,
+  views: number,
+  signal: AbortSignal,
+): Promise<ResidentFeatures> {
+  // All splits in one pass over the shards.
+  const read = await features.readRows(imageIds, 0, signal);
+  if (read.kind === "missing") throw new MissingFeatures(read.imageIds);
+  const length = elementCount(features.shape);
+  const testFrom = train.rows + validation.rows;
+  const trainFeatures = read.features.subarray(0, train.rows * length);
+
+  // The other views of the training rows.
+  const trainViews = [trainFeatures];
   const lost = new Set<ImageId>();
   for (let view = 1; view < views; view++) {
-    const more = await features.readRows(set.train.imageIds, view, signal);
+    const more = await features.readRows(train.imageIds, view, signal);
     if (more.kind === "complete") trainViews.push(more.features);
     else for (const imageId of more.imageIds) lost.add(imageId);
   }
   if (lost.size > 0) throw new MissingFeatures([...lost]);
-  return { ...set, trainViews };
+  return {
+    train: trainFeatures,
+    validation: read.features.subarray(train.rows * length, testFrom * length),
+    test: read.features.subarray(testFrom * length),
+    trainViews,
+  };
 }

@@ -41,18 +41,22 @@ async function trainDefault(source: string, splitSeed: number): Promise<{ job: J
 async function forPeer(job: JobObjects, seed: number): Promise<string> {
   const plan = await job.readJson("plan.json", planRecord);
   const samples = await job.readJson("samples/summary.json", samplesRecord);
-  const { train, validation, test } = await loadTrainingSet(
+  const { train, validation, test, resident } = await loadTrainingSet(
     job,
     samples!,
     await local.openFeatures(plan!),
-    1,
+    { views: 1, streaming: undefined },
     new AbortController().signal,
   );
   const splits = [train, validation, test];
   const features = join(folder, `features-${String(seed)}.bin`);
   writeFileSync(
     features,
-    Buffer.concat(splits.map(({ features: { buffer, byteOffset, byteLength } }) => new Uint8Array(buffer, byteOffset, byteLength))),
+    Buffer.concat(
+      [resident!.train, resident!.validation, resident!.test].map(
+        ({ buffer, byteOffset, byteLength }) => new Uint8Array(buffer, byteOffset, byteLength),
+      ),
+    ),
   );
   return JSON.stringify({
     seed,

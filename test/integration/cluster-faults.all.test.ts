@@ -15,7 +15,7 @@ const shape: ClusterShape = { extractors: 2, trainers: 3, stepDeadlineMs: 3_000,
 const folder = temporaryFolder();
 const pictures = samplePictures(join(folder.path, "pictures"), 40);
 /** Seconds of training, checkpoints every fifty steps, everything that draws random numbers or keeps a state. */
-const job = { ...richJob, training: { ...richJob.training, steps: 400, evaluateEverySteps: 40 } };
+const job = { ...richJob, training: { ...richJob.training, steps: 600, evaluateEverySteps: 60 } };
 let expected = "";
 let cluster: TestCluster | undefined;
 
@@ -51,7 +51,7 @@ fault(
     for (const name of ["extractor-0", "extractor-1"]) await cluster.process(name).logged(({ msg }) => msg === "task committed");
     for (const name of ["trainer-0", "trainer-1", "trainer-2"]) {
       const left = await cluster.process(name).logged(({ msg }) => msg === "left a generation");
-      expect(left["grains"]).toBeGreaterThanOrEqual(2 * 400);
+      expect(left["grains"]).toBeGreaterThanOrEqual(2 * 600);
       expect(left["sentBytes"]).toBeGreaterThan(1_000_000);
     }
     expect(await cluster.generations(jobId)).toEqual([["trainer-0", "trainer-1", "trainer-2"]]);
@@ -103,10 +103,11 @@ fault(`all trainers killed at once: new ones go on from the last checkpoint, the
 
 fault(`a trainer that joins in the middle is taken in where more are wanted, the same weights${because}`, async () => {
   const { cluster, jobId } = await setup({}, { trainers: 2 });
-  // Two are there for two places; one dies, a new one takes its place while the other trains on.
+  // Two are there for two places and a third one waits; one dies, and it takes its place while the other trains on.
+  const late = cluster.run("trainer-9", "trainer");
+  await late.logged(({ msg }) => msg === "asking for a job");
   await cluster.until(jobId, trainingFrom(60));
   await cluster.process("trainer-1").kill();
-  cluster.run("trainer-9", "trainer");
   expect(await cluster.finished(jobId)).toBe(expected);
   expect(await cluster.generations(jobId)).toContainEqual(["trainer-0", "trainer-9"]);
 });

@@ -1,7 +1,7 @@
 import { type ChildProcess, spawn } from "node:child_process";
 import { randomBytes } from "node:crypto";
 import { once } from "node:events";
-import { mkdtempSync, rmSync } from "node:fs";
+import { mkdtempSync, readFileSync, rmSync } from "node:fs";
 import { createServer } from "node:net";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
@@ -30,7 +30,8 @@ export interface MinioServer {
 /** Undefined where there is no MinIO; `withoutProgram("minio")` is what a skipped test says. */
 export async function startMinio(
   environment: Readonly<Record<string, string>> = {},
-  givenFolder?: string,
+  /** Where its objects lie (default: a temporary folder), and where private.key and public.crt for TLS lie. */
+  { folder: givenFolder, certificates }: { readonly folder?: string; readonly certificates?: string } = {},
 ): Promise<MinioServer | undefined> {
   const program = goProgram("minio");
   if (program === undefined) return undefined;
@@ -39,14 +40,24 @@ export async function startMinio(
   const accessKey = `test-${randomBytes(6).toString("hex")}`;
   const secretKey = randomBytes(20).toString("hex");
   const start = (): Promise<ChildProcess> =>
-    startProcess(program, ["server", folder, "--address", `127.0.0.1:${port}`], {
-      ...environment,
-      MINIO_ROOT_USER: accessKey,
-      MINIO_ROOT_PASSWORD: secretKey,
-      MINIO_BROWSER: "off",
-    });
+    startProcess(
+      program,
+      ["server", folder, "--address", `127.0.0.1:${port}`, ...(certificates === undefined ? [] : ["--certs-dir", certificates])],
+      {
+        ...environment,
+        MINIO_ROOT_USER: accessKey,
+        MINIO_ROOT_PASSWORD: secretKey,
+        MINIO_BROWSER: "off",
+      },
+    );
   let running = await start();
-  const access: S3Access = { endpoint: `http://127.0.0.1:${port}`, accessKey, secretKey, region: "us-east-1" };
+  const access: S3Access = {
+    endpoint: `${certificates === undefined ? "http" : "https"}://127.0.0.1:${port}`,
+    accessKey,
+    secretKey,
+    region: "us-east-1",
+    ...(certificates !== undefined && { ca: readFileSync(join(certificates, "public.crt"), "utf8") }),
+  };
   const kill: MinioServer["kill"] = async (signal) => {
     if (signal === "SIGSTOP" || signal === "SIGCONT") {
       running.kill(signal);
@@ -75,15 +86,19 @@ export async function startMinio(
   };
 }
 
-/** A port that was free a moment ago. */
+/**
+ * A port that was free a moment ago and that no outgoing connection takes meanwhile: below those that Linux and macOS draw for them, so that a server may start again on it.
+ */
 export async function freePort(): Promise<number> {
-  const server = createServer().listen(0, "127.0.0.1");
-  await once(server, "listening");
-  const address = server.address();
-  server.close();
-  await once(server, "close");
-  if (address === null || typeof address === "string") throw new Error("a TCP port was expected");
-  return address.port;
+  for (;;) {
+    const port = 20_000 + Math.floor(Math.random() * 12_000);
+    const server = createServer();
+    const isFree = await new Promise<boolean>((resolve) => {
+      server.once("error", () => resolve(false)).listen(port, "127.0.0.1", () => resolve(true));
+    });
+    await new Promise((resolve) => server.close(resolve));
+    if (isFree) return port;
+  }
 }
 
 /** Resolves once it prints where its interface is, which it does when it answers. */

@@ -287,8 +287,6 @@ export class TestCluster {
     const lease = { ...(shape.leaseMs !== undefined && { leaseMs: shape.leaseMs }) };
     if (role === "coordinator") return { ...lease, listen: `127.0.0.1:${String(this.coordinator.port)}`, store, ...deadline };
     const worker = { name, store, coordinator: { address: `127.0.0.1:${String(wires[`${role}-coordinator`].port)}` } };
-    return role === "extractor"
-      ? worker
-      : { ...worker, ...deadline, nats: { servers: [`nats://127.0.0.1:${String(wires["trainer-bus"].port)}`] } };
+    return role === "extractor" ? worker : { ...worker, nats: { servers: [`nats://127.0.0.1:${String(wires["trainer-bus"].port)}`] } };
   }
 }
