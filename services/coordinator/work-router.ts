@@ -72,6 +72,8 @@ export class WorkRouter implements WorkService {
     for (;;) {
       const own = jobId === undefined ? this.inNeedOf(trainer, profile) : this.find(jobId);
       if (own !== undefined && isFinal(own.board.state.phase)) return { kind: "done" };
+      // Who holds the state of a suspended job lets it go, and asks for whatever there is to do.
+      if (own?.pause?.kind === "suspended" && step !== undefined) return { kind: "ask again" };
       if (own?.coordinator?.work.membership !== undefined) {
         const joined = await own.coordinator.joinTraining(trainer, profile, jobId, step);
         // The coordinator of a job that is suspended or tried again says that nothing will come from it any more.

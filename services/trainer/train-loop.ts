@@ -28,7 +28,7 @@ export interface TrainingHooks {
 }
 
 /**
- * Steps until the recipe or early stopping ends the training, or the signal aborts: then the state is saved and "interrupted" is returned. What else is thrown leaves the state as it was after a whole number of updates.
+ * Steps until the recipe or early stopping ends the training, or the signal aborts: then the state is saved and "interrupted" is returned. So it is where the generation ends, which is thrown: a job that is suspended goes on from there. What else is thrown leaves the state as it was after a whole number of updates.
  * @throws CodedError TRAINING_DIVERGED at the step whose loss is no number.
  */
 export async function train(run: TrainingRun, hooks: TrainingHooks, signal: AbortSignal): Promise<"finished" | "interrupted"> {
@@ -36,9 +36,10 @@ export async function train(run: TrainingRun, hooks: TrainingHooks, signal: Abor
     await stepToTheEnd(run, hooks, signal);
     return "finished";
   } catch (error) {
-    if (!signal.aborted || error !== signal.reason || (error instanceof CodedError && error.code === "GENERATION_STALE")) throw error;
+    if (!signal.aborted || error !== signal.reason) throw error;
     // Wherever the signal came, the state is that after a whole number of updates.
     if (run.state.step > 0) await hooks.saveCheckpoint();
+    if (error instanceof CodedError && error.code === "GENERATION_STALE") throw error;
     return "interrupted";
   }
 }

@@ -69,7 +69,10 @@ export async function runTrainer(trainer: string, jobId: string | undefined, dep
       held = undefined; // a pool's trainer asks for another job
       continue;
     }
-    if (generation.kind === "ask again") continue;
+    if (generation.kind === "ask again") {
+      held = undefined; // the job stands still or has enough trainers: its checkpoint has the state, and a pool's trainer is free for others
+      continue;
+    }
     const member: Member = { jobId: generation.jobId, trainer, generation: generation.generation };
     const before = held?.jobId === generation.jobId ? held.state : undefined;
     let state: TrainingState | undefined;
