@@ -48,6 +48,14 @@ export const coordinator = z.strictObject({
   allowPlaintext: z.boolean().default(false).describe("Plaintext to an address that is not this machine."),
 });
 
+export const workerName = z
+  .string()
+  .regex(/^[A-Za-z0-9._-]{1,100}$/)
+  .optional()
+  .describe("Unique among the workers that live; default: host and process id.");
+export const engine = z.string().default("onnx").describe("onnx or tensorflow; jobs that need another are left to others.");
+export const threads = z.number().int().positive().optional().describe("Of one engine call; default: one for each processor.");
+
 export const milliseconds = z.number().int().positive();
 
 /**

@@ -1,13 +1,11 @@
-import { readFile } from "node:fs/promises";
-import { hostname } from "node:os";
 import { Counter } from "prom-client";
 import type { Milestone } from "../../domain/job/records.js";
 import { CodedError, errorCodes } from "../../domain/errors.js";
-import { openChannel } from "../../platform/grpc/client.js";
 import { JobFeatures } from "../../platform/job-features/job-features.js";
 import type { ServiceBody } from "../../platform/service-process/service-process.js";
 import { grpcWorkService } from "../../platform/work-service/grpc-client.js";
 import { openLocal } from "../local/local.js";
+import { openCoordinator, workerName } from "../local/worker-process.js";
 import { extractorConfig } from "./config.js";
 import { runExtractor } from "./extractor.js";
 
@@ -18,20 +16,8 @@ const RESTART_MS = 1_000;
 export function extractorService(milestone: (milestone: Milestone) => void = () => undefined): ServiceBody<typeof extractorConfig> {
   return async (config, { log, metrics, signal, ready }) => {
     // 1. The coordinator, the store, the engine.
-    const worker = config.name ?? `${hostname()}-${String(process.pid)}`;
-    const { address, token, tls, allowPlaintext } = config.coordinator;
-    const channel = openChannel({
-      address,
-      allowPlaintext,
-      tls:
-        tls === undefined
-          ? "plaintext"
-          : {
-              ...(tls.ca !== undefined && { ca: await readFile(tls.ca) }),
-              ...(tls.serverName !== undefined && { serverName: tls.serverName }),
-            },
-      ...(token !== undefined && { token }),
-    });
+    const worker = workerName(config);
+    const channel = await openCoordinator(config.coordinator);
     const local = await openLocal(config.store.location, {
       store: config.store.s3,
       datasets: config.datasets.s3 ?? config.store.s3,
@@ -47,7 +33,7 @@ export function extractorService(milestone: (milestone: Milestone) => void = () 
     const failures = new Counter({ name: "graft_task_failures_total", help: "Tasks that failed", registers: [metrics] });
     await local.engine(config.engine);
     ready(undefined);
-    log.info({ worker, engine: config.engine, coordinator: address, store: local.store.location }, "asking for tasks");
+    log.info({ worker, engine: config.engine, coordinator: channel.address, store: local.store.location }, "asking for tasks");
 
     // 2. One task after another. A failure that passes costs its task, not the process.
     try {

@@ -1,17 +1,13 @@
 import { z } from "zod";
-import { coordinator, milliseconds, secret, store, telemetry } from "../../platform/config/config.js";
+import { coordinator, engine, milliseconds, secret, store, telemetry, threads, workerName } from "../../platform/config/config.js";
 
 /** `graft-trainer --config FILE`. */
 export const trainerConfig = z.strictObject({
-  name: z
-    .string()
-    .regex(/^[A-Za-z0-9._-]{1,100}$/)
-    .optional()
-    .describe("Unique among the workers that live; default: host and process id."),
+  name: workerName,
   coordinator,
   job: z.string().optional().describe("Only this job (its id); default: whichever needs a trainer."),
-  engine: z.string().default("onnx").describe("onnx or tensorflow; jobs that need another are left to others."),
-  threads: z.number().int().positive().optional().describe("Of one engine call; default: one for each processor."),
+  engine,
+  threads,
   store,
   nats: z.strictObject({
     servers: z.array(z.string().min(1)).min(1).describe("nats://host:port or tls://host:port of one cluster."),

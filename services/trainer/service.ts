@@ -1,14 +1,13 @@
 import { readFile } from "node:fs/promises";
-import { hostname } from "node:os";
 import { Counter, Gauge } from "prom-client";
 import type { Milestone } from "../../domain/job/records.js";
 import { CodedError, errorCodes } from "../../domain/errors.js";
 import { natsGradientBus, type NatsGradientBus } from "../../platform/gradient-bus/nats.js";
-import { openChannel } from "../../platform/grpc/client.js";
 import type { ServiceBody } from "../../platform/service-process/service-process.js";
 import { grpcWorkService } from "../../platform/work-service/grpc-client.js";
 import { LaneStore } from "../../platform/lane-store/lane-store.js";
 import { openLocal } from "../local/local.js";
+import { openCoordinator, workerName } from "../local/worker-process.js";
 import { trainerConfig } from "./config.js";
 import { runTrainer } from "./trainer.js";
 import { loadTrainingSet } from "./training-set.js";
@@ -20,20 +19,8 @@ const RESTART_MS = 1_000;
 export function trainerService(milestone: (milestone: Milestone) => void = () => undefined): ServiceBody<typeof trainerConfig> {
   return async (config, { log, metrics, signal, ready }) => {
     // 1. The coordinator, the store, the engine.
-    const trainer = config.name ?? `${hostname()}-${String(process.pid)}`;
-    const { address, token, tls, allowPlaintext } = config.coordinator;
-    const channel = openChannel({
-      address,
-      allowPlaintext,
-      tls:
-        tls === undefined
-          ? "plaintext"
-          : {
-              ...(tls.ca !== undefined && { ca: await readFile(tls.ca) }),
-              ...(tls.serverName !== undefined && { serverName: tls.serverName }),
-            },
-      ...(token !== undefined && { token }),
-    });
+    const trainer = workerName(config);
+    const channel = await openCoordinator(config.coordinator);
     const local = await openLocal(config.store.location, { store: config.store.s3, threads: config.threads });
     const work = grpcWorkService(channel, { clock: local.clock, random: Math.random, signal });
     await local.engine(config.engine);
@@ -65,7 +52,10 @@ export function trainerService(milestone: (milestone: Milestone) => void = () =>
       }
     }
     ready(undefined);
-    log.info({ trainer, engine: config.engine, coordinator: address, store: local.store.location, nats: nats.servers }, "asking for a job");
+    log.info(
+      { trainer, engine: config.engine, coordinator: channel.address, store: local.store.location, nats: nats.servers },
+      "asking for a job",
+    );
     const grains = new Counter({ name: "graft_grains_total", help: "Grains computed", registers: [metrics] });
     metrics.registerMetric(
       new Gauge({

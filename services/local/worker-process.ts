@@ -1,0 +1,21 @@
+import { readFile } from "node:fs/promises";
+import { hostname } from "node:os";
+import type { z } from "zod";
+import type { coordinator } from "../../platform/config/config.js";
+import { type GrpcChannel, openChannel } from "../../platform/grpc/client.js";
+
+/** What an extractor's and a trainer's process have in common. */
+
+/** Unique among the workers that live. */
+export function workerName({ name }: { readonly name?: string | undefined }): string {
+  return name ?? `${hostname()}-${String(process.pid)}`;
+}
+
+/** The channel that a worker's config describes. @throws CodedError CONFIG_INVALID */
+export async function openCoordinator({ address, token, tls, allowPlaintext }: z.output<typeof coordinator>): Promise<GrpcChannel> {
+  const encrypted = tls && {
+    ...(tls.ca !== undefined && { ca: await readFile(tls.ca) }),
+    ...(tls.serverName !== undefined && { serverName: tls.serverName }),
+  };
+  return openChannel({ address, allowPlaintext, tls: encrypted ?? "plaintext", ...(token !== undefined && { token }) });
+}
