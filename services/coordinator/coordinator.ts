@@ -195,7 +195,9 @@ export class JobCoordinator implements WorkService {
     const backbone = await this.deps.backbones.find(name, digest);
     const { initialWeights } = record.job;
     const given = initialWeights.kind === "result" ? await this.deps.readWeights(initialWeights.from) : undefined;
-    const pinned = pinPlan(record.job, backbone, await this.deps.profiles());
+    const profiles = await this.profilesOrPlan();
+    if ("cut" in profiles) return profiles;
+    const pinned = pinPlan(record.job, backbone, profiles);
     checkFeasible(record.job, backbone, pinned, listing, given, this.deps.memoryBytes);
     for (const warning of backboneWarnings(backbone, pinned)) this.warn(warning);
     const plan: PlanRecord = {
@@ -208,6 +210,25 @@ export class JobCoordinator implements WorkService {
     const { value } = await this.job.createJson("plan.json", plan, planRecord);
     this.deps.milestone("after plan");
     return value;
+  }
+
+  /**
+   * The profiles of the first workers, or the plan that another coordinator has made with them meanwhile: one that this one took for dead may have woken, and its workers, who are busy with its tasks, would
+   * never come to ask for one here.
+   */
+  private async profilesOrPlan(): Promise<JobProfiles | PlanRecord> {
+    const profiles = this.deps.profiles();
+    for (;;) {
+      const over = new AbortController();
+      const look = this.deps.clock.sleep(PLAN_LOOK_MS, AbortSignal.any([this.signal, over.signal])).then(
+        () => "look" as const,
+        () => profiles,
+      );
+      const found = await Promise.race([profiles, look]).finally(() => over.abort());
+      if (found !== "look") return found;
+      const plan = await this.job.readJson("plan.json", planRecord);
+      if (plan !== undefined) return plan;
+    }
   }
 
   private async extract(record: JobRecord, listing: ListingRecord, plan: PlanRecord): Promise<SamplesRecord> {
@@ -540,6 +561,9 @@ export class JobCoordinator implements WorkService {
     this.announce({ kind: "warning", message });
   }
 }
+
+/** How often a coordinator that waits for its first workers looks whether another one has planned the job. */
+const PLAN_LOOK_MS = 5_000;
 
 /** Why training was left. */
 type TrainingEnd = { readonly kind: "exported" } | { readonly kind: "featuresMissing"; readonly missing: readonly ImageId[] };

@@ -309,3 +309,26 @@ test("too many failures that a repetition might cure fail the job too", async ()
   await settled();
   expect((await requests.getJob({ name: job })).status).toMatchObject({ phase: "FAILED", failure: { code: "DATASET_UNREADABLE" } });
 });
+
+test("a coordinator that waits for its first workers goes on with the plan that another one, woken again, has made with them (simulation, seed 271)", async () => {
+  const { store, submit, phaseOf, pass } = await setup();
+  const job = await submit(1);
+  await settled();
+  expect(await phaseOf(job)).toBe("PLANNING");
+  const plan = {
+    formatVersion: 1,
+    backbone: { name: "tiny", digest: "d" },
+    cut: "pool",
+    featureSpec: { profile },
+    featureSpecDigest: "f",
+    featureShape: [3],
+    viewSpec: null,
+    views: 1,
+    trainingProfile: profile,
+    initialWeights: null,
+  };
+  await new JobObjects(store, job).createJson("plan.json", plan, (value) => value as typeof plan);
+  pass(5_000);
+  await settled();
+  expect(await phaseOf(job)).toBe("EXTRACTING");
+});
