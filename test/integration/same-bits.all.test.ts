@@ -4,7 +4,7 @@ import { join } from "node:path";
 import { afterAll, beforeAll, describe, expect, test } from "vitest";
 import type { JobSpec } from "../../domain/job/spec.js";
 import type { JobResult } from "../support/job-result.js";
-import { finished, jobOn, richJob, samplePictures, smallJob, temporaryFolder } from "../support/local-jobs.js";
+import { finished, JobProcess, jobOn, richJob, samplePictures, smallJob, temporaryFolder } from "../support/local-jobs.js";
 import { node24 } from "../support/node24.js";
 
 /** Files that tell when and how fast a job ran; all others are equal for any number of workers. */
@@ -76,16 +76,15 @@ describe.each<[string, JobSpec]>([
   });
 });
 
-test("more trainers than grains: those that have none are sent home, and it is said", async () => {
+test("more trainers than grains are refused; where they are only allowed, one process has as few as it may", async () => {
   const folder = temporaryFolder();
   try {
     const small = { ...smallJob, training: { steps: 10, batchSize: 4, evaluateEverySteps: 5 } };
-    const spec = { ...jobOn(samplePictures(join(folder.path, "pictures"), 13), small), trainers: { min: 4, max: 4 } };
-    const { result, events } = await finished({ store: join(folder.path, "store"), spec });
-    expect(result.grainsComputed).toEqual({ "trainer-0": 10, "trainer-1": 10 });
-    expect(events.filter(({ kind }) => kind === "warning").map(({ message }) => message)).toContain(
-      "2 of 4 trainers are needed: a batch has no more grains",
-    );
+    const spec = jobOn(samplePictures(join(folder.path, "pictures"), 13), small);
+    const { failure } = await new JobProcess({ store: join(folder.path, "store"), spec: { ...spec, trainers: { min: 4, max: 4 } } }).end;
+    expect(failure?.message).toMatch(/trainers\.min: must be at most the number of grains \(2\), found 4/);
+    const { result } = await finished({ store: join(folder.path, "store"), spec: { ...spec, trainers: { min: 1, max: 4 } } });
+    expect(result.grainsComputed).toEqual({ "trainer-0": 20 });
   } finally {
     folder.remove();
   }
