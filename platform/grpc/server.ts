@@ -7,6 +7,9 @@ import {
   ServerInterceptingCall,
   ServerListenerBuilder,
   type ServerInterceptor,
+  type handleUnaryCall,
+  type UntypedHandleCall,
+  type UntypedServiceImplementation,
 } from "@grpc/grpc-js";
 import { HealthImplementation } from "grpc-health-check";
 import { CodedError } from "../../domain/errors.js";
@@ -58,6 +61,7 @@ export async function serveGrpc(settings: ServerSettings): Promise<RunningServer
   if (tls === undefined) refuseForeignPlaintext(address, allowPlaintext);
   if (tokens !== undefined) refuseEmpty(tokens);
   const stopping = new AbortController();
+  const underWay = new UnderWay();
   setMaxListeners(0, stopping.signal); // every call that waits listens
 
   // 1. What can be called.
@@ -69,7 +73,8 @@ export async function serveGrpc(settings: ServerSettings): Promise<RunningServer
     "grpc.keepalive_timeout_ms": limits.grpcKeepaliveTimeoutMs,
     interceptors: [endForeignStreams(services, stopping.signal), admission(services, tokens)],
   });
-  for (const service of services) server.addService(service.definition, service.implement({ stopping: stopping.signal, onUnexpected }));
+  for (const service of services)
+    server.addService(service.definition, counted(service, service.implement({ stopping: stopping.signal, onUnexpected }), underWay));
   const health = new HealthImplementation();
   const setServing = (serving: boolean): void => {
     for (const name of ["", ...services.map(({ descriptor }) => descriptor.typeName)])
@@ -98,6 +103,7 @@ export async function serveGrpc(settings: ServerSettings): Promise<RunningServer
     setServing(false);
     listener.close();
     stopping.abort(new CodedError("SERVER_UNAVAILABLE", "the server stops; ask again, it may be back soon"));
+    await underWay.ended(graceMs);
     await finished(server, graceMs);
     server.forceShutdown();
     for (const socket of sockets) socket.destroy(); // those that never came to speak HTTP/2
@@ -154,6 +160,56 @@ function listen(listener: NetServer, address: string): Promise<number> {
       resolve(typeof bound === "object" && bound !== null ? bound.port : port);
     });
   });
+}
+
+/** Until the last answer is on its way. */
+const LAST_ANSWER_MS = 100;
+
+/** Unary calls that have not been answered. From Node 24 on a server that closes drops their connections at once, so it closes after them. */
+class UnderWay {
+  private count = 0;
+  private wake: () => void = () => undefined;
+
+  begin(): () => void {
+    this.count++;
+    return () => {
+      if (--this.count === 0) setTimeout(() => this.wake(), LAST_ANSWER_MS);
+    };
+  }
+
+  async ended(graceMs: number): Promise<void> {
+    if (this.count === 0) return;
+    await new Promise<void>((resolve) => {
+      const timer = setTimeout(resolve, graceMs);
+      this.wake = () => {
+        clearTimeout(timer);
+        resolve();
+      };
+    });
+  }
+}
+
+function counted(
+  { definition }: GrpcService,
+  implementation: UntypedServiceImplementation,
+  underWay: UnderWay,
+): UntypedServiceImplementation {
+  return Object.fromEntries(
+    Object.entries(implementation).map(([name, handler]): [string, UntypedHandleCall] => {
+      if (definition[name]?.responseStream !== false) return [name, handler];
+      const unary = handler as handleUnaryCall<unknown, unknown>;
+      return [
+        name,
+        ((call, callback) => {
+          const end = underWay.begin();
+          unary(call, (...answer) => {
+            callback(...answer);
+            end();
+          });
+        }) satisfies handleUnaryCall<unknown, unknown> as UntypedHandleCall,
+      ];
+    }),
+  );
 }
 
 /** Resolves once all calls are done, at the latest after `graceMs`. */
