@@ -9,14 +9,17 @@ export class Bell {
     this.waiting.clear();
   }
 
-  /** Resolves with the next ring, after `timeoutMs`, or when the signal aborts. */
-  async next(clock: Clock, timeoutMs: number, signal?: AbortSignal): Promise<void> {
+  /** Resolves with the next ring, after `timeoutMs` where given, or when the signal aborts. */
+  async next(clock: Clock, timeoutMs: number | undefined, signal?: AbortSignal): Promise<void> {
     const over = new AbortController();
+    const ended = signal === undefined ? over.signal : AbortSignal.any([signal, over.signal]);
     let wake = (): void => undefined;
     const rung = new Promise<void>((resolve) => (wake = resolve));
     this.waiting.add(wake);
-    const ended = signal === undefined ? over.signal : AbortSignal.any([signal, over.signal]);
-    await Promise.race([rung, clock.sleep(timeoutMs, ended).catch(() => undefined)]);
+    signal?.addEventListener("abort", wake, { once: true, signal: over.signal });
+    if (signal?.aborted === true) wake();
+    const expiry = timeoutMs === undefined ? [] : [clock.sleep(timeoutMs, ended).catch(() => undefined)];
+    await Promise.race([rung, ...expiry]);
     this.waiting.delete(wake);
     over.abort();
   }

@@ -11,6 +11,7 @@ import type { Clock } from "../../platform/clock/clock.js";
 import type { JobFeatures } from "../../platform/job-features/job-features.js";
 import type { JobObjects } from "../../platform/job-store/job-store.js";
 import type { TaskClaim, TaskProgress } from "../../platform/work-service/work-service.js";
+import { Bell } from "./bell.js";
 import { type Lease, LeaseTable } from "./leases.js";
 
 /** Commits that are read at the same time when an extraction is taken up: each takes milliseconds to check, and they may come all at once. */
@@ -66,7 +67,7 @@ export class Extraction {
   private readonly startMs: number;
   private extractedNow = 0;
   private refreshedMs = -Infinity;
-  private readonly changed = new Set<() => void>();
+  private readonly changed = new Bell();
 
   private constructor(deps: ExtractionDeps, tasks: number, committed: ReadonlyMap<number, CommittedTask>) {
     this.job = deps.job;
@@ -132,7 +133,7 @@ export class Extraction {
       if (claimed !== undefined) return claimed;
       const leftMs = untilMs - this.clock.monotonic();
       if (leftMs <= 0) return { kind: "ask again" };
-      await this.nextChange(Math.min(leftMs, this.leases.nextOfferMs() ?? leftMs), signal);
+      await this.changed.next(this.clock, Math.min(leftMs, this.leases.nextOfferMs() ?? leftMs), signal);
     }
   }
 
@@ -194,7 +195,7 @@ export class Extraction {
   async done(signal: AbortSignal): Promise<void> {
     while (!this.complete) {
       signal.throwIfAborted();
-      await this.nextChange(undefined, signal);
+      await this.changed.next(this.clock, undefined, signal);
     }
   }
 
@@ -254,24 +255,8 @@ export class Extraction {
   }
 
   private wake(): void {
-    for (const resolve of this.changed) resolve();
-    this.changed.clear();
+    this.changed.ring();
     this.onChange();
-  }
-
-  /** Resolves with the next change, after `timeoutMs` where given, or when the signal aborts. */
-  private async nextChange(timeoutMs: number | undefined, signal: AbortSignal): Promise<void> {
-    const over = new AbortController();
-    const ended = AbortSignal.any([signal, over.signal]);
-    let wake = (): void => undefined;
-    const change = new Promise<void>((resolve) => (wake = resolve));
-    this.changed.add(wake);
-    signal.addEventListener("abort", wake, { once: true, signal: over.signal });
-    if (signal.aborted) wake();
-    const expiry = timeoutMs === undefined ? [] : [this.clock.sleep(timeoutMs, ended).catch(() => undefined)];
-    await Promise.race([change, ...expiry]);
-    this.changed.delete(wake);
-    over.abort();
   }
 }
 
