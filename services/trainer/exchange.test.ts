@@ -1,5 +1,6 @@
 import { expect, test } from "vitest";
 import type { Milestone } from "../../domain/job/records.js";
+import { headerBytes } from "../../domain/training/exchange/message.js";
 import { limits } from "../../domain/limits.js";
 import type { Clock } from "../../platform/clock/clock.js";
 import type { GradientBus } from "../../platform/gradient-bus/gradient-bus.js";
@@ -26,7 +27,7 @@ function setup({ frozen = false } = {}) {
     close: async () => undefined,
   };
   const reached: Milestone[] = [];
-  const channel = { job: "job", generation: 0, trainers: 3, self: 0, key: new Uint8Array(32) };
+  const channel = { job: "job", generation: 0, trainers: 3, self: 0, key: new Uint8Array(32), messageBytes: headerBytes + 4 * 10 };
   const exchange = new Exchange({ bus, clock, milestone: (name) => reached.push(name) }, channel, ["a", "b", "c"], 8, 30, 5);
   const reduce = (signal: AbortSignal): Promise<Float32Array> =>
     exchange.reduce(

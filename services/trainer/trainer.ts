@@ -5,6 +5,7 @@ import type { Milestone, PlanRecord } from "../../domain/job/records.js";
 import { limits } from "../../domain/limits.js";
 import { type GivenWeights, initializeState } from "../../domain/training/initial-state.js";
 import { planTraining, type TrainingPlan } from "../../domain/training/training-plan.js";
+import type { Channel } from "../../domain/training/exchange/message.js";
 import { alignedSubTrees } from "../../domain/training/tree.js";
 import { decodeGivenWeights } from "../../formats/passport/given-weights.js";
 import type { BackboneStore } from "../../platform/backbone-store/backbone-store.js";
@@ -159,7 +160,7 @@ async function trainInGeneration(
         : new Exchange(
             // Whose lanes are ready waits for those who still make theirs; who is lost is noticed by its silence.
             { ...deps, deadlineMs: plan.streaming === undefined ? limits.exchangeDeadlineMs : limits.lanesDeadlineMs },
-            channelOf(generation, rank),
+            channelOf(generation, rank, deps.bus),
             generation.trainers,
             plan.grains,
             plan.layout.length + counters(plan),
@@ -248,8 +249,9 @@ function rowSourceOf(plan: TrainingPlan, set: TrainingSet, lanes: LaneStore): Ro
   return residentRows(plan, set, set.resident);
 }
 
-function channelOf(generation: Generation, self: number) {
-  return { job: generation.jobId, generation: generation.generation, trainers: generation.trainers.length, self, key: generation.key };
+function channelOf(generation: Generation, self: number, { payloadBytesMax }: GradientBus): Channel {
+  const { jobId, trainers, key } = generation;
+  return { job: jobId, generation: generation.generation, trainers: trainers.length, self, key, messageBytes: payloadBytesMax };
 }
 
 /** How fast the training goes, measured without its first steps, which load caches. */

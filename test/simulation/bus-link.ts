@@ -1,4 +1,4 @@
-import { limits } from "../../domain/limits.js";
+import { headerBytes } from "../../domain/training/exchange/message.js";
 import type { GradientBus } from "../../platform/gradient-bus/gradient-bus.js";
 import type { Network } from "./network.js";
 import type { SimulatedProcess } from "./process.js";
@@ -28,7 +28,7 @@ export class SimulatedBus {
   /** The bus as one process sees it. */
   linkOf(process: SimulatedProcess): GradientBus {
     return {
-      payloadBytesMax: limits.exchangeMessageBytes,
+      payloadBytesMax: headerBytes + 4 * 6, // several parts, and several messages a part
       publish: (subject, payload) => this.#publish(process, subject, payload),
       subscribe: (subject, handler) => {
         const listener = { process, handler };

@@ -2,10 +2,11 @@ import assert from "node:assert";
 import { CodedError } from "../../errors.js";
 import { evenRange, type Range } from "../grains.js";
 import type { SubTree, SubTreeSum } from "../tree.js";
-import { ChunkedVector } from "./chunked-vector.js";
+import { ChunkedVector, type Taken } from "./chunked-vector.js";
 import {
   askingAgain,
   decodeMessage,
+  encodeChunk,
   encodeMessages,
   isOwn,
   valuesPerMessage,
@@ -17,7 +18,7 @@ import {
 import { ownedSubTrees, PartReducer } from "./part-reducer.js";
 
 /** What became of a received message: "stale" belongs to a step that is over, "early" to one that nobody in this generation can have reached. */
-export type Reception = "taken" | "repeated" | "misfit" | "stale" | "early" | "own" | Refusal;
+export type Reception = Taken | "stale" | "early" | "own" | Refusal;
 
 export interface Received {
   readonly reception: Reception;
@@ -28,12 +29,12 @@ export interface Received {
 /**
  * The all-reduce of one generation as seen by one trainer; pure, so that it runs in a simulation tick.
  *
- * begin(step): sends this trainer's tree nodes of part k to trainer k, which owns part k.
- * receive:     takes nodes of the own part; when all are there, adds them along the tree and sends the finished part to all. Takes finished parts of others.
+ * begin(step): sends this trainer's tree nodes of part k to trainer k, which owns part k. Short vectors have fewer parts than trainers: the bytes are the same, the messages fewer.
+ * receive:     takes nodes of the own part; when all have a chunk, adds it along the tree and sends the finished chunk to all. Takes finished chunks of others.
  * result:      the whole vector, once every part is there.
  *
  * A trainer may be one step ahead of another, never two: it needs everyone's nodes. Messages of the next step are kept for `begin`.
- * Lost messages: `resend` repeats what this trainer sent and asks; an owner that has finished its part, in this step or the last, answers with it.
+ * Lost messages: `resend` repeats what this trainer sent and asks; an owner answers with what it has finished of its part, in this step or the last.
  */
 export class AllReduce {
   readonly parts: readonly Range[];
@@ -47,7 +48,8 @@ export class AllReduce {
   constructor(channel: Channel, grains: number, length: number, firstStep: number) {
     this.#channel = channel;
     this.#owned = ownedSubTrees(grains, channel.trainers);
-    this.parts = Array.from({ length: channel.trainers }, (_, part) => evenRange(length, channel.trainers, part));
+    const parts = partsOf(channel, length);
+    this.parts = Array.from({ length: parts }, (_, part) => evenRange(length, parts, part));
     this.#current = new StepState(channel, this.#owned, this.parts);
     this.#next = new StepState(channel, this.#owned, this.parts);
     this.#next.reset(firstStep);
@@ -72,7 +74,7 @@ export class AllReduce {
     for (const { values, ...node } of sums) {
       this.parts.forEach(({ from, to }, part) => {
         const slice = values.subarray(from, to);
-        if (part === this.#channel.self) state.reducer.takeOwn(part, node, slice);
+        if (part === this.#channel.self) state.reducer?.takeOwn(part, node, slice);
         else state.sent.push(...encodeMessages(this.#channel, part, { kind: "partial", step, part, node, weightsHash }, slice));
       });
     }
@@ -85,18 +87,18 @@ export class AllReduce {
     const message = decodeMessage(this.#channel, payload);
     if (typeof message === "string") return { reception: message, outgoing: [] };
     if (message.kind === "gathered") return { reception: "misfit", outgoing: [] };
-    const state = [this.#current, this.#next].find(({ step }) => step === message.step);
+    const { step, sender, asks } = message;
+    const state = step === this.#current.step ? this.#current : step === this.#next.step ? this.#next : undefined;
     if (state === undefined) {
       return {
-        reception: message.step < this.#current.step ? "stale" : "early",
-        outgoing:
-          message.asks && message.step === this.#previousFinished.step ? addressed(this.#previousFinished.messages, message.sender) : [],
+        reception: step < this.#current.step ? "stale" : "early",
+        outgoing: asks && step === this.#previousFinished.step ? addressed(this.#previousFinished.messages, sender) : [],
       };
     }
-    state.setWeightsHash(message.sender, message.weightsHash);
+    state.setWeightsHash(sender, message.weightsHash);
+    const answer = asks ? addressed(state.finishedMessages, sender) : [];
     const reception = state.take(message);
-    const finished = state === this.#current ? this.#finishOwnPart(state) : [];
-    return { reception, outgoing: finished.length === 0 && message.asks ? addressed(state.finishedMessages, message.sender) : finished };
+    return { reception, outgoing: reception === "taken" ? [...answer, ...this.#finishOwnPart(state)] : answer };
   }
 
   /** The sum of all grains over the whole vector; valid until the next `begin`. Undefined while something is missing. */
@@ -130,24 +132,29 @@ export class AllReduce {
     return [...partials, ...this.#current.finishedMessages];
   }
 
+  /** Messages with the chunks of the own part that have been added up since the last call. */
   #finishOwnPart(state: StepState): readonly Outgoing[] {
-    if (state.reducer.added || !state.reducer.complete) return [];
-    const { self } = this.#channel;
-    const part = state.parts[self] as ChunkedVector;
-    state.reducer.add();
-    part.markWhole();
-    const weightsHash = state.weightsHashOf(self);
-    const node = { first: 0, grains: 0 };
-    if (this.#channel.trainers > 1) {
-      state.finishedMessages = encodeMessages(
-        this.#channel,
-        "all",
-        { kind: "finished", step: state.step, part: self, node, weightsHash },
-        part.values,
-      );
+    const { self, trainers } = this.#channel;
+    const finished: Outgoing[] = [];
+    for (const chunk of state.finishChunks()) {
+      if (trainers === 1) continue;
+      const header = { kind: "finished", step: state.step, part: self, node: wholeTree, weightsHash: state.weightsHashOf(self) } as const;
+      finished.push(encodeChunk(this.#channel, "all", header, chunk.index, chunk.values));
     }
-    return state.finishedMessages;
+    state.finishedMessages.push(...finished);
+    return finished;
   }
+}
+
+/** In the header of a finished part, whose node is known. */
+const wholeTree: SubTree = { first: 0, grains: 0 };
+
+/**
+ * Parts of a vector of `length` values, at most one a trainer. Each fills a quarter of a message or more, for a message costs as much as the bytes of some ten thousand values. What the broker
+ * carries is the same for any number of parts, and no owner's link carries more than the broker's.
+ */
+function partsOf(channel: Channel, length: number): number {
+  return Math.max(1, Math.min(channel.trainers, Math.floor(length / Math.ceil(valuesPerMessage(channel) / 4))));
 }
 
 function addressed(sent: readonly Outgoing[], to: number): Outgoing[] {
@@ -159,11 +166,12 @@ class StepState {
   step = -1;
   readonly result: Float32Array;
   readonly parts: readonly ChunkedVector[];
-  readonly reducer: PartReducer;
+  /** Undefined where this trainer owns no part. */
+  readonly reducer: PartReducer | undefined;
   /** Partials to other owners. */
   sent: Outgoing[] = [];
   /** The own part for all, once it is finished. */
-  finishedMessages: readonly Outgoing[] = [];
+  finishedMessages: Outgoing[] = [];
   readonly #channel: Channel;
   readonly #weightsHashes: (string | undefined)[];
 
@@ -172,26 +180,40 @@ class StepState {
     const perChunk = valuesPerMessage(channel);
     this.result = new Float32Array(parts.at(-1)?.to ?? 0);
     this.parts = parts.map(({ from, to }) => new ChunkedVector(this.result.subarray(from, to), perChunk));
-    this.reducer = new PartReducer(owned, this.parts[channel.self]?.values ?? new Float32Array(0), perChunk);
+    const own = this.parts[channel.self];
+    this.reducer = own && new PartReducer(owned, own.values, perChunk);
     this.#weightsHashes = new Array<string | undefined>(channel.trainers);
   }
 
   reset(step: number): void {
     this.step = step;
     for (const part of this.parts) part.reset();
-    this.reducer.reset();
+    this.reducer?.reset();
     this.sent = [];
     this.finishedMessages = [];
     this.#weightsHashes.fill(undefined);
   }
 
-  take(message: Message): "taken" | "repeated" | "misfit" {
+  take(message: Message): Taken {
     if (message.kind === "partial") {
       if (message.part !== this.#channel.self) return "misfit";
-      return this.reducer.take(message.sender, message.node, message.chunk, message.values);
+      return this.reducer?.take(message.sender, message.node, message.chunk, message.values) ?? "misfit";
     }
     if (message.part !== message.sender) return "misfit";
     return this.parts[message.part]?.take(message.chunk, message.values) ?? "misfit";
+  }
+
+  /** The chunks of the own part that have been added up since the last call. */
+  finishChunks(): { index: number; values: Float32Array }[] {
+    const part = this.parts[this.#channel.self];
+    const finished: { index: number; values: Float32Array }[] = [];
+    if (part === undefined || part.complete) return finished;
+    for (let index = 0; index < part.chunks; index++) {
+      if (part.has(index) || this.reducer?.isAdded(index) !== true) continue;
+      part.mark(index);
+      finished.push({ index, values: part.chunkValues(index) });
+    }
+    return finished;
   }
 
   /** Whether all parts are there, the own one added up. */
@@ -201,11 +223,11 @@ class StepState {
 
   missing(): number[] {
     const owners = this.parts.flatMap((part, owner) => (part.complete || owner === this.#channel.self ? [] : [owner]));
-    return [...new Set([...this.reducer.missing(), ...owners])].sort((a, b) => a - b);
+    return [...new Set([...(this.reducer?.missing() ?? []), ...owners])].sort((a, b) => a - b);
   }
 
   silent(): number[] {
-    const withoutNodes = this.reducer.missing();
+    const withoutNodes = this.reducer?.missing() ?? [];
     return withoutNodes.length > 0 ? withoutNodes : this.missing();
   }
 
@@ -219,6 +241,7 @@ class StepState {
     this.#weightsHashes[trainer] ??= hash;
     const { self } = this.#channel;
     const own = this.#weightsHashes[self];
+    if (trainer !== self && hash === own) return;
     const differing =
       own === undefined ? [] : this.#weightsHashes.flatMap((other, index) => (other !== undefined && other !== own ? [index] : []));
     if (differing.length > 0 || this.#weightsHashes[trainer] !== hash) {

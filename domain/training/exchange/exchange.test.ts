@@ -132,6 +132,34 @@ describe("all-reduce", () => {
     expect(digest(b.result)).toBe(digest(treeSum(next)));
   });
 
+  test("a short vector has one part, as few messages as possible, and the same sum", () => {
+    const peers = [0, 1, 2].map((self) => new AllReduce(channel(3, self, { messageBytes: headerBytes + 4 * 40 }), 8, 19, 0));
+    expect(peers[0]!.parts).toEqual([{ from: 0, to: 19 }]);
+    const rows = leaves(8, 19, 1);
+    const sent = peers.map((peer, self) => peer.begin(0, nodesOf(rows, 3, self), hash));
+    expect(sent.map((messages) => messages.map(({ to }) => to))).toEqual([[], [0, 0], [0, 0]]);
+    const finished = sent.flat().flatMap(({ payload }) => peers[0]!.receive(payload).outgoing);
+    expect(finished.map(({ to }) => to)).toEqual(["all"]);
+    for (const peer of peers) {
+      finished.forEach(({ payload }) => peer.receive(payload));
+      expect(digest(peer.result)).toBe(digest(treeSum(rows)));
+    }
+    expect(new AllReduce(channel(3, 0, { messageBytes: headerBytes + 4 * 40 }), 8, 20, 0).parts).toHaveLength(2);
+  });
+
+  test("a chunk that all trainers have sent is finished while others are on their way", () => {
+    const [a, b] = [0, 1].map((self) => new AllReduce(channel(2, self), 2, 20, 0)) as [AllReduce, AllReduce];
+    const rows = leaves(2, 20, 1);
+    a.begin(0, nodesOf(rows, 2, 0), hash);
+    const [first, second] = b.begin(0, nodesOf(rows, 2, 1), hash);
+    const early = a.receive(second!.payload).outgoing;
+    expect(early).toHaveLength(1);
+    expect(a.receive(second!.payload)).toEqual({ reception: "repeated", outgoing: [] });
+    expect(decodeMessage(channel(2, 1), early[0]!.payload)).toMatchObject({ kind: "finished", part: 0, chunk: 1 });
+    expect(a.receive(first!.payload).outgoing).toHaveLength(1);
+    expect(a.missing()).toEqual([1]);
+  });
+
   test("names who is missing", () => {
     const peers = [0, 1, 2].map((self) => new AllReduce(channel(3, self), 8, 10, 0));
     const rows = leaves(8, 10, 1);

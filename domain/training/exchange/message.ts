@@ -100,29 +100,20 @@ export function valuesPerMessage(channel: Channel): number {
   return Math.floor(((channel.messageBytes ?? limits.exchangeMessageBytes) - headerBytes) / 4);
 }
 
-/** Chunks of a vector; an empty one still has one, so that its owner is heard. */
-function chunkCount(channel: Channel, length: number): number {
-  return Math.max(1, Math.ceil(length / valuesPerMessage(channel)));
+/** What is the same in all messages that carry one vector. */
+export type Header = Omit<Message, "sender" | "chunk" | "asks" | "values">;
+
+/** The messages that carry `values`, one a chunk; an empty vector still has one, so that its owner is heard. */
+export function encodeMessages(channel: Channel, to: Outgoing["to"], header: Header, values: Float32Array): Outgoing[] {
+  const perMessage = valuesPerMessage(channel);
+  return Array.from({ length: Math.max(1, Math.ceil(values.length / perMessage)) }, (_, chunk) =>
+    encodeChunk(channel, to, header, chunk, values.subarray(chunk * perMessage, (chunk + 1) * perMessage)),
+  );
 }
 
-/** The messages that carry `values`, one a chunk. */
-export function encodeMessages(
-  channel: Channel,
-  to: Outgoing["to"],
-  header: Omit<Message, "sender" | "chunk" | "asks" | "values">,
-  values: Float32Array,
-): Outgoing[] {
-  const perMessage = valuesPerMessage(channel);
-  return Array.from({ length: chunkCount(channel, values.length) }, (_, chunk) => ({
-    to,
-    payload: encodeMessage(channel, {
-      ...header,
-      sender: channel.self,
-      chunk,
-      asks: false,
-      values: bytesOf(values.subarray(chunk * perMessage, (chunk + 1) * perMessage)),
-    }),
-  }));
+/** The message that carries `values`, one chunk of a vector. */
+export function encodeChunk(channel: Channel, to: Outgoing["to"], header: Header, chunk: number, values: Float32Array): Outgoing {
+  return { to, payload: encodeMessage(channel, { ...header, sender: channel.self, chunk, asks: false, values: bytesOf(values) }) };
 }
 
 export function encodeMessage(channel: Channel, message: Message): Uint8Array {
