@@ -187,6 +187,40 @@ test("suspended, a job's workers stop; resumed, it goes on where it was; a coord
   expect(await phaseOf(job)).toBe("EXTRACTING");
 });
 
+test("a job that is submitted suspended begins only when it is resumed, whichever coordinator is there", async () => {
+  const { store, requests, work, stop, jobs } = await setup();
+  void work.claimTask("extractor", profile);
+  void work.joinTraining("trainer", profile, undefined, undefined);
+  const request = { metadata: { name: "later" }, spec: { dataset: { source: "/pictures" }, suspend: true } };
+  const submitted = await requests.submitJob(idOf(1), request);
+  const job = submitted.metadata.uid ?? "";
+  const stands = { phase: "PENDING", suspended: true, conditions: [{ type: "Suspended", status: "True" }] };
+  expect(submitted.status).toMatchObject(stands);
+  expect((await requests.submitJob(idOf(1), request)).status).toMatchObject(stands);
+  await settled();
+  expect((await requests.getJob({ name: job })).status).toMatchObject(stands);
+  expect((await requests.explainJob({ name: job }))[0]?.message).toMatch(/^suspended in Pending/);
+  const objects = new JobObjects(store, job);
+  expect(await objects.readJson("listing/summary.json", (value) => value)).toBeUndefined();
+  stop.abort(new Error("over"));
+  await jobs.stopped();
+
+  const next = await setup(store);
+  await settled();
+  expect((await next.requests.getJob({ name: job })).status).toMatchObject(stands);
+  await next.requests.resumeJob({ name: job });
+  const claimed = next.work.claimTask("extractor", profile, job);
+  void next.work.joinTraining("trainer", profile, undefined, undefined);
+  expect(await claimed).toMatchObject({ kind: "task", jobId: job });
+  expect((await next.requests.getJob({ name: job })).status).toMatchObject({ phase: "EXTRACTING", suspended: false });
+  next.stop.abort(new Error("over"));
+  await next.jobs.stopped();
+
+  // The request to resume is a fact too: a third one does not stop at what was submitted.
+  const third = await setup(store);
+  expect(third.jobs.get(job)?.pause).toBeUndefined();
+});
+
 test("a cancelled job ends at once and for good", async () => {
   const { requests, work, submit } = await setup();
   const job = await submit(1);

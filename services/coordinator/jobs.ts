@@ -159,6 +159,8 @@ export class Jobs {
       requests: 0,
     };
     this.known.set(jobId, job);
+    // As it was submitted, until somebody asks for something else.
+    if (record.request?.spec.suspend === true) job.pause = { kind: "suspended" };
     for (const number of await objects.numberedFacts("requests")) {
       const request = await objects.readJson(`requests/${String(number)}.json`, jobRequestRecord);
       job.requests = number + 1;
@@ -166,6 +168,8 @@ export class Jobs {
       if (request?.action === "resume") job.pause = undefined;
       if (request?.action === "cancel" && !isFinal(job.board.state.phase)) await job.board.update(nextState(job.board.state, "cancelled"));
     }
+    const { state } = job.board;
+    if (job.pause !== undefined && !isFinal(state.phase) && !state.suspended) await job.board.update(nextState(state, "suspended"));
     if (!isFinal(job.board.state.phase)) this.lives.set(jobId, this.live(job));
     return job;
   }

@@ -66,6 +66,21 @@ real(`a suspended job stands still and keeps what is done; resumed, it ends with
   expect(await cluster.finished(id)).toBe(expected);
 });
 
+real(
+  `a job that is submitted with "suspend: true" stands still from the beginning; resumed, it ends with the same weights${because}`,
+  async () => {
+    const spec = { ...richJob, training: { ...richJob.training, seed: 71 } };
+    const expected = (await finished({ store: join(folder.path, "suspended-first"), spec: jobOn(pictures, spec) })).result.metrics
+      .weightsSha256;
+    const id = await submit({ ...spec, suspend: true });
+    // The pool is free for others meanwhile.
+    await cluster.finished(await submit({ ...smallJob, training: { ...smallJob.training, seed: 72 } }));
+    expect((await cluster.jobs.getJob({ name: id })).status).toMatchObject({ phase: "PENDING", suspended: true });
+    await cluster.jobs.resumeJob({ name: id });
+    expect(await cluster.finished(id)).toBe(expected);
+  },
+);
+
 real(`a cancelled job ends without a result; its workers go on with the next${because}`, async () => {
   const id = await submit({ ...longJob, training: { ...longJob.training, seed: 31 } });
   await cluster.until(id, ({ status }) => status.phase === "TRAINING");
