@@ -276,7 +276,6 @@ describe("resolveJob", () => {
 
   test.each<[JobSpec, string]>([
     [{ dataset: { ...dataset, credentialsSecret: "x" } }, "dataset.credentialsSecret"],
-    [{ dataset, numericsProfile: "ANY" }, "numericsProfile"],
     [{ dataset, cacheDomain: "x" }, "cacheDomain"],
     [{ dataset, extractors: { pod: {} } }, "extractors.pod"],
     [{ dataset, trainers: { pod: {} } }, "trainers.pod"],

@@ -160,6 +160,25 @@ test("a worker of a pool that fits no job waits; one that was started for a job 
   expect(await waiting).toEqual({ kind: "ask again" });
 });
 
+test("with numericsProfile: ANY extractors of every profile with the engine take tasks; trainers are of one profile all the same", async () => {
+  const { requests, work, commit } = await setup();
+  void work.joinTraining("trainer", profile, undefined, undefined);
+  const first = work.claimTask("extractor", profile);
+  const spec = { dataset: { source: "/pictures" }, numericsProfile: "ANY" as const };
+  const { metadata } = await requests.submitJob(idOf(1), { metadata: { name: "any" }, spec });
+  const task = await first;
+  if (task.kind !== "task") throw new Error("no task");
+  await work.releaseTask(task, []);
+  const foreign = { engine: "onnx", engineVersion: "other" } as unknown as NumericsProfile;
+  const claimed = await work.claimTask("foreign", foreign, metadata.uid);
+  expect(claimed).toMatchObject({ kind: "task", jobId: metadata.uid });
+  const stranger = { engine: "tensorflow" } as unknown as NumericsProfile;
+  await expect(work.claimTask("stranger", stranger, metadata.uid)).rejects.toMatchObject({ code: "NUMERICS_PROFILE_MISMATCH" });
+  if (claimed.kind === "task") await commit(claimed);
+  await settled();
+  await expect(work.joinTraining("foreign", foreign, metadata.uid, undefined)).rejects.toMatchObject({ code: "NUMERICS_PROFILE_MISMATCH" });
+});
+
 test("suspended, a job's workers stop; resumed, it goes on where it was; a coordinator that is started anew obeys too", async () => {
   const { store, requests, work, submit, commit, phaseOf, stop, jobs } = await setup();
   void work.joinTraining("trainer", profile, undefined, undefined);
