@@ -276,11 +276,9 @@ describe("resolveJob", () => {
 
   test.each<[JobSpec, string]>([
     [{ dataset: { ...dataset, credentialsSecret: "x" } }, "dataset.credentialsSecret"],
-    [{ dataset, numericsProfile: "ANY" }, "numericsProfile"],
     [{ dataset, cacheDomain: "x" }, "cacheDomain"],
     [{ dataset, extractors: { pod: {} } }, "extractors.pod"],
     [{ dataset, trainers: { pod: {} } }, "trainers.pod"],
-    [{ dataset, suspend: true }, "suspend"],
     [{ dataset, activeDeadlineSeconds: 0 }, "activeDeadlineSeconds"],
     [{ dataset, ttlSecondsAfterFinished: 0 }, "ttlSecondsAfterFinished"],
     [{ dataset, backoffLimit: 0 }, "backoffLimit"],
@@ -289,6 +287,13 @@ describe("resolveJob", () => {
     const problems = problemsOf(spec);
     assert.equal(problems.length, 1, problems.join("\n"));
     expect(problems[0]).toContain(`${path}: not supported in this version; `);
+  });
+
+  test("only a job that a coordinator carries out may begin suspended", () => {
+    expect(problemsOf({ dataset, suspend: true })).toEqual([
+      'suspend: not supported where one process runs the job, which nobody could resume; leave it out, or give the job to a server with "graft submit"',
+    ]);
+    assert.deepEqual(resolveJob({ dataset, suspend: true }, "job", "coordinator"), resolveJob({ dataset }));
   });
 
   test("what training starts from: one thing, with prefixes only where names come from a file", () => {

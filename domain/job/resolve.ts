@@ -7,16 +7,16 @@ import { specInvalid } from "./problems.js";
 import { resolveRecipe } from "./resolve-recipe.js";
 import { resolveViews } from "./resolve-views.js";
 import type { DatasetSpec, HeadSpec, InitializerSpec, JobSpec, PreprocessingSpec, WorkersSpec } from "./spec.js";
-import { unsupportedFields } from "./unsupported.js";
+import { type JobRunner, unsupportedFields } from "./unsupported.js";
 
 /**
  * Checks the meaning of a spec and fills in the defaults. Pure: nothing depends on the machine or on the dataset.
  * `subject` is for the message: a job file's name, say.
  * @throws CodedError SPEC_INVALID with all problems, in the message and as `details.problems` (domain/job/problems.ts).
  */
-export function resolveJob(spec: JobSpec, subject = "job"): ResolvedJob {
+export function resolveJob(spec: JobSpec, subject = "job", runner: JobRunner = "process"): ResolvedJob {
   const check = new FieldCheck();
-  for (const problem of unsupportedFields(spec)) check.report(problem.path, problem.message);
+  for (const problem of unsupportedFields(spec, runner)) check.report(problem.path, problem.message);
   const training = resolveRecipe(spec.training ?? {}, check);
   const job: ResolvedJob = {
     dataset: resolveDataset(spec.dataset ?? {}, check),

@@ -34,7 +34,11 @@ export async function explainJob(jobs: Jobs, job: KnownJob): Promise<Reason[]> {
       ["training", "a trainer"],
     ] as const)
       if (engines !== undefined && !jobs.profiles.has(role, engines[role]))
-        add(1, role, `no worker has come yet: ${one} with engine ${engines[role]} is needed, to whose numerics profile the job is pinned`);
+        add(
+          1,
+          role,
+          `no worker has come yet: ${one} with engine ${engines[role]} is needed${role === "extraction" && job.record.job.numericsProfile === "ANY" ? "" : ", to whose numerics profile the job is pinned"}`,
+        );
   }
   const { extraction, membership } = coordinator.work;
   if (phase === "Extracting" && extraction !== undefined) {

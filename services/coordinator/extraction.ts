@@ -2,7 +2,7 @@ import type { JobEvent } from "../../domain/job/events.js";
 import type { CommittedShard, ListingRecord, PlanRecord, TaskCommit } from "../../domain/job/records.js";
 import { canonicalJson } from "../../domain/canonical-json.js";
 import { CodedError } from "../../domain/errors.js";
-import type { NumericsProfile } from "../../domain/features/numerics-profile.js";
+import { fitsProfile, type NumericsProfile } from "../../domain/features/numerics-profile.js";
 import { IMAGE_ID_BYTES } from "../../domain/features/image-ids.js";
 import { limits } from "../../domain/limits.js";
 import { repairRecord, taskCommit } from "../../formats/job-records/job-records.js";
@@ -112,7 +112,7 @@ export class Extraction {
 
   /** A task for this worker, "done" once every task is committed, undefined while all are under way. @throws CodedError NUMERICS_PROFILE_MISMATCH */
   tryClaim(worker: string, profile: NumericsProfile): TaskClaim | undefined {
-    if (canonicalJson(profile) !== this.profile) {
+    if (!fitsProfile(profile, this.plan.featureSpec.profile)) {
       throw new CodedError(
         "NUMERICS_PROFILE_MISMATCH",
         `worker ${worker}: its numerics profile is ${canonicalJson(profile)}, job ${this.job.jobId} is pinned to ${this.profile}; ` +

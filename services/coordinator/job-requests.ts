@@ -43,7 +43,7 @@ export class JobRequests implements JobService {
     const earlier = jobs.get(jobId);
     if (earlier !== undefined) return jobs.resource(earlier);
     const name = nameOf(metadata.name, jobId);
-    const job = resolveJob(spec, `job ${name}`);
+    const job = resolveJob(spec, `job ${name}`, "coordinator");
     if (!job.dataset.source.startsWith("s3://") && !job.dataset.source.startsWith("/"))
       throw new CodedError(
         "SPEC_INVALID",
@@ -67,12 +67,12 @@ export class JobRequests implements JobService {
       request: { metadata, spec },
     };
     const added = await jobs.add(jobId, record);
-    if (spec.suspend === true && added.outcome === "created") await jobs.request(added.job, "suspend");
+    if (spec.suspend === true && added.outcome === "created") added.job.log.append("request", "submitted with suspend: true");
     return jobs.resource(added.job);
   }
 
   async planJob({ spec, metadata }: JobRequest, read: boolean): Promise<{ readonly text: string; readonly json: string }> {
-    return this.deps.plan(resolveJob(spec, `job ${metadata.name ?? ""}`.trim()), read);
+    return this.deps.plan(resolveJob(spec, `job ${metadata.name ?? ""}`.trim(), "coordinator"), read);
   }
 
   async getJob(reference: JobReference): Promise<JobResource> {

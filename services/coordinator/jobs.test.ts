@@ -160,6 +160,25 @@ test("a worker of a pool that fits no job waits; one that was started for a job 
   expect(await waiting).toEqual({ kind: "ask again" });
 });
 
+test("with numericsProfile: ANY extractors of every profile with the engine take tasks; trainers are of one profile all the same", async () => {
+  const { requests, work, commit } = await setup();
+  void work.joinTraining("trainer", profile, undefined, undefined);
+  const first = work.claimTask("extractor", profile);
+  const spec = { dataset: { source: "/pictures" }, numericsProfile: "ANY" as const };
+  const { metadata } = await requests.submitJob(idOf(1), { metadata: { name: "any" }, spec });
+  const task = await first;
+  if (task.kind !== "task") throw new Error("no task");
+  await work.releaseTask(task, []);
+  const foreign = { engine: "onnx", engineVersion: "other" } as unknown as NumericsProfile;
+  const claimed = await work.claimTask("foreign", foreign, metadata.uid);
+  expect(claimed).toMatchObject({ kind: "task", jobId: metadata.uid });
+  const stranger = { engine: "tensorflow" } as unknown as NumericsProfile;
+  await expect(work.claimTask("stranger", stranger, metadata.uid)).rejects.toMatchObject({ code: "NUMERICS_PROFILE_MISMATCH" });
+  if (claimed.kind === "task") await commit(claimed);
+  await settled();
+  await expect(work.joinTraining("foreign", foreign, metadata.uid, undefined)).rejects.toMatchObject({ code: "NUMERICS_PROFILE_MISMATCH" });
+});
+
 test("suspended, a job's workers stop; resumed, it goes on where it was; a coordinator that is started anew obeys too", async () => {
   const { store, requests, work, submit, commit, phaseOf, stop, jobs } = await setup();
   void work.joinTraining("trainer", profile, undefined, undefined);
@@ -185,6 +204,40 @@ test("suspended, a job's workers stop; resumed, it goes on where it was; a coord
   expect(await next.phaseOf(job)).toBe("TRAINING");
   expect((await requests.getJob({ name: job })).status.phase).toBe("EXTRACTING");
   expect(await phaseOf(job)).toBe("EXTRACTING");
+});
+
+test("a job that is submitted suspended begins only when it is resumed, whichever coordinator is there", async () => {
+  const { store, requests, work, stop, jobs } = await setup();
+  void work.claimTask("extractor", profile);
+  void work.joinTraining("trainer", profile, undefined, undefined);
+  const request = { metadata: { name: "later" }, spec: { dataset: { source: "/pictures" }, suspend: true } };
+  const submitted = await requests.submitJob(idOf(1), request);
+  const job = submitted.metadata.uid ?? "";
+  const stands = { phase: "PENDING", suspended: true, conditions: [{ type: "Suspended", status: "True" }] };
+  expect(submitted.status).toMatchObject(stands);
+  expect((await requests.submitJob(idOf(1), request)).status).toMatchObject(stands);
+  await settled();
+  expect((await requests.getJob({ name: job })).status).toMatchObject(stands);
+  expect((await requests.explainJob({ name: job }))[0]?.message).toMatch(/^suspended in Pending/);
+  const objects = new JobObjects(store, job);
+  expect(await objects.readJson("listing/summary.json", (value) => value)).toBeUndefined();
+  stop.abort(new Error("over"));
+  await jobs.stopped();
+
+  const next = await setup(store);
+  await settled();
+  expect((await next.requests.getJob({ name: job })).status).toMatchObject(stands);
+  await next.requests.resumeJob({ name: job });
+  const claimed = next.work.claimTask("extractor", profile, job);
+  void next.work.joinTraining("trainer", profile, undefined, undefined);
+  expect(await claimed).toMatchObject({ kind: "task", jobId: job });
+  expect((await next.requests.getJob({ name: job })).status).toMatchObject({ phase: "EXTRACTING", suspended: false });
+  next.stop.abort(new Error("over"));
+  await next.jobs.stopped();
+
+  // The request to resume is a fact too: a third one does not stop at what was submitted.
+  const third = await setup(store);
+  expect(third.jobs.get(job)?.pause).toBeUndefined();
 });
 
 test("a cancelled job ends at once and for good", async () => {

@@ -9,7 +9,8 @@ import { limits } from "../../domain/limits.js";
 import { jobRecord, jobRequestRecord, jobStatus } from "../../formats/job-records/job-records.js";
 import { JobObjects } from "../../platform/job-store/job-store.js";
 import { Bell } from "./bell.js";
-import { type CoordinatorDeps, JobCoordinator } from "./coordinator.js";
+import { JobCoordinator } from "./coordinator.js";
+import type { CoordinatorDeps } from "./coordinator-deps.js";
 import { JobLog } from "./job-log.js";
 import type { JobProfiles } from "./plan-job.js";
 import { StatusBoard } from "./status.js";
@@ -158,6 +159,8 @@ export class Jobs {
       requests: 0,
     };
     this.known.set(jobId, job);
+    // As it was submitted, until somebody asks for something else.
+    if (record.request?.spec.suspend === true) job.pause = { kind: "suspended" };
     for (const number of await objects.numberedFacts("requests")) {
       const request = await objects.readJson(`requests/${String(number)}.json`, jobRequestRecord);
       job.requests = number + 1;
@@ -165,6 +168,8 @@ export class Jobs {
       if (request?.action === "resume") job.pause = undefined;
       if (request?.action === "cancel" && !isFinal(job.board.state.phase)) await job.board.update(nextState(job.board.state, "cancelled"));
     }
+    const { state } = job.board;
+    if (job.pause !== undefined && !isFinal(state.phase) && !state.suspended) await job.board.update(nextState(state, "suspended"));
     if (!isFinal(job.board.state.phase)) this.lives.set(jobId, this.live(job));
     return job;
   }

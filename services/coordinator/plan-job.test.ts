@@ -3,7 +3,7 @@ import { resolveJob } from "../../domain/job/resolve.js";
 import type { JobSpec } from "../../domain/job/spec.js";
 import type { ListingRecord } from "../../domain/job/records.js";
 import { readBundledBackbone } from "../../platform/backbone-store/bundled.js";
-import { checkFeasible, pinPlan } from "./plan-job.js";
+import { checkFeasible, pinFeatures, pinPlan } from "./plan-job.js";
 
 const profile = { engine: "onnx", engineVersion: "1", device: "cpu", instructionSet: "avx2", threads: 1, batch: 0, decoder: "sharp" };
 
@@ -35,4 +35,19 @@ test("a job that can run is let through", async () => {
 test("what could only fail after the extraction is refused before it", async () => {
   await expect(check({ loss: "SIGMOID_CROSS_ENTROPY" })).rejects.toMatchObject({ code: "SPEC_INVALID" });
   await expect(check({}, { memoryBytes: 2 ** 20 })).rejects.toMatchObject({ code: "JOB_TOO_LARGE" });
+});
+
+test("features of any profile have one folder for all machines with an engine, which no pinned job uses", async () => {
+  const stored = await readBundledBackbone("mobilenet_v2_0.35_224");
+  const dataset = { source: "/pictures" };
+  const views = { count: 2, horizontalFlip: true };
+  const pinned = resolveJob({ dataset, views });
+  const any = resolveJob({ dataset, views, numericsProfile: "ANY" });
+  const other = { ...profile, instructionSet: "avx512" };
+  const digestOf = (job: typeof any, of: typeof profile): string => pinFeatures(job, stored, of).featureSpecDigest;
+  expect(digestOf(any, profile)).toBe(digestOf(any, other));
+  expect(new Set([digestOf(any, profile), digestOf(pinned, profile), digestOf(pinned, other)]).size).toBe(3);
+  expect(digestOf(any, { ...profile, engine: "tensorflow" })).not.toBe(digestOf(any, profile));
+  // So have their views.
+  expect(pinFeatures(any, stored, profile).viewSpec).toEqual(pinFeatures(any, stored, other).viewSpec);
 });

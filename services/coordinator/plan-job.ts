@@ -1,6 +1,6 @@
 import { featureSpecDigest, type FeatureSpec } from "../../domain/features/feature-spec.js";
 import { VIEWS_REVISION } from "../../domain/features/views.js";
-import type { NumericsProfile } from "../../domain/features/numerics-profile.js";
+import { anyProfile, type NumericsProfile } from "../../domain/features/numerics-profile.js";
 import { type CutBackbone, cutBackbone } from "../../domain/job/cut-backbone.js";
 import { expectedCounts } from "../../domain/job/expected-counts.js";
 import type { ResolvedJob } from "../../domain/job/job.js";
@@ -22,11 +22,11 @@ export interface JobProfiles {
 /** What of a plan the features of a job depend on. */
 export type PinnedFeatures = Omit<PlanRecord, "trainingProfile" | "initialWeights">;
 
-/** The features that a job works with: a pure function of spec, backbone and the profile of its extractors. @throws CodedError CUT_ILLEGAL, NETWORK_INVALID */
+/** The features that a job works with: a pure function of spec, backbone and the profile of its extractors; with `numericsProfile: ANY` of their engine alone. @throws CodedError CUT_ILLEGAL, NETWORK_INVALID */
 export function pinFeatures(job: ResolvedJob, { backbone, digest }: StoredBackbone, profile: NumericsProfile): PinnedFeatures {
   const network = cutBackbone(job, backbone);
   const { cut, featureShape } = network;
-  const featureSpec = plainFeatureSpec(network, digest, profile);
+  const featureSpec = plainFeatureSpec(network, digest, job.numericsProfile === "ANY" ? anyProfile(profile.engine) : profile);
   const { count, augmentation } = job.views;
   return {
     formatVersion: 1,

@@ -28,7 +28,7 @@ import { objectJobStore } from "../../platform/job-store/object-store.js";
 import type { ObjectStore } from "../../platform/object-store/object-store.js";
 import { openObjectStore } from "../../platform/object-store/open-store.js";
 import type { RetryDeps } from "../../platform/retry/retry.js";
-import type { CoordinatorDeps } from "../coordinator/coordinator.js";
+import type { CoordinatorDeps } from "../coordinator/coordinator-deps.js";
 import type { JobProfiles } from "../coordinator/plan-job.js";
 import type { ExtractorDeps } from "../extractor/extractor.js";
 import { loadTrainingSet, type TrainingSet } from "../trainer/training-set.js";

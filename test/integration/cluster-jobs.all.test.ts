@@ -1,6 +1,7 @@
 import { join } from "node:path";
 import { afterAll, beforeAll, expect, test } from "vitest";
 import { CodedError } from "../../domain/errors.js";
+import { decodePassport, type Passport } from "../../formats/passport/passport.js";
 import { goProgram, withoutProgram } from "../support/go-program.js";
 import { finished, jobOn, richJob, samplePictures, smallJob, temporaryFolder } from "../support/local-jobs.js";
 import { TestCluster } from "../support/test-cluster.js";
@@ -51,6 +52,24 @@ real(`features are extracted once, whichever job comes later${because}`, async (
   expect([progress?.cached, progress?.pictures]).toEqual([120, 120]);
 });
 
+real(`features of any profile are kept apart from those that are pinned; the passport says so${because}`, async () => {
+  const spec = { ...smallJob, training: { ...smallJob.training, seed: 81 } };
+  const pinned = await submit(spec);
+  const weights = await cluster.finished(pinned);
+  const passportOf = async (id: string): Promise<Passport> =>
+    decodePassport((await (await cluster.objects(id)).readResult("passport.json")) ?? new Uint8Array());
+  const any = await submit({ ...spec, numericsProfile: "ANY" });
+  // All workers here are of one profile, so the bits are the same.
+  expect(await cluster.finished(any)).toBe(weights);
+  const [first, second] = [await passportOf(pinned), await passportOf(any)];
+  expect(second.featureSpecDigest).not.toBe(first.featureSpecDigest);
+  expect([first.spec.numericsProfile, first.training.profilePinned]).toEqual(["PINNED", true]);
+  expect([second.spec.numericsProfile, second.training.profilePinned]).toEqual(["ANY", false]);
+  expect(second.features.profile).toMatchObject({ engine: first.features.profile.engine, device: "ANY", instructionSet: "ANY" });
+  // Nothing of the pinned job's features was taken.
+  expect((await cluster.jobs.getJob({ name: any })).status.progress?.cached).toBe(0);
+});
+
 real(`a suspended job stands still and keeps what is done; resumed, it ends with the same weights${because}`, async () => {
   const expected = (await finished({ store: join(folder.path, "suspended"), spec: jobOn(pictures, longJob) })).result.metrics.weightsSha256;
   const id = await submit(longJob, { trainers: 2, extractors: 2 });
@@ -65,6 +84,21 @@ real(`a suspended job stands still and keeps what is done; resumed, it ends with
   await cluster.jobs.resumeJob({ name: id });
   expect(await cluster.finished(id)).toBe(expected);
 });
+
+real(
+  `a job that is submitted with "suspend: true" stands still from the beginning; resumed, it ends with the same weights${because}`,
+  async () => {
+    const spec = { ...richJob, training: { ...richJob.training, seed: 71 } };
+    const expected = (await finished({ store: join(folder.path, "suspended-first"), spec: jobOn(pictures, spec) })).result.metrics
+      .weightsSha256;
+    const id = await submit({ ...spec, suspend: true });
+    // The pool is free for others meanwhile.
+    await cluster.finished(await submit({ ...smallJob, training: { ...smallJob.training, seed: 72 } }));
+    expect((await cluster.jobs.getJob({ name: id })).status).toMatchObject({ phase: "PENDING", suspended: true });
+    await cluster.jobs.resumeJob({ name: id });
+    expect(await cluster.finished(id)).toBe(expected);
+  },
+);
 
 real(`a cancelled job ends without a result; its workers go on with the next${because}`, async () => {
   const id = await submit({ ...longJob, training: { ...longJob.training, seed: 31 } });
