@@ -22,9 +22,9 @@ export const limits = {
    * tensorflow's do, and its numerics profile names it.
    */
   forwardBatch: 2,
-  /** Pictures that an extractor reads and decodes ahead of the forward pass: enough to keep every core busy while it runs … */
-  picturesInFlight: 64,
-  /** … and no more bytes of files and pixels than this. */
+  /** Pictures that an extractor reads, looks up and decodes together while the network runs on those before: enough to keep every core busy, and one call to the coordinator … */
+  picturesInGroup: 64,
+  /** … and no more bytes of files and pixels than this are held. */
   pictureBytesInFlight: 128 * 1024 * 1024,
   /** How often an extractor reports. */
   picturesPerHeartbeat: 16,

@@ -111,7 +111,7 @@ export function extractorMemory({ job, network, engines, backboneParameters, cou
   const { prefix, preprocessing } = network;
   const frozen = network.pixels ? 0 : 4 * parameterCount(prefix).total;
   const pictureBytes = TYPICAL_FILE_BYTES + job.views.count * 3 * preprocessing.size * preprocessing.size;
-  const inFlight = Math.min(limits.pictureBytesInFlight, limits.picturesInFlight * pictureBytes);
+  const inFlight = Math.min(limits.pictureBytesInFlight, 2 * limits.picturesInGroup * pictureBytes);
   const shard = Math.min(limits.shardBytes, featureRows(counts, job.views.count) * bytesOfFeature(network));
   return processBytes + 2 * 4 * backboneParameters + 3 * frozen + 2 * inFlight + forwardBytes(prefix) + 3 * shard;
 }

@@ -22,7 +22,7 @@ import { statusOf } from "./errors.js";
 export type Audience = "worker" | "client";
 
 export interface CallContext {
-  /** Aborts when the caller has gone, its deadline is over, or the server stops and this call is one that waits. */
+  /** Aborts when the caller has gone, its deadline is over or the server stops; never in unary calls that are not among those that may wait. */
   readonly signal: AbortSignal;
 }
 
@@ -101,7 +101,8 @@ function methodDefinition(method: DescMethod) {
 
 function serveUnary(method: DescMethod, handler: UnaryHandler, { stopping, onUnexpected }: ServerHooks, waits: boolean) {
   return (call: ServerUnaryCall<Buffer, Buffer>, callback: sendUnaryData<Buffer>): void => {
-    const { signal, release } = callSignal(call, method, waits ? stopping : undefined);
+    // A signal and the error that it ends with (the server says "cancelled" of every call that is over) take longer to make than most calls to answer: only for those that wait.
+    const { signal, release } = waits ? callSignal(call, method, stopping) : unaborted;
     const answer = async (): Promise<Buffer> => {
       const response = handler(decode(method, call.request), { signal });
       return encode(method, await (waits ? orAborted(response, signal) : response));
@@ -154,15 +155,16 @@ function callSignal(
   stopping?: AbortSignal,
 ) {
   const controller = new AbortController();
-  // An error takes longer to make than most calls to answer: only where it is needed.
-  call.on("cancelled", () =>
-    controller.abort(new CodedError("INTERRUPTED", `${method.name}: the caller has gone or its deadline is over`)),
-  );
+  const gone = (): void => controller.abort(new CodedError("INTERRUPTED", `${method.name}: the caller has gone or its deadline is over`));
+  call.on("cancelled", gone);
+  if (call.cancelled) gone();
   const stop = (): void => controller.abort(new CodedError("SERVER_UNAVAILABLE", "the server stops; ask again, it may be back soon"));
   stopping?.addEventListener("abort", stop, { once: true });
   if (stopping?.aborted === true) stop();
   return { signal: controller.signal, release: () => stopping?.removeEventListener("abort", stop) };
 }
+
+const unaborted = { signal: new AbortController().signal, release: (): void => undefined };
 
 /** The promise, or the signal's reason as soon as it aborts. */
 function orAborted<T>(promise: Promise<T>, signal: AbortSignal): Promise<T> {

@@ -3,7 +3,6 @@ import { sha256Hex } from "../../domain/features/sha256.js";
 import { limits } from "../../domain/limits.js";
 import type { ListingRow } from "../../formats/listing/listing.js";
 import { imageIdAt } from "../../domain/features/image-ids.js";
-import { KeptFeatures } from "./kept-features.js";
 import { extractTask, type ExtractionContext, type TaskRun } from "./extract-task.js";
 import type { Outcomes } from "./prepare-picture.js";
 
@@ -14,7 +13,7 @@ function setup(
   more: Partial<ExtractionContext> = {},
   isKept = (_imageId: string, _view: number): boolean => false,
 ) {
-  const seen = { decoded: [] as string[], shards: [] as { view: number; features: number[] }[], begunAt: -1 };
+  const seen = { decoded: [] as string[], shards: [] as { view: number; features: number[] }[], begunAt: -1, lookups: 0 };
   const text = (bytes: Uint8Array): string => Buffer.from(bytes).toString();
   const context = {
     source: {
@@ -58,9 +57,10 @@ function setup(
     pictures: contents.map((content, index): ListingRow => ({ uri: String(index), bytes: content.length, state: "" }) as ListingRow),
     outcomes,
     outcomesBefore,
-    kept: new KeptFeatures(async (imageIds, view) =>
-      Uint8Array.from({ length: imageIds.length / 32 }, (_, row) => (isKept(imageIdAt(imageIds, row), view) ? 1 : 0)),
-    ),
+    lookup: async (imageIds, view) => {
+      seen.lookups++;
+      return Uint8Array.from({ length: imageIds.length / 32 }, (_, row) => (isKept(imageIdAt(imageIds, row), view) ? 1 : 0));
+    },
     progress: async () => "kept",
     allBegun: () => (seen.begunAt = seen.decoded.length),
   };
@@ -87,13 +87,14 @@ test("equal pictures are decoded once, also where the task before is still at th
   expect([...second.outcomes.keys()]).toEqual([sha256Hex(Buffer.from("c"))]);
 });
 
-test("says that all pictures are begun before they are done, so that the next task can be", async () => {
-  const contents = Array.from({ length: limits.picturesInFlight + limits.forwardBatch }, (_, index) => String(index));
+test("says that all pictures are begun before they are done, so that the next task can be; asks once a group", async () => {
+  const contents = Array.from({ length: 2 * limits.picturesInGroup + limits.forwardBatch }, (_, index) => String(index));
   const { seen, extract } = setup(contents);
   await extract();
   expect(seen.decoded.length).toBe(contents.length);
   expect(seen.begunAt).toBeGreaterThan(0);
   expect(seen.begunAt).toBeLessThan(contents.length);
+  expect(seen.lookups).toBe(3);
 });
 
 test("hands back what it has when a picture cannot be read, with the reason", async () => {

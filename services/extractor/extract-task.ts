@@ -13,10 +13,10 @@ import type { ImageDecoder } from "../../platform/image-decoder/image-decoder.js
 import type { TaskProgress } from "../../platform/work-service/work-service.js";
 import { FeatureCollectors } from "./feature-collector.js";
 import { inOrder } from "./in-order.js";
-import type { KeptFeatures } from "./kept-features.js";
+import type { Lookup } from "./kept-features.js";
 import type { RecalledIdentities } from "./identities.js";
 import { PictureBatch } from "./picture-batch.js";
-import { type Learned, type Outcomes, type Prepared, preparePicture } from "./prepare-picture.js";
+import { type Learned, type Outcomes, preparePictures } from "./prepare-picture.js";
 
 /** What all tasks of a job share. */
 export interface ExtractionContext {
@@ -50,7 +50,7 @@ export interface TaskRun {
   readonly outcomesBefore: Outcomes | undefined;
   readonly progress: (progress: TaskProgress) => Promise<"kept" | "lost">;
   /** What is extracted already, by whomever. */
-  readonly kept: KeptFeatures;
+  readonly lookup: Lookup;
   /** Every picture is being read, decoded or done: from now on cores may be idle. */
   readonly allBegun: () => void;
 }
@@ -60,8 +60,8 @@ export interface TaskRun {
  * `progress` may answer "lost", the signal may abort, or something fails; then what is extracted so far is written and handed back.
  */
 export async function extractTask(run: TaskRun, context: ExtractionContext, signal: AbortSignal): Promise<TaskOutcome> {
-  const { pictures, progress } = run;
-  const { features, featureShape, preprocessing, views, milestone } = context;
+  const { pictures, outcomes, progress } = run;
+  const { features, featureShape, milestone } = context;
   const collectors = new FeatureCollectors(features, featureShape);
 
   // 1. Read, hash and decode ahead of the forward pass, within bounds.
@@ -72,31 +72,33 @@ export async function extractTask(run: TaskRun, context: ExtractionContext, sign
   const learned: Learned = [];
   let row = 0;
   let lost = false;
-  const bounds = {
-    itemsMax: limits.picturesInFlight,
-    bytesMax: limits.pictureBytesInFlight,
-    bytesOf: ({ bytes }: ListingRow) => bytes + views * 3 * preprocessing.size * preprocessing.size,
-  };
-  const prepareNext = (picture: ListingRow): Promise<Prepared> => preparePicture(picture, learned, run, context, signal);
+  const bytesOf = ({ bytes }: ListingRow): number => bytes + context.views * 3 * context.preprocessing.size ** 2;
+  const groups = withEnd(groupsOf(pictures, bytesOf), run.allBegun);
+  const bounds = { itemsMax: 2, bytesMax: limits.pictureBytesInFlight, bytesOf: (group: Group) => group.bytes };
   let failure: { readonly error: unknown } | undefined;
   try {
-    for await (const prepared of inOrder(withEnd(pictures, run.allBegun), bounds, prepareNext)) {
-      if (prepared.kind === "rejected") rejected.push({ row, reason: prepared.reason });
-      else imageIds.set(imageIdBytes([prepared.imageId]), row * IMAGE_ID_BYTES);
-      row++;
-      if (prepared.kind === "decoded") {
-        // 2. Run the frozen network on full batches.
-        const ran = await batch.add(prepared);
-        counts.extracted += ran.pictures;
-        if (ran.calls > 0) milestone("mid batch");
-      } else counts[prepared.kind]++;
-      if (row % limits.picturesPerHeartbeat === 0) lost = (await progress({ ...counts })) === "lost";
+    for await (const group of inOrder(groups, bounds, (group) => preparePictures(group.pictures, learned, run, context, signal))) {
+      for (const promise of group) {
+        const prepared = await promise;
+        if (prepared.kind === "rejected") rejected.push({ row, reason: prepared.reason });
+        else imageIds.set(imageIdBytes([prepared.imageId]), row * IMAGE_ID_BYTES);
+        row++;
+        if (prepared.kind === "decoded") {
+          // 2. Run the frozen network on full batches.
+          const ran = await batch.add(prepared);
+          counts.extracted += ran.pictures;
+          if (ran.calls > 0) milestone("mid batch");
+        } else counts[prepared.kind]++;
+        if (row % limits.picturesPerHeartbeat === 0) lost = (await progress({ ...counts })) === "lost";
+        if (lost || signal.aborted) break;
+      }
       if (lost || signal.aborted) break;
     }
     counts.extracted += (await batch.finish()).pictures;
   } catch (error) {
     failure = { error };
   }
+  await Promise.allSettled(outcomes.values());
 
   // 3. Write the rest, remember who the pictures are.
   const remembered = context.identities.remember(learned);
@@ -118,6 +120,28 @@ export async function extractTask(run: TaskRun, context: ExtractionContext, sign
       shards,
     },
   };
+}
+
+/** Pictures that are read, looked up and decoded together. */
+interface Group {
+  readonly pictures: readonly ListingRow[];
+  readonly bytes: number;
+}
+
+/** Consecutive pictures: few enough that two groups keep within the bounds of memory, many enough that the coordinator is seldom asked. */
+function* groupsOf(pictures: readonly ListingRow[], bytesOf: (picture: ListingRow) => number): Generator<Group, void> {
+  let group: ListingRow[] = [];
+  let bytes = 0;
+  for (const picture of pictures) {
+    const more = bytesOf(picture);
+    if (group.length === limits.picturesInGroup || (group.length > 0 && bytes + more > limits.pictureBytesInFlight / 2)) {
+      yield { pictures: group, bytes };
+      [group, bytes] = [[], 0];
+    }
+    group.push(picture);
+    bytes += more;
+  }
+  if (group.length > 0) yield { pictures: group, bytes };
 }
 
 function* withEnd<T>(items: Iterable<T>, atEnd: () => void): Generator<T, void> {

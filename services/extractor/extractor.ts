@@ -17,7 +17,7 @@ import type { ObjectStore } from "../../platform/object-store/object-store.js";
 import type { LeasedTask, TaskClaim, TaskProgress, WorkService } from "../../platform/work-service/work-service.js";
 import { extractTask, type ExtractionContext } from "./extract-task.js";
 import { RecalledIdentities } from "./identities.js";
-import { KeptFeatures } from "./kept-features.js";
+import type { Lookup } from "./kept-features.js";
 import type { Outcomes } from "./prepare-picture.js";
 
 export interface ExtractorDeps {
@@ -125,8 +125,8 @@ function beginTask(
     const extract = async (): Promise<void> => {
       const pictures = await job.objects.readListing(task);
       const outcomesBefore = before?.jobId === jobId ? before.outcomes : undefined;
-      const kept = new KeptFeatures((imageIds, view) => work.lookupFeatures(claimed, imageIds, view));
-      const outcome = await extractTask({ pictures, outcomes, outcomesBefore, kept, progress, allBegun }, job.context, signal);
+      const lookup: Lookup = (imageIds, view) => work.lookupFeatures(claimed, imageIds, view);
+      const outcome = await extractTask({ pictures, outcomes, outcomesBefore, lookup, progress, allBegun }, job.context, signal);
       if (outcome.kind === "extracted") {
         const isTaken = await work.commitTask(claimed, { formatVersion: 1, task, worker, ...outcome.commit }).then(
           () => true,

@@ -5,6 +5,7 @@ import type { ListingRow } from "../../formats/listing/listing.js";
 import type { RejectedImage } from "../../platform/image-decoder/image-decoder.js";
 import type { ExtractionContext, TaskRun } from "./extract-task.js";
 import type { Identity } from "./identities.js";
+import { missingViews } from "./kept-features.js";
 
 /** What became of each picture that a task decodes. Only the outcome is kept, not the pixels. */
 export type Outcomes = Map<ImageId, Promise<RejectedImage | undefined>>;
@@ -29,50 +30,72 @@ export interface DecodedView {
 
 export type Prepared = { readonly kind: "cached"; readonly imageId: ImageId } | RejectedImage | DecodedPicture;
 
-/** Everything that one picture needs before the forward pass. I/O errors are thrown: they fail the task, they never reject a picture. */
-export async function preparePicture(
-  picture: ListingRow,
+/**
+ * Everything that pictures need before the forward pass: they are read and looked up together, then decoded each by itself. The answers come in the order of the pictures.
+ * I/O errors are thrown: they fail the task, they never reject a picture.
+ */
+export async function preparePictures(
+  pictures: readonly ListingRow[],
   learned: Learned,
-  { outcomes, outcomesBefore, kept }: Pick<TaskRun, "outcomes" | "outcomesBefore" | "kept">,
+  { outcomes, outcomesBefore, lookup }: Pick<TaskRun, "outcomes" | "outcomesBefore" | "lookup">,
   context: ExtractionContext,
   signal: AbortSignal,
-): Promise<Prepared> {
-  const { source, identities } = context;
-  const missingViews = (imageId: ImageId): Promise<number[]> => kept.missingViews(imageId, context.viewsOf(picture, imageId));
+): Promise<readonly Promise<Prepared>[]> {
+  const missingOf = async (known: readonly { readonly picture: ListingRow; readonly imageId: ImageId }[]) =>
+    missingViews(
+      lookup,
+      known.map(({ picture, imageId }) => ({ imageId, views: context.viewsOf(picture, imageId) })),
+    );
 
-  const recalled = await identities.recall(picture);
-  if (recalled?.kind === "rejected") return recalled;
-  if (recalled !== undefined && (await missingViews(recalled.imageId)).length === 0) return { kind: "cached", imageId: recalled.imageId };
+  // 1. Whose features are kept need not be read, where an earlier run learned who they are.
+  const prepared = new Map<ListingRow, Prepared>();
+  const recalled = await Promise.all(pictures.map(async (picture) => ({ picture, identity: await context.identities.recall(picture) })));
+  for (const { picture, identity } of recalled) if (identity?.kind === "rejected") prepared.set(picture, identity);
+  const known = recalled.flatMap(({ picture, identity }) => (identity?.kind === "image" ? [{ picture, imageId: identity.imageId }] : []));
+  for (const [index, missing] of (await missingOf(known)).entries()) {
+    const { picture, imageId } = known[index]!;
+    if (missing.length === 0) prepared.set(picture, { kind: "cached", imageId });
+  }
 
-  if (picture.bytes > limits.imageBytes) {
-    return {
-      kind: "rejected",
-      reason: `${String(picture.bytes)} bytes, more than the ${String(limits.imageBytes)} that a picture may have`,
-    };
+  // 2. The others are read; files that are too large are not.
+  for (const picture of pictures) {
+    if (prepared.has(picture) || picture.bytes <= limits.imageBytes) continue;
+    const reason = `${String(picture.bytes)} bytes, more than the ${String(limits.imageBytes)} that a picture may have`;
+    prepared.set(picture, { kind: "rejected", reason });
   }
   signal.throwIfAborted();
-  const bytes = await source.read({ path: picture.uri, bytes: picture.bytes, state: picture.state });
-  const imageId = sha256Hex(bytes);
-  const missing = await missingViews(imageId);
-  if (missing.length === 0) {
-    learned.push({ picture, identity: { kind: "image", imageId } });
-    return { kind: "cached", imageId };
-  }
-  // Pictures with the same bytes are decoded once.
-  const twin = outcomes.get(imageId) ?? outcomesBefore?.get(imageId);
-  if (twin !== undefined) {
-    const rejection = await twin;
-    learned.push({ picture, identity: rejection ?? { kind: "image", imageId } });
-    return rejection ?? { kind: "cached", imageId };
-  }
+  const read = await Promise.all(
+    pictures
+      .filter((picture) => !prepared.has(picture))
+      .map(async (picture) => {
+        const bytes = await context.source.read({ path: picture.uri, bytes: picture.bytes, state: picture.state });
+        return { picture, bytes, imageId: sha256Hex(bytes) };
+      }),
+  );
+  const missing = await missingOf(read);
   signal.throwIfAborted();
-  const decoding = decodeViews(bytes, imageId, missing, context);
-  const outcome = decoding.then((decoded) => (decoded.kind === "rejected" ? decoded : undefined));
-  outcome.catch(() => undefined); // thrown below; nobody else may be waiting for it
-  outcomes.set(imageId, outcome);
-  const decoded = await decoding;
-  learned.push({ picture, identity: decoded.kind === "rejected" ? decoded : { kind: "image", imageId } });
-  return decoded;
+
+  // 3. Pictures with the same bytes are decoded once.
+  const decoding = new Map<ListingRow, Promise<Prepared>>();
+  for (const [index, { picture, bytes, imageId }] of read.entries()) {
+    const cached: Prepared = { kind: "cached", imageId };
+    const twin = missing[index]!.length === 0 ? Promise.resolve(undefined) : (outcomes.get(imageId) ?? outcomesBefore?.get(imageId));
+    const decoded =
+      twin === undefined ? decodeViews(bytes, imageId, missing[index]!, context) : twin.then((rejection) => rejection ?? cached);
+    if (twin === undefined)
+      outcomes.set(
+        imageId,
+        decoded.then((outcome) => (outcome.kind === "rejected" ? outcome : undefined)),
+      );
+    const taught = decoded.then((outcome) => {
+      learned.push({ picture, identity: outcome.kind === "rejected" ? outcome : { kind: "image", imageId } });
+      return outcome;
+    });
+    decoding.set(picture, taught);
+  }
+  // Awaited in order; a failure of a later picture must not end the process first.
+  for (const promise of [...decoding.values(), ...outcomes.values()]) promise.catch(() => undefined);
+  return pictures.map((picture) => decoding.get(picture) ?? Promise.resolve(prepared.get(picture)!));
 }
 
 async function decodeViews(
