@@ -92,6 +92,10 @@ export const limits = {
   grpcCallMs: 30_000,
   /** Reports that nobody needs to wait for: a worker goes on without them. */
   grpcReportMs: 5_000,
+  /** One message of a result's file that is read through the coordinator: large enough that its cost is that of the bytes, and all that the coordinator holds for one reader. */
+  resultChunkBytes: 1024 * 1024,
+  /** One file of a result, read through the coordinator: 500 MB over 10 Mbit/s are seven minutes. */
+  grpcReadMs: 30 * 60_000,
   /** A plan that reads all pictures. */
   grpcPlanMs: 30 * 60_000,
   /** A watch is opened anew after this, so that no stream lives for ever. */

@@ -193,6 +193,9 @@ async function madeUpServer(jobs: Partial<JobService>, sent: string, said: strin
     }),
     ...{ planJob: notAsked, listJobs: notAsked, suspendJob: notAsked, resumeJob: notAsked, cancelJob: notAsked },
     ...{ explainJob: notAsked, listJobEvents: notAsked },
+    readResultFile: async function* () {
+      await notAsked();
+    },
     ...jobs,
   };
   const tls = certificate();
