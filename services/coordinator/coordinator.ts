@@ -372,6 +372,11 @@ export class JobCoordinator implements WorkService {
     return outcome;
   }
 
+  async appendShards(_task: LeasedTask, shards: readonly CommittedShard[]): Promise<void> {
+    const extraction = this.isBeforeExtraction ? await this.extracting.next(undefined) : this.extracting.current;
+    if (extraction !== "closed") await extraction?.append(shards);
+  }
+
   async releaseTask({ lease }: LeasedTask, shards: readonly CommittedShard[]): Promise<void> {
     const extraction = this.isBeforeExtraction ? await this.extracting.next(undefined) : this.extracting.current;
     if (extraction !== "closed") await extraction?.release(lease, shards);

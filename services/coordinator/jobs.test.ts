@@ -60,6 +60,7 @@ async function setup(store = memoryObjectStore()) {
   const preprocessing = { size: 2, resize: "STRETCH", resizeTo: 2, crop: "CENTER", channels: "RGB", mean: [0, 0, 0], deviation: [1, 1, 1] };
   const backbone = { name: "tiny", network, preprocessing, weights: new Map(), origin: "", licence: "" };
   const failures: unknown[] = [];
+  const appended: unknown[] = [];
   const stop = new AbortController();
   const jobs = new Jobs(
     {
@@ -77,7 +78,12 @@ async function setup(store = memoryObjectStore()) {
         manifest: undefined,
       }),
       openFeatures: async () =>
-        ({ append: async () => undefined, refresh: async () => undefined, has: () => false, problems: [] }) as unknown as JobFeatures,
+        ({
+          append: async (shards: readonly unknown[]) => void appended.push(...shards),
+          refresh: async () => undefined,
+          has: () => false,
+          problems: [],
+        }) as unknown as JobFeatures,
       readWeights: () => Promise.reject(new Error("not asked for")),
       clock,
       memoryBytes: 2 ** 34,
@@ -109,7 +115,7 @@ async function setup(store = memoryObjectStore()) {
     });
   };
   const phaseOf = async (job: string): Promise<string> => (await requests.getJob({ name: job })).status.phase;
-  return { store, jobs, requests, work, submit, commit, phaseOf, pass, failures, stop };
+  return { store, jobs, requests, work, submit, commit, phaseOf, pass, failures, appended, stop };
 }
 
 /** Lets everything go on that needs no time. */
@@ -233,6 +239,20 @@ test("jobs are listed newest first in pages; a page's token that nobody gave is 
   expect(second.nextPageToken).toBe("");
   await expect(requests.listJobs({ pageToken: "!" })).rejects.toMatchObject({ code: "REQUEST_INVALID" });
   await expect(requests.listJobs({ pageSize: 0 })).rejects.toMatchObject({ code: "REQUEST_INVALID" });
+});
+
+test("shards that go ahead of a commit count, and are of no use to a job that takes none now", async () => {
+  const { work, requests, submit, appended } = await setup();
+  const claim = work.claimTask("extractor", profile);
+  void work.joinTraining("trainer", profile, undefined, undefined);
+  const job = await submit(1);
+  const task = await claim;
+  const shard = { sha256: "ab".repeat(32), bytes: 1, view: 0, rows: 1, imageIds: "", thumbnails: null };
+  if (task.kind === "task") await work.appendShards(task, [shard]);
+  expect(appended).toEqual([shard]);
+  await requests.suspendJob({ name: job });
+  if (task.kind === "task") await work.appendShards(task, [shard]);
+  expect(appended).toEqual([shard]);
 });
 
 test("one request id is one job; a name is free again when its job has ended", async () => {

@@ -81,7 +81,7 @@ export async function extractTask(run: TaskRun, context: ExtractionContext, sign
   let failure: { readonly error: unknown } | undefined;
   try {
     for await (const prepared of inOrder(withEnd(pictures, run.allBegun), bounds, prepareNext)) {
-      if (prepared.kind === "rejected") rejected.push({ row, reason: prepared.reason });
+      if (prepared.kind === "rejected") rejected.push({ row, reason: shortened(prepared.reason) });
       else imageIds.set(imageIdBytes([prepared.imageId]), row * IMAGE_ID_BYTES);
       row++;
       if (prepared.kind === "decoded") {
@@ -118,6 +118,13 @@ export async function extractTask(run: TaskRun, context: ExtractionContext, sign
       shards,
     },
   };
+}
+
+/** The commit of a task is one message, so what it says of each picture has a bound. */
+function shortened(reason: string): string {
+  if (reason.length <= limits.rejectionReasonLength) return reason;
+  const whole = reason.slice(0, limits.rejectionReasonLength - 1).replace(/\p{Surrogate}/gu, ""); // no half of a character
+  return `${whole}…`;
 }
 
 function* withEnd<T>(items: Iterable<T>, atEnd: () => void): Generator<T, void> {
