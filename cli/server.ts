@@ -1,7 +1,7 @@
 import { readFile } from "node:fs/promises";
 import { CodedError } from "../domain/errors.js";
 import { systemClock } from "../platform/clock/system.js";
-import { openChannel } from "../platform/grpc/client.js";
+import { type ClientTls, openChannel } from "../platform/grpc/client.js";
 import { grpcJobService } from "../platform/job-service/grpc-client.js";
 import type { JobService } from "../platform/job-service/job-service.js";
 import { serverAddress, serverToken } from "./config.js";
@@ -16,11 +16,10 @@ const DEFAULT_SERVER = "127.0.0.1:7070";
 export async function withServer<T>(flags: ServerFlags, use: (jobs: JobService) => Promise<T>): Promise<T> {
   const address = serverAddress(flags) ?? (await localCluster())?.server ?? DEFAULT_SERVER;
   const token = flags.tokenFile === undefined ? serverToken() : (await read(flags.tokenFile, "--token-file")).toString("utf8").trim();
-  const isLoopback = /^(127\.|localhost:|\[::1\])/.test(address);
   const channel = openChannel({
     address,
     allowPlaintext: flags.plaintext === true,
-    tls: flags.ca !== undefined ? { ca: await read(flags.ca, "--ca") } : flags.plaintext === true || isLoopback ? "plaintext" : {},
+    tls: await tlsOf(flags, address),
     ...(token !== undefined && { token }),
   });
   try {
@@ -28,6 +27,19 @@ export async function withServer<T>(flags: ServerFlags, use: (jobs: JobService) 
   } finally {
     channel.close();
   }
+}
+
+/** A certificate of either side is for TLS; without one this machine is reached in plaintext. */
+async function tlsOf({ ca, certificate, key, plaintext }: ServerFlags, address: string): Promise<ClientTls | "plaintext"> {
+  if ((certificate === undefined) !== (key === undefined))
+    throw new CodedError("USAGE_INVALID", "--certificate and --key belong together; give both, or neither");
+  const isLoopback = /^(127\.|localhost:|\[::1\])/.test(address);
+  if (ca === undefined && certificate === undefined && (plaintext === true || isLoopback)) return "plaintext";
+  return {
+    ...(ca !== undefined && { ca: await read(ca, "--ca") }),
+    ...(certificate !== undefined &&
+      key !== undefined && { own: { certificate: await read(certificate, "--certificate"), key: await read(key, "--key") } }),
+  };
 }
 
 async function read(file: string, flag: string): Promise<Buffer> {

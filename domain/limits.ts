@@ -82,8 +82,12 @@ export const limits = {
   storeConnections: 64,
   /** The same wrong body this often in a row is what the store holds, not what the network made of it. */
   storeWrongBodies: 3,
-  /** One gRPC message, either way. The largest, the commit of 4,096 pictures, has 128 KiB a view; this holds those of a hundred views. */
+  /** One gRPC message, either way. The largest, the commit of 4,096 pictures, has 128 KiB of image ids, a reason for each that is rejected (at most 6 MiB) and shards: */
   grpcMessageBytes: 16 * 1024 * 1024,
+  /** those of one message; 4,096 pictures have 128 KiB a view and more where shards are small, and all but the last of these go ahead. The coordinator looks up the 20,000 smallest in the store in seconds. */
+  shardMessageBytes: 4 * 1024 * 1024,
+  /** Why a picture is rejected, in UTF-16 units: what decoders say has one line. */
+  rejectionReasonLength: 500,
   /** What the details of an error may take: with the message they stay below the 8 KiB of headers that clients in Java and Python accept. */
   grpcErrorDetailBytes: 5 * 1024,
   /** The message of an error in gRPC's own header, percent-encoded; of a longer one the details have more. */
@@ -92,6 +96,10 @@ export const limits = {
   grpcCallMs: 30_000,
   /** Reports that nobody needs to wait for: a worker goes on without them. */
   grpcReportMs: 5_000,
+  /** One message of a result's file that is read through the coordinator: large enough that its cost is that of the bytes, and all that the coordinator holds for one reader. */
+  resultChunkBytes: 1024 * 1024,
+  /** One file of a result, read through the coordinator: 500 MB over 10 Mbit/s are seven minutes. */
+  grpcReadMs: 30 * 60_000,
   /** A plan that reads all pictures. */
   grpcPlanMs: 30 * 60_000,
   /** A watch is opened anew after this, so that no stream lives for ever. */

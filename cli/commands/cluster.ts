@@ -2,7 +2,6 @@ import { type ChildProcess, spawn } from "node:child_process";
 import { randomBytes } from "node:crypto";
 import { closeSync, existsSync, openSync } from "node:fs";
 import { mkdir, rm, writeFile } from "node:fs/promises";
-import { createServer } from "node:net";
 import { availableParallelism } from "node:os";
 import { delimiter, join } from "node:path";
 import { fileURLToPath } from "node:url";
@@ -11,9 +10,11 @@ import { CodedError } from "../../domain/errors.js";
 import { limits } from "../../domain/limits.js";
 import { systemClock } from "../../platform/clock/system.js";
 import { connectBucket, makeBucket } from "../../platform/bucket/minio.js";
+import { systemProcesses } from "../../platform/job-store/processes.js";
 import { retry } from "../../platform/retry/retry.js";
 import { clusterFolder } from "../config.js";
-import { CLUSTER_FILE, type ClusterProcess, type LocalCluster, localCluster } from "../local-cluster.js";
+import { freePort } from "../free-port.js";
+import { CLUSTER_FILE, type ClusterProcess, endProcesses, type LocalCluster, localCluster } from "../local-cluster.js";
 import { aligned } from "../table.js";
 
 export interface ClusterFlags {
@@ -31,7 +32,8 @@ const BUCKET = "graft";
 export async function clusterUp(flags: ClusterFlags): Promise<void> {
   const folder = clusterFolder(flags);
   const running = await localCluster(folder);
-  if (running !== undefined && running.processes.some(({ pid }) => isAlive(pid)))
+  const alive = await Promise.all(running?.processes.map((each) => systemProcesses.isAlive(each)) ?? []);
+  if (running !== undefined && alive.includes(true))
     throw new CodedError("USAGE_INVALID", `a cluster is up already in ${folder} (${running.server}); end it with: graft cluster down`);
   const programs = { nats: serverProgram("nats-server"), minio: serverProgram("minio") };
   await mkdir(join(folder, "minio"), { recursive: true });
@@ -39,20 +41,32 @@ export async function clusterUp(flags: ClusterFlags): Promise<void> {
   const [natsPort, minioPort, coordinatorPort] = [await freePort(), await freePort(), await freePort()];
   const s3 = { endpoint: `http://127.0.0.1:${String(minioPort)}`, ...keys, region: "us-east-1" };
   const started: { readonly process: ClusterProcess; readonly child: ChildProcess }[] = [];
-  const start = (name: string, command: string, args: readonly string[], address: string, env: NodeJS.ProcessEnv = {}): void => {
+  const start = async (
+    name: string,
+    command: string,
+    args: readonly string[],
+    address: string,
+    env: NodeJS.ProcessEnv = {},
+  ): Promise<void> => {
     const log = join(folder, `${name}.log`);
     const out = openSync(log, "w");
     const child = spawn(command, args, { detached: true, stdio: ["ignore", out, out], env: { ...process.env, ...env } });
     closeSync(out);
     if (child.pid === undefined) throw new CodedError("USAGE_INVALID", `${command} cannot be started; see ${log}`);
     child.unref();
-    started.push({ process: { name, pid: child.pid, address, log }, child });
+    started.push({ process: { name, ...(await systemProcesses.of(child.pid)), address, log }, child });
   };
   try {
     // 1. The two servers that graft stands on.
-    start("nats-server", programs.nats, ["-a", "127.0.0.1", "-p", String(natsPort)], `nats://127.0.0.1:${String(natsPort)}`);
+    await start("nats-server", programs.nats, ["-a", "127.0.0.1", "-p", String(natsPort)], `nats://127.0.0.1:${String(natsPort)}`);
     const minioEnv = { MINIO_ROOT_USER: keys.accessKey, MINIO_ROOT_PASSWORD: keys.secretKey, MINIO_BROWSER: "off", MINIO_UPDATE: "off" };
-    start("minio", programs.minio, ["server", "--address", `127.0.0.1:${String(minioPort)}`, join(folder, "minio")], s3.endpoint, minioEnv);
+    await start(
+      "minio",
+      programs.minio,
+      ["server", "--address", `127.0.0.1:${String(minioPort)}`, join(folder, "minio")],
+      s3.endpoint,
+      minioEnv,
+    );
     await ready("minio", `${s3.endpoint}/minio/health/ready`, started);
     // MinIO says that it is ready a moment before it takes buckets.
     const policy = { attemptsMax: Infinity, firstDelayMs: limits.retryFirstDelayMs, delayMsMax: 1_000, totalMsMax: READY_MS };
@@ -66,7 +80,7 @@ export async function clusterUp(flags: ClusterFlags): Promise<void> {
       const file = join(folder, `${name}.yaml`);
       await writeFile(file, stringify({ ...config, store, telemetry: { listen: `127.0.0.1:${String(port)}` } }), { mode: 0o600 });
       const program = fileURLToPath(new URL(`../../services/${kind}/main.js`, import.meta.url));
-      start(name, process.execPath, [program, "--config", file], `http://127.0.0.1:${String(port)}`, {
+      await start(name, process.execPath, [program, "--config", file], `http://127.0.0.1:${String(port)}`, {
         UV_THREADPOOL_SIZE: String(Math.max(4, 2 * availableParallelism())),
       });
     };
@@ -98,7 +112,7 @@ export async function clusterUp(flags: ClusterFlags): Promise<void> {
       );
     }
   } catch (error) {
-    for (const { process: each } of started) end(each.pid, "SIGKILL");
+    for (const { child } of started) child.kill("SIGKILL");
     throw error;
   }
 }
@@ -109,20 +123,12 @@ export async function clusterDown(flags: ClusterFlags): Promise<void> {
   const state = await localCluster(folder);
   if (state === undefined) throw new CodedError("USAGE_INVALID", `no cluster is up in ${folder}`);
   // Workers first, so that what they hold is handed back; the servers that they need last.
-  for (const { pid } of [...state.processes].reverse()) {
-    end(pid, "SIGTERM");
-    for (let waitedMs = 0; isAlive(pid) && waitedMs < STOP_MS; waitedMs += 50) await systemClock.sleep(50);
-    end(pid, "SIGKILL");
-  }
+  const ended = await endProcesses([...state.processes].reverse());
   await rm(join(folder, CLUSTER_FILE));
   process.stdout.write(
-    flags.json === true
-      ? `${JSON.stringify({ ended: state.processes.length })}\n`
-      : `${String(state.processes.length)} processes are ended; what they stored stays in ${folder}\n`,
+    flags.json === true ? `${JSON.stringify({ ended })}\n` : `${String(ended)} processes are ended; what they stored stays in ${folder}\n`,
   );
 }
-
-const STOP_MS = 30_000;
 
 /** From PATH, or where the tests build it. */
 function serverProgram(name: string): string {
@@ -151,37 +157,5 @@ async function ready(
         `${name} ${child.exitCode === null ? "is not ready after a minute" : `ended with code ${String(child.exitCode)}`}; its log says why: ${of.log}`,
       );
     await systemClock.sleep(50);
-  }
-}
-
-function isAlive(pid: number): boolean {
-  try {
-    process.kill(pid, 0);
-    return true;
-  } catch {
-    return false;
-  }
-}
-
-function end(pid: number, signal: NodeJS.Signals): void {
-  try {
-    process.kill(pid, signal);
-  } catch {
-    // it has ended
-  }
-}
-
-/**
- * A port that was free a moment ago and that no outgoing connection takes meanwhile: below those that Linux and macOS draw for them, so that a server may start again on it.
- */
-async function freePort(): Promise<number> {
-  for (;;) {
-    const port = 20_000 + Math.floor(Math.random() * 12_000);
-    const server = createServer();
-    const isFree = await new Promise<boolean>((resolve) => {
-      server.once("error", () => resolve(false)).listen(port, "127.0.0.1", () => resolve(true));
-    });
-    await new Promise((resolve) => server.close(resolve));
-    if (isFree) return port;
   }
 }

@@ -76,7 +76,7 @@ export async function fetchResult(name: string, flags: FetchFlags): Promise<void
   await withServer(flags, async (server) => {
     const { summary, files } = await server.getResult({ name });
     const out = flags.out ?? `${name}-model`;
-    for (const file of files) await fetchFile(file, out);
+    for (const file of files) await fetchFile(server, name, file, out);
     if (flags.json === true) process.stdout.write(`${JSON.stringify({ ...summary, out, files: files.length })}\n`);
     else
       process.stdout.write(
@@ -85,17 +85,10 @@ export async function fetchResult(name: string, flags: FetchFlags): Promise<void
   });
 }
 
-async function fetchFile({ path, sha256, bytes, url }: ResultFile, out: string): Promise<void> {
-  if (url === undefined)
-    throw new CodedError(
-      "STORE_UNAVAILABLE",
-      `${path}: the server's store is a folder, which gives no references; copy the result from there, or keep the store at s3://…`,
-    );
+async function fetchFile(server: JobService, job: string, { path, sha256, bytes, url }: ResultFile, out: string): Promise<void> {
   if (path.split("/").some((part) => part === "" || part === "." || part === ".."))
     throw new CodedError("OBJECT_CORRUPT", `${JSON.stringify(path)} is no name of a result's file; is this a graft server?`);
-  const response = await fetch(url);
-  const body = Buffer.from(await response.arrayBuffer());
-  if (!response.ok) throw new CodedError("STORE_UNAVAILABLE", `${path}: the store answered ${String(response.status)}; try again`);
+  const body = url === undefined ? await readThroughServer(server, job, path) : await readFromStore(path, url);
   if (body.length !== bytes || createHash("sha256").update(body).digest("hex") !== sha256)
     throw new CodedError(
       "OBJECT_CORRUPT",
@@ -105,6 +98,19 @@ async function fetchFile({ path, sha256, bytes, url }: ResultFile, out: string):
   await mkdir(dirname(target), { recursive: true });
   await writeFile(`${target}.part`, body);
   await rename(`${target}.part`, target);
+}
+
+async function readFromStore(path: string, url: string): Promise<Buffer> {
+  const response = await fetch(url);
+  if (!response.ok) throw new CodedError("STORE_UNAVAILABLE", `${path}: the store answered ${String(response.status)}; try again`);
+  return Buffer.from(await response.arrayBuffer());
+}
+
+/** Where the store gives no references: a folder. */
+async function readThroughServer(server: JobService, job: string, path: string): Promise<Buffer> {
+  const chunks: Uint8Array[] = [];
+  for await (const chunk of server.readResultFile({ name: job }, path, 0, new AbortController().signal)) chunks.push(chunk);
+  return Buffer.concat(chunks);
 }
 
 async function allJobs(server: JobService): Promise<JobResource[]> {

@@ -80,6 +80,7 @@ export interface TaskCommit {
   readonly rejected: readonly { readonly row: number; readonly reason: string }[];
   readonly extracted: number;
   readonly cached: number;
+  /** Written by this worker, but for those that went ahead of the commit; all of them are in the feature index. */
   readonly shards: readonly CommittedShard[];
 }
 

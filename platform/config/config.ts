@@ -42,6 +42,11 @@ export const coordinator = z.strictObject({
     .strictObject({
       ca: z.string().optional().describe("PEM file of the authority that signed the server's certificate."),
       serverName: z.string().optional().describe("The name in the server's certificate, where it is not that of the address."),
+      certificate: z.string().optional().describe("PEM file of this worker's own, where the coordinator has a tls.clientCa."),
+      key: z.string().optional().describe("PEM file; belongs to certificate."),
+    })
+    .refine(({ certificate, key }) => (certificate === undefined) === (key === undefined), {
+      message: "needs certificate and key together, or neither",
     })
     .optional()
     .describe("Given, even as {}: TLS."),

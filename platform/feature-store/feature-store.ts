@@ -3,14 +3,14 @@ import { CodedError } from "../../domain/errors.js";
 import { featureSpecDigest, type FeatureSpec, type ImageId } from "../../domain/features/feature-spec.js";
 import { IdIndex } from "../../domain/features/id-index.js";
 import { IMAGE_ID_BYTES, imageIdAt, imageIdBytes, imageIdCount } from "../../domain/features/image-ids.js";
-import { sha256Hex } from "../../domain/features/sha256.js";
 import type { CommittedShard } from "../../domain/job/records.js";
 import { elementCount } from "../../domain/network/network.js";
 import type { FeatureArray } from "../../domain/training/grains.js";
-import { decodeShard, encodeShard, type Shard } from "../../formats/arrow-shard/arrow-shard.js";
-import { decodeThumbnails, encodeThumbnails } from "../../formats/arrow-shard/thumbnails.js";
 import { decodeIndexEntry, encodeIndexEntry, type IndexEntry } from "../../formats/feature-index/feature-index.js";
 import type { ObjectStore } from "../object-store/object-store.js";
+import { type ShardRows, ShardStore } from "../shard-store/shard-store.js";
+
+export type { ShardRows } from "../shard-store/shard-store.js";
 
 /** Shards that `readRows` holds at the same time, up to 32 MiB each. */
 const SHARDS_IN_MEMORY = 2;
@@ -22,16 +22,6 @@ const ROWS_AN_ENTRY = 8_192;
 const APPEND_ATTEMPTS_MAX = 1_000;
 /** Readings of rows whose shards keep being damaged and repaired meanwhile. */
 const READ_ROUNDS_MAX = 10;
-
-export interface ShardRows {
-  readonly view: number;
-  /** `[rows, 32]` */
-  readonly imageIds: Uint8Array;
-  /** `[rows, ...spec.shape]` */
-  readonly features: FeatureArray;
-  /** One JPEG a row. */
-  readonly thumbnails?: readonly Uint8Array[];
-}
 
 export interface RowPlace {
   /** SHA-256 of the shard. */
@@ -77,6 +67,7 @@ export class FeatureStore {
   readonly digest: string;
   readonly #store: ObjectStore;
   readonly #folder: string;
+  readonly #objects: ShardStore;
   readonly #shards: KnownShard[] = [];
   /** The live shard of each name, by its position in #shards. */
   readonly #liveShards = new Map<string, number>();
@@ -98,12 +89,13 @@ export class FeatureStore {
     this.spec = spec;
     this.digest = featureSpecDigest(spec);
     this.#folder = `features/${this.digest}`;
+    this.#objects = new ShardStore(store, spec, this.#folder);
   }
 
   /** Records the spec and reads the index. */
   static async open(store: ObjectStore, spec: FeatureSpec): Promise<FeatureStore> {
     const opened = new FeatureStore(store, spec);
-    await opened.#createExactly(`${opened.#folder}/spec.json`, Buffer.from(canonicalJson(spec)));
+    await opened.#objects.createExactly(`${opened.#folder}/spec.json`, Buffer.from(canonicalJson(spec)));
     await opened.refresh();
     return opened;
   }
@@ -132,25 +124,9 @@ export class FeatureStore {
     return this.#placeOf(bytes, 0, view) !== undefined;
   }
 
-  /** Stores rows under the SHA-256 of their bytes, thumbnails beside them. Nothing refers to them until `append`. */
-  async writeShard(rows: ShardRows): Promise<CommittedShard> {
-    const { view, imageIds, features, thumbnails } = rows;
-    const thumbnailsBody = thumbnails && encodeThumbnails({ imageIds, jpegs: thumbnails });
-    const thumbnailsDigest = thumbnailsBody === undefined ? null : sha256Hex(thumbnailsBody);
-    const body = encodeShard({ featureSpecDigest: this.digest, shape: this.spec.shape, view, imageIds, features });
-    const sha256 = sha256Hex(body);
-    await Promise.all([
-      this.#createExactly(this.#shardKey(sha256), body),
-      thumbnailsBody && thumbnailsDigest !== null && this.#createExactly(this.#thumbnailsKey(thumbnailsDigest), thumbnailsBody),
-    ]);
-    return {
-      sha256,
-      bytes: body.length,
-      view,
-      rows: imageIds.length / IMAGE_ID_BYTES,
-      imageIds: Buffer.from(imageIds).toString("base64"),
-      thumbnails: thumbnailsDigest,
-    };
+  /** Stores rows as a shard. Nothing refers to it until `append`. */
+  writeShard(rows: ShardRows): Promise<CommittedShard> {
+    return this.#objects.write(rows);
   }
 
   /**
@@ -158,17 +134,7 @@ export class FeatureStore {
    * @throws CodedError OBJECT_MISSING where a shard was not stored with its length
    */
   async append(shards: readonly CommittedShard[]): Promise<void> {
-    const stats = await Promise.all(shards.map(({ sha256 }) => this.#store.stat(this.#shardKey(sha256))));
-    for (const [position, { sha256, bytes }] of shards.entries()) {
-      const found = stats[position];
-      if (found?.bytes === bytes) continue;
-      const state = found === undefined ? "no object" : `${found.bytes} bytes`;
-      throw new CodedError(
-        "OBJECT_MISSING",
-        `${this.#shardKey(sha256)}: expected ${bytes} bytes, found ${state}; the task has to be done again`,
-        { shard: sha256 },
-      );
-    }
+    await this.#objects.assertStored(shards);
     this.#waiting.push(...shards);
     // Who comes while an entry is being written shares the next one.
     this.#nextAppend ??= this.#appending.then(() => {
@@ -237,32 +203,7 @@ export class FeatureStore {
       const thumbnails = this.#placeOf(imageIdBytes([id]), 0, view)?.shard.thumbnails;
       if (typeof thumbnails === "string") objects.add(thumbnails);
     }
-    const found = new Map<ImageId, Uint8Array>();
-    for (const sha256 of objects) {
-      const key = this.#thumbnailsKey(sha256);
-      const body = await this.#readOrDamaged(key);
-      if (body === undefined || body === "damaged" || sha256Hex(body) !== sha256) {
-        this.#problems.push(
-          `${key}: ${body === undefined ? "the object is gone" : "the bytes do not fit their name"}; its thumbnails are left out`,
-        );
-        continue;
-      }
-      const { imageIds, jpegs } = decodeThumbnails(body);
-      for (const [row, jpeg] of jpegs.entries()) {
-        const id = imageIdAt(imageIds, row);
-        // A copy: a view would keep the whole object in memory.
-        if (wanted.has(id)) found.set(id, jpeg.slice());
-      }
-    }
-    return found;
-  }
-
-  #shardKey(sha256: string): string {
-    return `${this.#folder}/shards/${sha256}.arrow`;
-  }
-
-  #thumbnailsKey(sha256: string): string {
-    return `${this.#folder}/thumbnails/${sha256}.arrow`;
+    return this.#objects.readThumbnails(objects, wanted, this.#problems);
   }
 
   #entryKey(n: number): string {
@@ -369,7 +310,7 @@ export class FeatureStore {
 
   /** Copies rows of one shard to their targets; resolves the reason why it cannot be used, if so. */
   async #copyRows(known: KnownShard, rows: readonly WantedRow[], wanted: Uint8Array, features: FeatureArray): Promise<string | undefined> {
-    const shard = await this.#readShard(known);
+    const shard = await this.#objects.read(known);
     if (typeof shard === "string") return shard;
     const idAt = (ids: Uint8Array, row: number) => ids.subarray(row * IMAGE_ID_BYTES, (row + 1) * IMAGE_ID_BYTES);
     const wrong = rows.find(({ target, row }) => Buffer.compare(idAt(shard.imageIds, row), idAt(wanted, target)) !== 0);
@@ -379,58 +320,14 @@ export class FeatureStore {
     return undefined;
   }
 
-  /** The verified shard, or the reason why it cannot be used. */
-  async #readShard(known: KnownShard): Promise<Shard | string> {
-    const body = await this.#readOrDamaged(this.#shardKey(known.sha256));
-    if (body === undefined) return "the object is gone";
-    if (body === "damaged") return "the store gives other bytes than were written";
-    const found = sha256Hex(body);
-    if (found !== known.sha256) return `its bytes have SHA-256 ${found}`;
-    try {
-      const shard = decodeShard(body);
-      const fits =
-        shard.featureSpecDigest === this.digest && shard.view === known.view && shard.imageIds.length === known.rows * IMAGE_ID_BYTES;
-      const sameKind = shard.features instanceof Uint8Array === (this.spec.dtype === "uint8");
-      return fits && sameKind && elementCount(shard.shape) === elementCount(this.spec.shape)
-        ? shard
-        : "it holds other features than the index says";
-    } catch (error) {
-      if (error instanceof CodedError && error.code === "OBJECT_CORRUPT") return error.message;
-      throw error;
-    }
-  }
-
   /** Moves a damaged shard aside and says so in the index, unless someone did or has stored it again. */
   async #quarantine(known: KnownShard, reason: string): Promise<void> {
-    const key = this.#shardKey(known.sha256);
-    const body = await this.#readOrDamaged(key);
-    if (body === "damaged") await this.#store.delete(key);
-    else if (body !== undefined && sha256Hex(body) !== known.sha256) {
-      await this.#store.put(`${this.#folder}/quarantine/${known.sha256}.arrow`, body);
-      await this.#store.delete(key);
-    }
+    await this.#objects.setAside(known.sha256);
     await this.#appendEntry(() => {
       const number = this.#liveShards.get(known.sha256);
       const counts = number !== undefined && this.#shards[number]?.entry === known.entry;
       return counts ? { formatVersion: 1, kind: "quarantine", shard: known.sha256, reason } : undefined;
     });
-  }
-
-  /** Stores bytes under a name that their content decides. What else lies there is damaged, and is replaced. */
-  async #createExactly(key: string, body: Uint8Array): Promise<void> {
-    if ((await this.#store.create(key, body)) === "created") return;
-    const stored = await this.#readOrDamaged(key);
-    if (stored === undefined || stored === "damaged" || Buffer.compare(stored, body) !== 0) await this.#store.put(key, body);
-  }
-
-  /** "damaged" where the store itself knows that the bytes are not those that were written, and does not give them. */
-  async #readOrDamaged(key: string): Promise<Uint8Array | "damaged" | undefined> {
-    try {
-      return await this.#store.read(key);
-    } catch (error) {
-      if (error instanceof CodedError && error.code === "OBJECT_CORRUPT") return "damaged";
-      throw error;
-    }
   }
 }
 

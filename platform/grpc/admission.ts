@@ -39,19 +39,23 @@ export function admission(services: readonly GrpcService[], tokens: Tokens | und
   };
 }
 
+/** Whoever is refused may be a person at the command line, a worker, or a program. */
+const whereToGive =
+  "give the one that the server was configured with: --token-file or $GRAFT_TOKEN of the command line, coordinator.token of a worker, metadata `authorization: Bearer TOKEN` of a program";
+
 /** `audience` undefined: any token will do, as for reflection. */
 function refuseToken(metadata: Metadata, known: Record<Audience, readonly Buffer[]>, audience: Audience | undefined) {
   const [header] = metadata.get("authorization");
   const [, token] = typeof header === "string" ? (/^Bearer (\S+)$/i.exec(header) ?? []) : [];
   if (token === undefined) {
-    const message = "the call has no token; give the one that the server was configured with, as metadata `authorization: Bearer TOKEN`";
-    return statusOf(new CodedError("ACCESS_DENIED", message), status.UNAUTHENTICATED);
+    return statusOf(new CodedError("ACCESS_DENIED", `the call has no token; ${whereToGive}`), status.UNAUTHENTICATED);
   }
   const worker = holds(known.worker, token);
   const client = holds(known.client, token);
-  if (!worker && !client) return statusOf(new CodedError("ACCESS_DENIED", "the token is not one of the server's"), status.UNAUTHENTICATED);
+  if (!worker && !client)
+    return statusOf(new CodedError("ACCESS_DENIED", `the token is not one of the server's; ${whereToGive}`), status.UNAUTHENTICATED);
   if (audience === undefined || (audience === "worker" ? worker : client)) return undefined;
-  return statusOf(new CodedError("ACCESS_DENIED", `this call is for ${audience}s, and the token is not one of theirs`));
+  return statusOf(new CodedError("ACCESS_DENIED", `this call is for ${audience}s, and the token is not one of theirs; ${whereToGive}`));
 }
 
 function refuseContract(metadata: Metadata, { contract, descriptor }: GrpcService) {

@@ -98,6 +98,35 @@ export function grpcJobService(channel: GrpcChannel, options: JobServiceOptions)
     async getResult(job) {
       return readResult(answer("GetResult"), await call((settings) => client.getResult({ job: writeReference(job) }, settings)));
     },
+    async *readResultFile(job, path, offset, readSignal) {
+      const both = signal === undefined ? readSignal : AbortSignal.any([signal, readSignal]);
+      let reached = offset;
+      for (;;) {
+        // 1. The next bytes, from a new stream where the last one was cut. Only this is repeated: a reader may take its time with what it has.
+        const request = { job: writeReference(job), path, offset: BigInt(reached) };
+        const { stream, first } = await retry(
+          policy,
+          async () => {
+            const stream = client.readResultFile(request, { deadlineMs: limits.grpcReadMs, signal: both })[Symbol.asyncIterator]();
+            return { stream, first: await stream.next() };
+          },
+          { ...options, signal: both },
+        );
+        // 2. The rest of the stream.
+        try {
+          for (let next = first; next.done !== true; next = await stream.next()) {
+            const data = answer("ReadResultFile").present("data", next.value.data);
+            reached += data.length;
+            yield data;
+          }
+          return;
+        } catch (error) {
+          if (!(error instanceof CodedError && errorCodes[error.code].retryable)) throw error;
+        } finally {
+          await stream.return?.();
+        }
+      }
+    },
     async explainJob(job) {
       const { reasons } = await call((settings) => client.explainJob({ job: writeReference(job) }, settings));
       const fields = answer("ExplainJob");

@@ -51,6 +51,11 @@ export function jobServiceHandlers(jobs: JobService): GrpcService {
       async getResult({ job }) {
         return writeResult(await jobs.getResult(readReference(reader("GetResult"), job)));
       },
+      async *readResultFile({ job, path, offset }, { signal }) {
+        const fields = reader("ReadResultFile");
+        const [reference, name, from] = [readReference(fields, job), fields.text("path", path), fields.count("offset", offset ?? 0n)];
+        for await (const data of jobs.readResultFile(reference, name, from, signal)) yield { data };
+      },
       async explainJob({ job }) {
         const reasons = await jobs.explainJob(readReference(reader("ExplainJob"), job));
         return { reasons: reasons.map(({ subject, message, depth }) => ({ subject, message, depth })) };

@@ -104,6 +104,9 @@ const nothing: JobService = {
   resumeJob: unused,
   cancelJob: unused,
   getResult: unused,
+  readResultFile: async function* () {
+    await unused();
+  },
   explainJob: unused,
   listJobEvents: unused,
 };
@@ -351,6 +354,52 @@ test("a watch goes on where it was when the server comes back", async () => {
   expect(await states.next()).toEqual({ done: true, value: undefined });
   expect(opened).toEqual([undefined, "5"]);
   releases.push(async () => (await serverBack)?.stop(0));
+});
+
+async function gather(chunks: AsyncIterable<Uint8Array>): Promise<string> {
+  const gathered: Uint8Array[] = [];
+  for await (const chunk of chunks) gathered.push(chunk);
+  return Buffer.concat(gathered).toString();
+}
+
+test("a file of a result comes in pieces, from where its reader wants it", async () => {
+  const asked: unknown[] = [];
+  const { client, raw, unexpected } = await setup({
+    readResultFile: async function* (job, path, offset) {
+      asked.push([job, path, offset]);
+      yield Buffer.from("ab").subarray(offset);
+      yield Buffer.from("cd");
+    },
+  });
+  expect(await gather(client.readResultFile({ name: "flowers" }, "tfjs/model.json", 1, never))).toBe("bcd");
+  expect(asked).toEqual([[{ name: "flowers" }, "tfjs/model.json", 1]]);
+  const wrong = { code: "REQUEST_INVALID" };
+  const job = { name: "flowers" };
+  await expect(raw.readResultFile({ job }, call)[Symbol.asyncIterator]().next()).rejects.toMatchObject(wrong);
+  await expect(raw.readResultFile({ job, path: "x", offset: -1n }, call)[Symbol.asyncIterator]().next()).rejects.toMatchObject(wrong);
+  expect(unexpected).toEqual([]);
+});
+
+test("a file of a result goes on where it was when its stream is cut", async () => {
+  const offsets: number[] = [];
+  const { client } = await setup({
+    readResultFile: async function* (_job, _path, offset) {
+      offsets.push(offset);
+      if (offsets.length === 2) throw new CodedError("STORE_UNAVAILABLE", "not just now");
+      yield Buffer.from("abcdef").subarray(offset, offset + 4);
+      if (offsets.length === 1) throw new CodedError("STORE_UNAVAILABLE", "not just now");
+    },
+  });
+  expect(await gather(client.readResultFile({ name: "flowers" }, "labels.txt", 0, never))).toBe("abcdef");
+  expect(offsets).toEqual([0, 4, 4]);
+  const missing = await setup({
+    readResultFile: async function* () {
+      throw new CodedError("JOB_NOT_COMPLETE", "job flowers is Training: it has no result yet");
+    },
+  });
+  await expect(gather(missing.client.readResultFile({ name: "flowers" }, "labels.txt", 0, never))).rejects.toMatchObject({
+    code: "JOB_NOT_COMPLETE",
+  });
 });
 
 test("a watch of an unknown job, or with nobody there, fails at once", async () => {

@@ -18,6 +18,8 @@ export interface JobService {
   cancelJob(job: JobReference): Promise<JobResource>;
   /** @throws CodedError JOB_NOT_COMPLETE */
   getResult(job: JobReference): Promise<JobResult>;
+  /** The bytes of one file of a result from `offset` on, in order; for files without a url. @throws CodedError JOB_NOT_COMPLETE; REQUEST_INVALID where the result has no such file */
+  readResultFile(job: JobReference, path: string, offset: number, signal: AbortSignal): AsyncIterable<Uint8Array>;
   /** Why a job is where it is, outermost reason first. */
   explainJob(job: JobReference): Promise<readonly Reason[]>;
   /** What happened to a job, oldest first. */
@@ -58,7 +60,7 @@ export interface ResultFile {
   readonly path: string;
   readonly bytes: number;
   readonly sha256: string;
-  /** Where it can be read for a while, without credentials; undefined where the store has no such thing. */
+  /** Where it can be read for a while, without credentials; undefined where the store has no such thing: readResultFile reads it then. */
   readonly url: string | undefined;
 }
 

@@ -152,6 +152,16 @@ export class JobObjects {
     return this.#store.read(this.keyOf(`result/${file}`));
   }
 
+  /** Length of a file of the result; undefined where there is none of that name, whatever the name is. */
+  async resultFileBytes(file: string): Promise<number | undefined> {
+    for await (const name of this.resultFiles()) if (name === file) return (await this.#store.stat(this.keyOf(`result/${file}`)))?.bytes;
+    return undefined;
+  }
+
+  async readResultRange(file: string, from: number, to: number): Promise<Uint8Array | undefined> {
+    return this.#store.readRange(this.keyOf(`result/${file}`), from, to);
+  }
+
   /** Names of the result's files in the order of their bytes. */
   async *resultFiles(): AsyncGenerator<string> {
     const prefix = this.keyOf("result/");

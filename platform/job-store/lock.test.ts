@@ -1,19 +1,19 @@
 import assert from "node:assert/strict";
 import { spawn } from "node:child_process";
 import { once } from "node:events";
-import { readFileSync } from "node:fs";
 import { test } from "vitest";
 import { memoryObjectStore } from "../object-store/memory.js";
 import type { ObjectStore } from "../object-store/object-store.js";
 import { acquireJobLock } from "./lock.js";
-import { systemProcesses, type Processes } from "./processes.js";
+import { processesOfMachine, type Processes } from "./processes.js";
 
 /** Processes of a made-up machine, by pid. */
 function setup() {
   const living = new Set<number>();
   const processOf = (pid: number): Processes => {
     living.add(pid);
-    return { self: async () => ({ host: "h", boot: "b", pid, started: "1" }), isAlive: async (identity) => living.has(identity.pid) };
+    const of = async (some: number) => ({ host: "h", boot: "b", pid: some, started: "1" });
+    return { of, self: () => of(pid), isAlive: async (identity) => living.has(identity.pid) };
   };
   return { store: memoryObjectStore(), living, processOf };
 }
@@ -73,21 +73,20 @@ test("one that acts on an old view of the row withdraws", async () => {
   assert.deepEqual(await lockKeys(store), ["jobs/j/lock/2.json"]);
 });
 
-test("real processes: this one lives, a killed one does not, its id given to another process does not count", async () => {
-  const self = await systemProcesses.self();
-  assert.equal(await systemProcesses.isAlive(self), true);
-  assert.equal(await systemProcesses.isAlive({ ...self, host: "elsewhere" }), true);
-  const child = spawn(process.execPath, ["-e", "setInterval(() => {}, 1000)"], { stdio: "ignore" });
-  await once(child, "spawn");
-  const pid = child.pid as number;
-  const started = self.started === "" ? "" : (readFileSync(`/proc/${pid}/stat`, "utf8").split(") ").at(-1) ?? "").split(" ")[19];
-  const identity = { ...self, pid, started: started ?? "" };
-  assert.equal(await systemProcesses.isAlive(identity), true);
-  if (self.started !== "") {
-    assert.equal(await systemProcesses.isAlive({ ...identity, started: "1" }), false);
-    assert.equal(await systemProcesses.isAlive({ ...identity, boot: "an earlier one" }), false);
-  }
-  child.kill("SIGKILL");
-  await once(child, "exit");
-  assert.equal(await systemProcesses.isAlive(identity), false);
-});
+const ways = { "/proc": processesOfMachine(), ps: processesOfMachine("/there is no such folder") };
+
+for (const [way, processes] of Object.entries(ways))
+  test(`real processes, by ${way}: this one lives, a killed one does not, its id given to another process does not count`, async () => {
+    const self = await processes.self();
+    assert.equal(await processes.isAlive(self), true);
+    assert.equal(await processes.isAlive({ ...self, host: "elsewhere" }), true);
+    const child = spawn(process.execPath, ["-e", "setInterval(() => {}, 1000)"], { stdio: "ignore" });
+    await once(child, "spawn");
+    const identity = await processes.of(child.pid as number);
+    assert.equal(await processes.isAlive(identity), true);
+    if (self.started !== "") assert.equal(await processes.isAlive({ ...identity, started: "1" }), false);
+    assert.equal(await processes.isAlive({ ...identity, boot: "an earlier one" }), false);
+    child.kill("SIGKILL");
+    await once(child, "exit");
+    assert.equal(await processes.isAlive(identity), false);
+  });

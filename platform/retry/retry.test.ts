@@ -1,22 +1,13 @@
 import { expect, test } from "vitest";
 import { CodedError, type ErrorCode } from "../../domain/errors.js";
-import type { Clock } from "../clock/clock.js";
+import { virtualClock } from "../../test/support/virtual-clock.js";
 import { retry } from "./retry.js";
 
 /** An operation that fails `failures` times with `code`, and a clock that only sleeping moves. */
 function setup({ failures = 0, code = "STORE_UNAVAILABLE", random = 1 }: { failures?: number; code?: ErrorCode; random?: number } = {}) {
   let calls = 0;
   const sleeps: number[] = [];
-  let nowMs = 0;
-  const clock: Clock = {
-    now: () => nowMs,
-    monotonic: () => nowMs,
-    sleep: async (durationMs, signal) => {
-      signal?.throwIfAborted();
-      sleeps.push(durationMs);
-      nowMs += durationMs;
-    },
-  };
+  const clock = virtualClock((durationMs) => void sleeps.push(durationMs));
   const operation = async (): Promise<string> => {
     calls++;
     if (calls <= failures) throw new CodedError(code, `failure ${calls}`);

@@ -5,7 +5,6 @@ import { collectDefaultMetrics, Registry } from "prom-client";
 import type { z } from "zod";
 import { CodedError, errorCodes } from "../../domain/errors.js";
 import { version } from "../../domain/version.js";
-import { systemClock } from "../clock/system.js";
 import { maskSecrets, readConfig } from "../config/config.js";
 
 /** What a service works with besides its config. */
@@ -52,10 +51,11 @@ export async function runService<Schema extends z.ZodObject>(name: string, schem
       log.info({ signal }, "stopping");
       reason = "stopping";
       stop.abort(new CodedError("INTERRUPTED", `${name} was stopped by ${signal}`));
-      void systemClock.sleep(graceMs).then(() => {
+      const overdue = setTimeout(() => {
         log.warn({ graceMs }, "not stopped in time; what was under way is left as it is");
         process.exit(errorCodes.INTERRUPTED.exitCode);
-      });
+      }, graceMs);
+      overdue.unref(); // a process that has stopped does not wait for it
     };
     process.on("SIGTERM", onSignal).on("SIGINT", onSignal);
     let reason: string | undefined = "starting";

@@ -1,4 +1,5 @@
 import { imageIdBytes, imageIdCount } from "../../domain/features/image-ids.js";
+import type { CommittedShard } from "../../domain/job/records.js";
 import { limits } from "../../domain/limits.js";
 import {
   CommitTaskResponse_Outcome,
@@ -13,6 +14,7 @@ import { retry, type RetryPolicy } from "../retry/retry.js";
 import {
   readClaim,
   readJoined,
+  shardsByMessage,
   writeCommit,
   writeEvaluation,
   writeFailure,
@@ -21,7 +23,7 @@ import {
   writeShard,
   writeStepReport,
 } from "./messages.js";
-import type { WorkService } from "./work-service.js";
+import type { LeasedTask, WorkService } from "./work-service.js";
 
 export interface WorkServiceOptions {
   readonly clock: Clock;
@@ -56,6 +58,17 @@ export function grpcWorkService(channel: GrpcChannel, options: WorkServiceOption
   const report: CallSettings = { deadlineMs: Math.min(limits.grpcReportMs, deadlineMs) };
   const answer = (method: string): FieldReader => new FieldReader(`${method}: answer of ${channel.address}`, "CONTRACT_MISMATCH");
 
+  const appendShards = async (task: LeasedTask, shards: readonly CommittedShard[]): Promise<void> => {
+    await needed((settings) => client.appendShards({ ...writeLease(task), shards: shards.map(writeShard) }, settings));
+  };
+  /** Sends ahead what is too much for one message, and returns the rest. */
+  const appendAllButLast = async (task: LeasedTask, shards: readonly CommittedShard[]): Promise<readonly CommittedShard[]> => {
+    const groups = shardsByMessage(shards);
+    const last = groups.pop() ?? [];
+    for (const group of groups) await appendShards(task, group);
+    return last;
+  };
+
   return {
     async claimTask(worker, profile, jobId) {
       const request = { worker, profile, ...(jobId === undefined ? {} : { jobId }) };
@@ -76,11 +89,14 @@ export function grpcWorkService(channel: GrpcChannel, options: WorkServiceOption
         : fields.fail("present", `must have a byte for each of ${rows} image ids, found ${bytes.length}`);
     },
     async commitTask(task, commit) {
-      const { outcome } = await needed((settings) => client.commitTask(writeCommit(task, commit), settings));
+      const shards = await appendAllButLast(task, commit.shards);
+      const { outcome } = await needed((settings) => client.commitTask(writeCommit(task, { ...commit, shards }), settings));
       return answer("CommitTask").present("outcome", outcome) === CommitTaskResponse_Outcome.COMMITTED ? "committed" : "already committed";
     },
+    appendShards,
     async releaseTask(task, shards) {
-      await needed((settings) => client.releaseTask({ ...writeLease(task), shards: shards.map(writeShard) }, settings));
+      const last = await appendAllButLast(task, shards);
+      await needed((settings) => client.releaseTask({ ...writeLease(task), shards: last.map(writeShard) }, settings));
     },
     async joinTraining(trainer, profile, jobId, step) {
       const request = { trainer, profile, ...(jobId === undefined ? {} : { jobId }), ...(step === undefined ? {} : { step }) };

@@ -56,6 +56,11 @@ export function workServiceHandlers(work: WorkService): GrpcService {
           outcome: outcome === "committed" ? CommitTaskResponse_Outcome.COMMITTED : CommitTaskResponse_Outcome.ALREADY_COMMITTED,
         };
       },
+      async appendShards(request) {
+        const fields = reader("AppendShards");
+        await work.appendShards(readLease(fields, request), readShards(fields, request.shards));
+        return {};
+      },
       async releaseTask(request) {
         const fields = reader("ReleaseTask");
         await work.releaseTask(readLease(fields, request), readShards(fields, request.shards));

@@ -2,6 +2,7 @@ import { afterEach, expect, test } from "vitest";
 import { CodedError } from "../../domain/errors.js";
 import type { NumericsProfile } from "../../domain/features/numerics-profile.js";
 import type { CommittedShard, TaskCommit } from "../../domain/job/records.js";
+import { limits } from "../../domain/limits.js";
 import { deferred } from "../../test/support/deferred.js";
 import { virtualClock } from "../../test/support/virtual-clock.js";
 import { openChannel } from "../grpc/client.js";
@@ -81,6 +82,37 @@ async function setup(answers: Partial<Record<keyof WorkService, unknown>> = {}, 
   return { client, calls, server, serve, unexpected };
 }
 
+const base64Ids = (rows: number): string => Buffer.from(ids(rows)).toString("base64");
+const [allIds, oneId] = [base64Ids(limits.taskPicturesMax), base64Ids(1)];
+const largest: Readonly<Record<string, readonly CommittedShard[]>> = {
+  "of many views": Array.from({ length: 200 }, (_, view) => ({ ...shard, view, rows: limits.taskPicturesMax, imageIds: allIds })),
+  "of small shards": Array.from({ length: 100_000 }, (_, view) => ({ ...shard, view, rows: 1, imageIds: oneId })),
+};
+
+for (const [which, shards] of Object.entries(largest))
+  test(`a commit ${which} that no message holds comes in several, and so does what is handed back`, async () => {
+    const rejected = Array.from({ length: limits.taskPicturesMax }, (_, row) => ({
+      row,
+      reason: "€".repeat(limits.rejectionReasonLength),
+    }));
+    const { client, calls, unexpected } = await setup({ commitTask: "committed" });
+    const shardsOf = (call: readonly unknown[]): readonly CommittedShard[] => {
+      const last = call.at(-1) as readonly CommittedShard[] | TaskCommit;
+      return "shards" in last ? last.shards : last;
+    };
+
+    expect(await client.commitTask(task, { ...commit, imageIds: allIds, rejected, shards })).toBe("committed");
+    expect(new Set(calls.slice(0, -1).map(([name]) => name))).toEqual(new Set(["appendShards"]));
+    expect(calls.at(-1)).toMatchObject(["commitTask", task, { imageIds: allIds, rejected }]);
+    expect(calls.flatMap(shardsOf)).toEqual(shards);
+
+    calls.length = 0;
+    await client.releaseTask(task, shards);
+    expect(calls.at(-1)?.[0]).toBe("releaseTask");
+    expect(calls.flatMap(shardsOf)).toEqual(shards);
+    expect(unexpected).toEqual([]);
+  });
+
 test("every call arrives as it was made, and its answer comes back", async () => {
   const claim: TaskClaim = { kind: "task", leaseMs: 9_000, ...task };
   const joined: Joined = {
@@ -115,6 +147,7 @@ test("every call arrives as it was made, and its answer comes back", async () =>
   expect(await client.heartbeatTask(task, { extracted: 3, cached: 2, rejected: 1 })).toBe("lost");
   expect(await client.lookupFeatures(task, ids(3), 2)).toEqual(Uint8Array.from([0, 1, 1]));
   expect(await client.commitTask(task, commit)).toBe("already committed");
+  await client.appendShards(task, [shard, shard]);
   await client.releaseTask(task, [shard]);
   expect(await client.joinTraining("trainer-1", profile, "job-1", 12)).toEqual(joined);
   await client.reportMissingFeatures(member, ["ab".repeat(32), "00".repeat(32)]);
@@ -131,6 +164,7 @@ test("every call arrives as it was made, and its answer comes back", async () =>
     ["heartbeatTask", task, { extracted: 3, cached: 2, rejected: 1 }],
     ["lookupFeatures", task, ids(3), 2],
     ["commitTask", task, commit],
+    ["appendShards", task, [shard, shard]],
     ["releaseTask", task, [shard]],
     ["joinTraining", "trainer-1", profile, "job-1", 12],
     ["reportMissingFeatures", member, ["ab".repeat(32), "00".repeat(32)]],

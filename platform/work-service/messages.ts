@@ -1,6 +1,8 @@
 import type { MessageInitShape } from "@bufbuild/protobuf";
 import { errorCodes, type ErrorCode } from "../../domain/errors.js";
 import type { NumericsProfile } from "../../domain/features/numerics-profile.js";
+import { IMAGE_ID_BYTES } from "../../domain/features/image-ids.js";
+import { limits } from "../../domain/limits.js";
 import type { CommittedShard, TaskCommit } from "../../domain/job/records.js";
 import type {
   ClaimTaskResponse,
@@ -105,6 +107,25 @@ export function readProgress(
 export function writeShard(shard: CommittedShard): MessageInitShape<typeof CommittedShardSchema> {
   const { sha256, bytes, view, rows, imageIds, thumbnails } = shard;
   return { sha256, bytes: BigInt(bytes), view, rows, imageIds: fromBase64(imageIds), ...(thumbnails === null ? {} : { thumbnails }) };
+}
+
+/** A shard's message without its image ids: two digests in hex, three numbers, their tags. */
+const SHARD_MESSAGE_BYTES = 192;
+
+/** Shards in groups of at most `limits.shardMessageBytes`, in order. */
+export function shardsByMessage(shards: readonly CommittedShard[]): CommittedShard[][] {
+  const groups: CommittedShard[][] = [];
+  let left = 0;
+  for (const shard of shards) {
+    const bytes = SHARD_MESSAGE_BYTES + shard.rows * IMAGE_ID_BYTES;
+    if (bytes > left) {
+      groups.push([]);
+      left = limits.shardMessageBytes;
+    }
+    groups.at(-1)?.push(shard);
+    left -= bytes;
+  }
+  return groups;
 }
 
 export function readShards(fields: FieldReader, shards: readonly CommittedShardMessage[]): CommittedShard[] {

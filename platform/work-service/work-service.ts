@@ -20,6 +20,8 @@ export interface WorkService {
   lookupFeatures(task: LeasedTask, imageIds: Uint8Array, view: number): Promise<Uint8Array>;
   /** The first commit of a task wins, whoever holds the lease. */
   commitTask(task: LeasedTask, commit: TaskCommit): Promise<"committed" | "already committed">;
+  /** Shards of a commit or a release to come, where those are too many for one message. Nothing happens where the job takes none now. */
+  appendShards(task: LeasedTask, shards: readonly CommittedShard[]): Promise<void>;
   /** Hands a task back; `shards` hold what was extracted so far, so that nobody does it again. */
   releaseTask(task: LeasedTask, shards: readonly CommittedShard[]): Promise<void>;
 

@@ -152,6 +152,10 @@ export class JobCoordinator implements WorkService {
     return this.extraction.commitTask(task, commit);
   }
 
+  appendShards(task: LeasedTask, shards: readonly CommittedShard[]): Promise<void> {
+    return this.extraction.appendShards(task, shards);
+  }
+
   releaseTask(task: LeasedTask, shards: readonly CommittedShard[]): Promise<void> {
     return this.extraction.releaseTask(task, shards);
   }

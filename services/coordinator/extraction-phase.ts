@@ -134,6 +134,11 @@ export class ExtractionPhase {
     return outcome;
   }
 
+  async appendShards(_task: LeasedTask, shards: readonly CommittedShard[]): Promise<void> {
+    const extraction = this.isBeforeExtraction ? await this.extracting.next(undefined) : this.extracting.current;
+    if (extraction !== "closed") await extraction?.append(shards);
+  }
+
   async releaseTask({ lease }: LeasedTask, shards: readonly CommittedShard[]): Promise<void> {
     const extraction = this.isBeforeExtraction ? await this.extracting.next(undefined) : this.extracting.current;
     if (extraction !== "closed") await extraction?.release(lease, shards);

@@ -184,6 +184,11 @@ export class Extraction {
     return outcome === "created" ? "committed" : "already committed";
   }
 
+  /** Shards that a commit or a release leaves out: they count from now on, whoever commits the task. */
+  async append(shards: readonly CommittedShard[]): Promise<void> {
+    await this.features.append(shards);
+  }
+
   async release(lease: string, shards: readonly CommittedShard[]): Promise<void> {
     if (shards.length > 0) await this.features.append(shards);
     this.leases.release(lease);

@@ -3,7 +3,7 @@ import { sha256Hex } from "../../domain/features/sha256.js";
 import { jobIdFromRequest } from "../../domain/job/job-id.js";
 import type { JobRecord } from "../../domain/job/records.js";
 import { resolveJob } from "../../domain/job/resolve.js";
-import type { JobResource } from "../../domain/job/resource.js";
+import type { JobResource, JobResultSummary } from "../../domain/job/resource.js";
 import { isFinal } from "../../domain/job/transitions.js";
 import { limits } from "../../domain/limits.js";
 import { JobObjects } from "../../platform/job-store/job-store.js";
@@ -124,13 +124,7 @@ export class JobRequests implements JobService {
   }
 
   async getResult(reference: JobReference): Promise<JobResult> {
-    const job = this.find(reference);
-    const { result } = job.board.current;
-    if (job.board.state.phase !== "Complete" || result === undefined)
-      throw new CodedError(
-        "JOB_NOT_COMPLETE",
-        `job ${job.record.name} is ${job.board.state.phase}: it has no result${isFinal(job.board.state.phase) ? "" : " yet"}`,
-      );
+    const { job, result } = this.complete(reference);
     const objects = new JobObjects(this.deps.jobs.deps.store, job.jobId);
     const files: ResultFile[] = [];
     let metricsJson = "";
@@ -141,6 +135,24 @@ export class JobRequests implements JobService {
       files.push({ path, bytes: body.length, sha256: sha256Hex(body), url: await this.deps.urlOf(objects.keyOf(`result/${path}`)) });
     }
     return { summary: result, metricsJson, files };
+  }
+
+  async *readResultFile(reference: JobReference, path: string, offset: number, signal: AbortSignal): AsyncGenerator<Uint8Array> {
+    const { job } = this.complete(reference);
+    const objects = new JobObjects(this.deps.jobs.deps.store, job.jobId);
+    const bytes = await objects.resultFileBytes(path);
+    if (bytes === undefined)
+      throw new CodedError(
+        "REQUEST_INVALID",
+        `job ${job.record.name}: its result has no file ${JSON.stringify(path.slice(0, 200))}; GetResult names those that there are`,
+      );
+    if (offset > bytes) throw new CodedError("REQUEST_INVALID", `offset: must be at most ${bytes}, the length of ${path}; found ${offset}`);
+    for (let from = offset; from < bytes && !signal.aborted; from += limits.resultChunkBytes) {
+      const chunk = await objects.readResultRange(path, from, Math.min(from + limits.resultChunkBytes, bytes));
+      if (chunk === undefined)
+        throw new CodedError("OBJECT_MISSING", `${objects.keyOf(`result/${path}`)} is gone; restore the store, or run the job anew`);
+      yield chunk;
+    }
   }
 
   async explainJob(reference: JobReference): Promise<readonly Reason[]> {
@@ -162,6 +174,17 @@ export class JobRequests implements JobService {
     const job = this.find(reference);
     await this.deps.jobs.request(job, action);
     return this.deps.jobs.resource(job);
+  }
+
+  /** @throws CodedError JOB_NOT_FOUND, JOB_NOT_COMPLETE */
+  private complete(reference: JobReference): { readonly job: KnownJob; readonly result: JobResultSummary } {
+    const job = this.find(reference);
+    const { result } = job.board.current;
+    if (job.board.state.phase === "Complete" && result !== undefined) return { job, result };
+    throw new CodedError(
+      "JOB_NOT_COMPLETE",
+      `job ${job.record.name} is ${job.board.state.phase}: it has no result${isFinal(job.board.state.phase) ? "" : " yet"}`,
+    );
   }
 
   /** By id, else the newest of that name. */

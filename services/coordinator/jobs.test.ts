@@ -5,12 +5,12 @@ import { sha256Hex } from "../../domain/features/sha256.js";
 import { limits } from "../../domain/limits.js";
 import { INPUT } from "../../domain/network/network.js";
 import type { BackboneStore } from "../../platform/backbone-store/backbone-store.js";
-import type { Clock } from "../../platform/clock/clock.js";
 import type { JobFeatures } from "../../platform/job-features/job-features.js";
 import { JobObjects } from "../../platform/job-store/job-store.js";
 import { objectJobStore } from "../../platform/job-store/object-store.js";
 import { memoryObjectStore } from "../../platform/object-store/memory.js";
 import type { LeasedTask } from "../../platform/work-service/work-service.js";
+import { ManualClock } from "../../test/support/virtual-clock.js";
 import { JobRequests } from "./job-requests.js";
 import { Jobs } from "./jobs.js";
 import { WorkRouter } from "./work-router.js";
@@ -18,38 +18,9 @@ import { WorkRouter } from "./work-router.js";
 const profile = { engine: "onnx" } as unknown as NumericsProfile;
 const idOf = (number: number): string => `00000000-0000-4000-8000-${String(number).padStart(12, "0")}`;
 
-/** Time that stands still unless the test moves it; who sleeps wakes when it has passed. */
-function virtualClock() {
-  let nowMs = 0;
-  const sleeping = new Set<{ untilMs: number; wake: () => void }>();
-  const clock: Clock = {
-    now: () => nowMs,
-    monotonic: () => nowMs,
-    sleep: (ms, signal) =>
-      new Promise((resolve, reject) => {
-        if (ms === 0) return resolve(); // only gives others their turn
-        const sleeper = { untilMs: nowMs + ms, wake: resolve };
-        sleeping.add(sleeper);
-        signal?.addEventListener("abort", () => {
-          sleeping.delete(sleeper);
-          reject(signal.reason as Error);
-        });
-      }),
-  };
-  const pass = (ms: number): void => {
-    nowMs += ms;
-    for (const sleeper of [...sleeping]) {
-      if (sleeper.untilMs > nowMs) continue;
-      sleeping.delete(sleeper);
-      sleeper.wake();
-    }
-  };
-  return { clock, pass };
-}
-
 /** A coordinator over a store in memory, on forty pictures of two classes and a tiny network; the test is its workers and its clients. */
 async function setup(store = memoryObjectStore()) {
-  const { clock, pass } = virtualClock();
+  const clock = new ManualClock();
   const names = ["a", "b"].flatMap((label) => Array.from({ length: 20 }, (_, index) => `${label}/${String(index).padStart(2, "0")}.jpg`));
   const network = {
     name: "tiny",
@@ -60,6 +31,7 @@ async function setup(store = memoryObjectStore()) {
   const preprocessing = { size: 2, resize: "STRETCH", resizeTo: 2, crop: "CENTER", channels: "RGB", mean: [0, 0, 0], deviation: [1, 1, 1] };
   const backbone = { name: "tiny", network, preprocessing, weights: new Map(), origin: "", licence: "" };
   const failures: unknown[] = [];
+  const appended: unknown[] = [];
   const stop = new AbortController();
   const jobs = new Jobs(
     {
@@ -77,7 +49,12 @@ async function setup(store = memoryObjectStore()) {
         manifest: undefined,
       }),
       openFeatures: async () =>
-        ({ append: async () => undefined, refresh: async () => undefined, has: () => false, problems: [] }) as unknown as JobFeatures,
+        ({
+          append: async (shards: readonly unknown[]) => void appended.push(...shards),
+          refresh: async () => undefined,
+          has: () => false,
+          problems: [],
+        }) as unknown as JobFeatures,
       readWeights: () => Promise.reject(new Error("not asked for")),
       clock,
       memoryBytes: 2 ** 34,
@@ -109,7 +86,7 @@ async function setup(store = memoryObjectStore()) {
     });
   };
   const phaseOf = async (job: string): Promise<string> => (await requests.getJob({ name: job })).status.phase;
-  return { store, jobs, requests, work, submit, commit, phaseOf, pass, failures, stop };
+  return { store, jobs, requests, work, submit, commit, phaseOf, pass: (ms: number) => clock.pass(ms), failures, appended, stop };
 }
 
 /** Lets everything go on that needs no time. */
@@ -286,6 +263,20 @@ test("jobs are listed newest first in pages; a page's token that nobody gave is 
   expect(second.nextPageToken).toBe("");
   await expect(requests.listJobs({ pageToken: "!" })).rejects.toMatchObject({ code: "REQUEST_INVALID" });
   await expect(requests.listJobs({ pageSize: 0 })).rejects.toMatchObject({ code: "REQUEST_INVALID" });
+});
+
+test("shards that go ahead of a commit count, and are of no use to a job that takes none now", async () => {
+  const { work, requests, submit, appended } = await setup();
+  const claim = work.claimTask("extractor", profile);
+  void work.joinTraining("trainer", profile, undefined, undefined);
+  const job = await submit(1);
+  const task = await claim;
+  const shard = { sha256: "ab".repeat(32), bytes: 1, view: 0, rows: 1, imageIds: "", thumbnails: null };
+  if (task.kind === "task") await work.appendShards(task, [shard]);
+  expect(appended).toEqual([shard]);
+  await requests.suspendJob({ name: job });
+  if (task.kind === "task") await work.appendShards(task, [shard]);
+  expect(appended).toEqual([shard]);
 });
 
 test("one request id is one job; a name is free again when its job has ended", async () => {

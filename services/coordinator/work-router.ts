@@ -61,6 +61,10 @@ export class WorkRouter implements WorkService {
     return this.ofTask(task).commitTask(task, commit);
   }
 
+  async appendShards(task: LeasedTask, shards: readonly CommittedShard[]): Promise<void> {
+    await this.find(task.jobId).coordinator?.appendShards(task, shards);
+  }
+
   async releaseTask(task: LeasedTask, shards: readonly CommittedShard[]): Promise<void> {
     await this.find(task.jobId).coordinator?.releaseTask(task, shards);
   }

@@ -87,6 +87,15 @@ test("equal pictures are decoded once, also where the task before is still at th
   expect([...second.outcomes.keys()]).toEqual([sha256Hex(Buffer.from("c"))]);
 });
 
+test("a reason for a rejection has a bound, so that a commit is one message", async () => {
+  const reason = "🌹".repeat(limits.rejectionReasonLength);
+  const decoder = { decodeViews: async () => ({ kind: "rejected", reason }) } as unknown as ExtractionContext["decoder"];
+  const outcome = await setup(["a"], undefined, { decoder }).extract();
+  const [rejected] = outcome.kind === "extracted" ? outcome.commit.rejected : [];
+  expect(rejected?.reason.length).toBeLessThanOrEqual(limits.rejectionReasonLength);
+  expect(rejected?.reason).toMatch(/^🌹+…$/u);
+});
+
 test("says that all pictures are begun before they are done, so that the next task can be; asks once a group", async () => {
   const contents = Array.from({ length: 2 * limits.picturesInGroup + limits.forwardBatch }, (_, index) => String(index));
   const { seen, extract } = setup(contents);

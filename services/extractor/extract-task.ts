@@ -80,7 +80,7 @@ export async function extractTask(run: TaskRun, context: ExtractionContext, sign
     for await (const group of inOrder(groups, bounds, (group) => preparePictures(group.pictures, learned, run, context, signal))) {
       for (const promise of group) {
         const prepared = await promise;
-        if (prepared.kind === "rejected") rejected.push({ row, reason: prepared.reason });
+        if (prepared.kind === "rejected") rejected.push({ row, reason: shortened(prepared.reason) });
         else imageIds.set(imageIdBytes([prepared.imageId]), row * IMAGE_ID_BYTES);
         row++;
         if (prepared.kind === "decoded") {
@@ -142,6 +142,13 @@ function* groupsOf(pictures: readonly ListingRow[], bytesOf: (picture: ListingRo
     bytes += more;
   }
   if (group.length > 0) yield { pictures: group, bytes };
+}
+
+/** The commit of a task is one message, so what it says of each picture has a bound. */
+function shortened(reason: string): string {
+  if (reason.length <= limits.rejectionReasonLength) return reason;
+  const whole = reason.slice(0, limits.rejectionReasonLength - 1).replace(/\p{Surrogate}/gu, ""); // no half of a character
+  return `${whole}…`;
 }
 
 function* withEnd<T>(items: Iterable<T>, atEnd: () => void): Generator<T, void> {

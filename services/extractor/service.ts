@@ -1,6 +1,7 @@
 import { Counter } from "prom-client";
 import type { Milestone } from "../../domain/job/records.js";
-import { CodedError, errorCodes } from "../../domain/errors.js";
+import { CodedError } from "../../domain/errors.js";
+import { isWorthAnotherTry } from "../../domain/worker-failures.js";
 import { JobFeatures } from "../../platform/job-features/job-features.js";
 import type { ServiceBody } from "../../platform/service-process/service-process.js";
 import { grpcWorkService } from "../../platform/work-service/grpc-client.js";
@@ -70,7 +71,7 @@ export function extractorService(milestone: (milestone: Milestone) => void = () 
           if (config.job !== undefined) return;
         } catch (error) {
           if (signal.aborted) return;
-          if (!(error instanceof CodedError) || !isWorthAnotherTry(error)) throw error;
+          if (!(error instanceof CodedError) || !isWorthAnotherTry("extractor", error.code)) throw error;
           log.warn({ worker, code: error.code }, `${error.message}; going on in ${String(RESTART_MS / 1000)} s`);
           await local.clock.sleep(RESTART_MS, signal).catch(() => undefined);
         }
@@ -79,16 +80,4 @@ export function extractorService(milestone: (milestone: Milestone) => void = () 
       channel.close();
     }
   };
-}
-
-/** What is wrong with a dataset or passes does not make this process useless. */
-function isWorthAnotherTry({ code }: CodedError): boolean {
-  const { retryable, exitCode } = errorCodes[code];
-  return (
-    retryable ||
-    exitCode === errorCodes.DATASET_INVALID.exitCode ||
-    code === "LEASE_LOST" ||
-    code === "OBJECT_MISSING" ||
-    code === "OBJECT_CORRUPT"
-  );
 }

@@ -16,6 +16,8 @@ export async function openCoordinator({ address, token, tls, allowPlaintext }: z
   const encrypted = tls && {
     ...(tls.ca !== undefined && { ca: await readFile(tls.ca) }),
     ...(tls.serverName !== undefined && { serverName: tls.serverName }),
+    ...(tls.certificate !== undefined &&
+      tls.key !== undefined && { own: { certificate: await readFile(tls.certificate), key: await readFile(tls.key) } }),
   };
   return openChannel({ address, allowPlaintext, tls: encrypted ?? "plaintext", ...(token !== undefined && { token }) });
 }

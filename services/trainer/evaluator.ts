@@ -70,6 +70,7 @@ export class Evaluator {
     const { loss, correct, rows: count } = sumLeaves(all);
     const { since } = state;
     const { recipe, steps, histogramEverySteps } = this.plan;
+    // Of every trainer, though one exports: any other may have to go on without it, and with a step they wait for the slowest in any case.
     const histogramsAreDue = state.step % histogramEverySteps === 0 || state.step === steps;
     const point: HistoryPoint = {
       step: state.step,
@@ -79,7 +80,7 @@ export class Evaluator {
       learningRate: learningRateAt(recipe.schedule, recipe.optimizer.learningRate, Math.max(0, state.step - 1), steps),
       wallMs: this.clock.now(),
       seconds: (this.clock.monotonic() - this.startMs) / 1000,
-      layers: histogramsAreDue && this.rank === 0 ? await this.histograms(state) : null,
+      layers: histogramsAreDue ? await this.histograms(state) : null,
     };
     state.evaluated(point, { correct, count });
   }

@@ -2,23 +2,15 @@ import { expect, test } from "vitest";
 import type { Milestone } from "../../domain/job/records.js";
 import { headerBytes } from "../../domain/training/exchange/message.js";
 import { limits } from "../../domain/limits.js";
-import type { Clock } from "../../platform/clock/clock.js";
 import type { GradientBus } from "../../platform/gradient-bus/gradient-bus.js";
+import { virtualClock } from "../../test/support/virtual-clock.js";
 import { Exchange } from "./exchange.js";
 
 const WEIGHTS = "0".repeat(32);
 
 /** A clock that jumps to the end of each sleep; `frozen` never gets there. */
 function setup({ frozen = false } = {}) {
-  let nowMs = 0;
-  const clock: Clock = {
-    now: () => nowMs,
-    monotonic: () => nowMs,
-    sleep: async (durationMs) => {
-      if (frozen) return new Promise<never>(() => undefined);
-      nowMs += durationMs;
-    },
-  };
+  const clock = virtualClock(() => (frozen ? new Promise<never>(() => undefined) : undefined));
   const published: string[] = [];
   const bus: GradientBus = {
     payloadBytesMax: limits.exchangeMessageBytes,
@@ -36,7 +28,7 @@ function setup({ frozen = false } = {}) {
       WEIGHTS,
       signal,
     );
-  return { exchange, reduce, published, reached, elapsedMs: () => nowMs };
+  return { exchange, reduce, published, reached, elapsedMs: () => clock.monotonic() };
 }
 
 test("a trainer that hears nothing sends again, and after the deadline names who is missing", async () => {

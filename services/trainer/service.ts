@@ -1,7 +1,8 @@
 import { readFile } from "node:fs/promises";
 import { Counter, Gauge } from "prom-client";
 import type { Milestone } from "../../domain/job/records.js";
-import { CodedError, errorCodes } from "../../domain/errors.js";
+import { CodedError } from "../../domain/errors.js";
+import { isWorthAnotherTry } from "../../domain/worker-failures.js";
 import { natsGradientBus, type NatsGradientBus } from "../../platform/gradient-bus/nats.js";
 import type { ServiceBody } from "../../platform/service-process/service-process.js";
 import { grpcWorkService } from "../../platform/work-service/grpc-client.js";
@@ -108,7 +109,7 @@ export function trainerService(milestone: (milestone: Milestone) => void = () =>
           if (config.job !== undefined) return;
         } catch (error) {
           if (signal.aborted) return;
-          if (!(error instanceof CodedError) || !isWorthAnotherTry(error)) throw error;
+          if (!(error instanceof CodedError) || !isWorthAnotherTry("trainer", error.code)) throw error;
           log.warn({ trainer, code: error.code }, `${error.message}; going on in ${String(RESTART_MS / 1000)} s`);
           await local.clock.sleep(RESTART_MS, signal).catch(() => undefined);
         }
@@ -118,10 +119,4 @@ export function trainerService(milestone: (milestone: Milestone) => void = () =>
       channel.close();
     }
   };
-}
-
-/** What is wrong with a job, or passes, does not make this process useless. */
-function isWorthAnotherTry({ code }: CodedError): boolean {
-  const { retryable, exitCode } = errorCodes[code];
-  return retryable || exitCode <= errorCodes.TRAINERS_DIVERGED.exitCode || code === "OBJECT_MISSING" || code === "OBJECT_CORRUPT";
 }

@@ -193,6 +193,9 @@ async function madeUpServer(jobs: Partial<JobService>, sent: string, said: strin
     }),
     ...{ planJob: notAsked, listJobs: notAsked, suspendJob: notAsked, resumeJob: notAsked, cancelJob: notAsked },
     ...{ explainJob: notAsked, listJobEvents: notAsked },
+    readResultFile: async function* () {
+      await notAsked();
+    },
     ...jobs,
   };
   const tls = certificate();
@@ -251,6 +254,35 @@ ofEachClient([], "watches again from the version that it saw last; token and cer
   expect(run.errors).toHaveLength(2);
   expect(run.out.slice(1, 4)).toEqual(["EXTRACTING", "TRAINING", "COMPLETE"]);
   expect(readFileSync(join(out, "a/labels.txt"), "utf8")).toBe("roses\n");
+});
+
+ofEachClient([], "a file without a url is read through the server, on from where the connection was lost", async (language) => {
+  const asked: unknown[] = [];
+  const body = Buffer.from("roses\ntulips\n");
+  const { flags } = await madeUpServer(
+    {
+      getResult: async () => ({
+        summary: { location: "/store", weightsSha256: "ab".repeat(32) },
+        metricsJson: "{}",
+        files: [{ path: "a/labels.txt", bytes: body.length, sha256: sha256(body), url: undefined }],
+      }),
+      readResultFile: async function* (job, path, offset) {
+        asked.push([job, path, offset]);
+        yield body.subarray(offset, offset + 8);
+        if (asked.length === 1) throw new CodedError("SERVER_UNAVAILABLE", "the server stops");
+      },
+    },
+    "",
+    "",
+  );
+  const out = join(folder, `without-url-${language}`);
+  const run = start(language, [...flags, "--out", out]);
+  expect(await run.ended, run.errors.join("\n")).toBe(0);
+  expect(readFileSync(join(out, "a/labels.txt"))).toEqual(body);
+  expect(asked).toEqual([
+    [{ name: "made-up-uid" }, "a/labels.txt", 0],
+    [{ name: "made-up-uid" }, "a/labels.txt", 8],
+  ]);
 });
 
 ofEachClient([], "a file that is not what the server said is refused and leaves nothing", async (language) => {

@@ -1,5 +1,5 @@
 import type { RandomStream } from "../../domain/random.js";
-import type { VirtualClock } from "./virtual-clock.js";
+import type { VirtualClock } from "../support/virtual-clock.js";
 
 /** How bad the links are. Shares are out of 1. */
 export interface LinkConditions {

@@ -29,6 +29,7 @@ const patientCalls: ReadonlySet<keyof WorkService> = new Set<keyof WorkService>(
   "claimTask",
   "lookupFeatures",
   "commitTask",
+  "appendShards",
   "releaseTask",
   "reportFailure",
   "joinTraining",

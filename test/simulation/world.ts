@@ -24,7 +24,7 @@ import { Network } from "./network.js";
 import { datasetLink, makePictures, simulatedDecoder, type Picture } from "./pictures.js";
 import { SimulatedProcess } from "./process.js";
 import { storeLink } from "./store-link.js";
-import { VirtualClock } from "./virtual-clock.js";
+import { VirtualClock } from "../support/virtual-clock.js";
 import { workLink, type CoordinatorProcess } from "./work-link.js";
 
 const JOB = "job";

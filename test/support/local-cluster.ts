@@ -2,8 +2,10 @@ import { spawn } from "node:child_process";
 import { closeSync, openSync, readdirSync, readFileSync, writeFileSync } from "node:fs";
 import { join, relative, resolve, sep } from "node:path";
 import { setTimeout as sleep } from "node:timers/promises";
+import type { ClusterProcess } from "../../cli/local-cluster.js";
 import type { S3Access } from "../../platform/bucket/bucket.js";
 import { connectBucket } from "../../platform/bucket/minio.js";
+import { systemProcesses } from "../../platform/job-store/processes.js";
 import { graft } from "./program.js";
 
 const repository = join(import.meta.dirname, "../..");
@@ -15,7 +17,7 @@ const POLL_MS = 20;
 interface ClusterState {
   readonly server: string;
   readonly s3: S3Access;
-  readonly processes: readonly { readonly name: string; readonly pid: number; readonly address: string; readonly log: string }[];
+  readonly processes: readonly ClusterProcess[];
 }
 
 /** What `graft cluster up` starts, with its folder; the coordinator can be ended and started again. */
@@ -64,8 +66,9 @@ export class LocalCluster {
     child.unref();
     if (child.pid === undefined) throw new Error(`${program} cannot be started`);
     // `graft cluster down` ends it with the others.
+    const identity = await systemProcesses.of(child.pid);
     const { processes } = this.#read();
-    const now = processes.map((each) => (each.name === "coordinator" ? { ...each, pid: child.pid } : each));
+    const now = processes.map((each) => (each.name === "coordinator" ? { ...each, ...identity } : each));
     writeFileSync(join(this.#folder, "cluster.json"), JSON.stringify({ ...this.state, processes: now }));
     await until(`the coordinator to be ready; its log: ${coordinator.log}`, () =>
       fetch(`${coordinator.address}/readyz`).then(

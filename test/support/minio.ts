@@ -2,10 +2,10 @@ import { type ChildProcess, spawn } from "node:child_process";
 import { randomBytes } from "node:crypto";
 import { once } from "node:events";
 import { mkdtempSync, readFileSync, rmSync } from "node:fs";
-import { createServer } from "node:net";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { createInterface } from "node:readline";
+import { freePort } from "../../cli/free-port.js";
 import type { S3Access } from "../../platform/bucket/bucket.js";
 import { connectBucket, makeBucket } from "../../platform/bucket/minio.js";
 import { goProgram } from "./go-program.js";
@@ -84,21 +84,6 @@ export async function startMinio(
       if (givenFolder === undefined) rmSync(folder, { recursive: true, force: true });
     },
   };
-}
-
-/**
- * A port that was free a moment ago and that no outgoing connection takes meanwhile: below those that Linux and macOS draw for them, so that a server may start again on it.
- */
-export async function freePort(): Promise<number> {
-  for (;;) {
-    const port = 20_000 + Math.floor(Math.random() * 12_000);
-    const server = createServer();
-    const isFree = await new Promise<boolean>((resolve) => {
-      server.once("error", () => resolve(false)).listen(port, "127.0.0.1", () => resolve(true));
-    });
-    await new Promise((resolve) => server.close(resolve));
-    if (isFree) return port;
-  }
 }
 
 /** Resolves once it prints where its interface is, which it does when it answers. */

@@ -178,6 +178,7 @@ async function trainJob(trainers: number): Promise<StreamedRun> {
     heartbeatTask: notAsked,
     lookupFeatures: notAsked,
     commitTask: notAsked,
+    appendShards: notAsked,
     releaseTask: notAsked,
     reportMissingFeatures: notAsked,
     reportStall: notAsked,

@@ -5,6 +5,7 @@ import { mkdtempSync, readdirSync, readFileSync, rmSync, writeFileSync } from "n
 import { tmpdir } from "node:os";
 import { join, resolve } from "node:path";
 import { createInterface } from "node:readline";
+import { freePort } from "../../cli/free-port.js";
 import type { Milestone } from "../../domain/job/records.js";
 import type { JobResource, ResourcePhase } from "../../domain/job/resource.js";
 import type { JobSpec } from "../../domain/job/spec.js";
@@ -16,7 +17,7 @@ import type { JobService } from "../../platform/job-service/job-service.js";
 import { JobObjects } from "../../platform/job-store/job-store.js";
 import { openObjectStore } from "../../platform/object-store/open-store.js";
 import type { ObjectStore } from "../../platform/object-store/object-store.js";
-import { freePort, type MinioServer, startMinio } from "./minio.js";
+import { type MinioServer, startMinio } from "./minio.js";
 import { NatsServer } from "./nats-server.js";
 import { startTcpProxy, type TcpProxy } from "./tcp-proxy.js";
 

@@ -89,6 +89,37 @@ func (c *client) watchOnce(ctx context.Context, uid, seen string, onChange func(
 	}
 }
 
+// readFile writes the bytes of a file of a result that has no url, and says how many they are. After a lost connection it goes on where it was.
+func (c *client) readFile(ctx context.Context, uid, path string, into io.Writer) (int64, error) {
+	var offset int64
+	tries := c.newTries(callPatience)
+	for {
+		err := func() error {
+			stream, err := c.jobs.ReadResultFile(ctx, &graft.ReadResultFileRequest{Job: &graft.JobReference{Name: &uid}, Path: &path, Offset: &offset})
+			if err != nil {
+				return err
+			}
+			for {
+				response, err := stream.Recv()
+				if err != nil {
+					return err
+				}
+				if _, err := into.Write(response.GetData()); err != nil {
+					return err
+				}
+				offset += int64(len(response.GetData()))
+				tries.reset()
+			}
+		}()
+		if errors.Is(err, io.EOF) {
+			return offset, nil
+		}
+		if err := tries.wait(ctx, err); err != nil {
+			return offset, err
+		}
+	}
+}
+
 func hasEnded(job *graft.GraftJob) bool {
 	switch job.GetStatus().GetPhase() {
 	case graft.JobStatus_COMPLETE, graft.JobStatus_FAILED, graft.JobStatus_CANCELLED:

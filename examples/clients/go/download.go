@@ -19,13 +19,10 @@ import (
 const downloadTimeout = 10 * time.Minute
 
 // download writes the file under folder: the whole of it, with the length and digest that the server named, or nothing.
-func download(ctx context.Context, file *graft.ResultFile, folder string) error {
+func (c *client) download(ctx context.Context, uid string, file *graft.ResultFile, folder string) error {
 	path, err := filepath.Localize(file.GetPath())
 	if err != nil {
 		return errors.New("lies outside of the result")
-	}
-	if file.GetUrl() == "" {
-		return errors.New("has no url; this server's store gives none, copy the result from its location")
 	}
 	target := filepath.Join(folder, path)
 	if err := os.MkdirAll(filepath.Dir(target), 0o777); err != nil {
@@ -40,20 +37,14 @@ func download(ctx context.Context, file *graft.ResultFile, folder string) error 
 
 	ctx, cancel := context.WithTimeout(ctx, downloadTimeout)
 	defer cancel()
-	request, err := http.NewRequestWithContext(ctx, http.MethodGet, file.GetUrl(), nil)
-	if err != nil {
-		return err
-	}
-	response, err := http.DefaultClient.Do(request)
-	if err != nil {
-		return err
-	}
-	defer response.Body.Close()
-	if response.StatusCode != http.StatusOK {
-		return fmt.Errorf("the store answered %s", response.Status)
-	}
 	digest := sha256.New()
-	length, err := io.Copy(io.MultiWriter(partial, digest), response.Body)
+	into := io.MultiWriter(partial, digest)
+	var length int64
+	if file.GetUrl() == "" {
+		length, err = c.readFile(ctx, uid, file.GetPath(), into)
+	} else {
+		length, err = readURL(ctx, file.GetUrl(), into)
+	}
 	if err != nil {
 		return err
 	}
@@ -64,4 +55,20 @@ func download(ctx context.Context, file *graft.ResultFile, folder string) error 
 		return err
 	}
 	return os.Rename(partial.Name(), target)
+}
+
+func readURL(ctx context.Context, url string, into io.Writer) (int64, error) {
+	request, err := http.NewRequestWithContext(ctx, http.MethodGet, url, nil)
+	if err != nil {
+		return 0, err
+	}
+	response, err := http.DefaultClient.Do(request)
+	if err != nil {
+		return 0, err
+	}
+	defer response.Body.Close()
+	if response.StatusCode != http.StatusOK {
+		return 0, fmt.Errorf("the store answered %s", response.Status)
+	}
+	return io.Copy(into, response.Body)
 }

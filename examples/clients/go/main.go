@@ -115,7 +115,7 @@ func run(ctx context.Context, s settings) error {
 		return err
 	}
 	for _, file := range result.GetFiles() {
-		if err := download(ctx, file, s.out); err != nil {
+		if err := client.download(ctx, uid, file, s.out); err != nil {
 			return downloadError{file.GetPath(), err}
 		}
 		fmt.Printf("fetched %s %d %s\n", file.GetPath(), file.GetBytes(), file.GetSha256())

@@ -26,6 +26,8 @@ from graft.v1 import job_pb2, job_service_pb2, job_service_pb2_grpc
 CALL_SECONDS = 30
 # A watch is opened anew after this, so that no stream lives for ever.
 WATCH_SECONDS = 3600
+# One file of a result, read through the server.
+READ_SECONDS = 1800
 # How long to go on trying: briefly for a call, for a watch longer than a server takes to come back on another machine.
 CALL_PATIENCE_SECONDS = 15
 WATCH_PATIENCE_SECONDS = 300
@@ -104,6 +106,21 @@ class GraftClient:
         """Where the files of a complete job can be read for a while, with their lengths and digests."""
         return self._call(self._jobs.GetResult, job_service_pb2.GetResultRequest(job={"name": uid}))
 
+    def read_file(self, uid: str, path: str) -> Iterator[bytes]:
+        """The bytes of a file of a result that has no url. Goes on after a lost connection where it was."""
+        offset = 0
+        backoff = Backoff(CALL_PATIENCE_SECONDS)
+        while True:
+            request = job_service_pb2.ReadResultFileRequest(job={"name": uid}, path=path, offset=offset)
+            try:
+                for response in self._jobs.ReadResultFile(request, timeout=READ_SECONDS, metadata=self._metadata):
+                    offset += len(response.data)
+                    backoff.reset()
+                    yield response.data
+                return
+            except grpc.RpcError as error:
+                backoff.wait(error)
+
     def _call(self, method, request):
         backoff = Backoff(CALL_PATIENCE_SECONDS)
         while True:
@@ -113,19 +130,17 @@ class GraftClient:
                 backoff.wait(error)
 
 
-def download(file: job_service_pb2.ResultFile, folder: pathlib.Path) -> None:
+def download(client: GraftClient, uid: str, file: job_service_pb2.ResultFile, folder: pathlib.Path) -> None:
     """Writes the file under `folder`: the whole of it, with the length and digest that the server named, or nothing."""
     path = pathlib.PurePosixPath(file.path)
     if path.is_absolute() or ".." in path.parts or not path.parts:
         raise DownloadError(f"{file.path}: lies outside of the result")
-    if not file.url:
-        raise DownloadError(f"{file.path}: has no url; this server's store gives none, copy the result from its location")
     target = folder / path
     try:
         target.parent.mkdir(parents=True, exist_ok=True)
         with tempfile.TemporaryDirectory(dir=target.parent, prefix=".partial-") as scratch:
             partial = pathlib.Path(scratch) / target.name
-            length, sha256 = read_into(partial, file.url)
+            length, sha256 = read_into(partial, chunks_of(file.url) if file.url else client.read_file(uid, file.path))
             if (length, sha256) != (file.bytes, file.sha256):
                 raise DownloadError(
                     f"{file.path}: expected {file.bytes} bytes with SHA-256 {file.sha256}, got {length} with {sha256}"
@@ -135,11 +150,17 @@ def download(file: job_service_pb2.ResultFile, folder: pathlib.Path) -> None:
         raise DownloadError(f"{file.path}: {error}") from error
 
 
-def read_into(target: pathlib.Path, url: str) -> tuple[int, str]:
+def chunks_of(url: str) -> Iterator[bytes]:
+    with urllib.request.urlopen(url, timeout=CALL_SECONDS) as body:
+        while chunk := body.read(1 << 20):
+            yield chunk
+
+
+def read_into(target: pathlib.Path, chunks: Iterator[bytes]) -> tuple[int, str]:
     """Length and SHA-256 of what came."""
     digest, length = hashlib.sha256(), 0
-    with urllib.request.urlopen(url, timeout=CALL_SECONDS) as body, target.open("wb") as out:
-        while chunk := body.read(1 << 20):
+    with target.open("wb") as out:
+        for chunk in chunks:
             out.write(chunk)
             digest.update(chunk)
             length += len(chunk)
@@ -219,7 +240,7 @@ def run(flags: argparse.Namespace) -> int:
         # 3. Fetch.
         result = client.result(uid)
         for file in result.files:
-            download(file, pathlib.Path(flags.out))
+            download(client, uid, file, pathlib.Path(flags.out))
             print(f"fetched {file.path} {file.bytes} {file.sha256}", flush=True)
         print(f"test accuracy {result.summary.test_accuracy:.3f}, weights {result.summary.weights_sha256}")
         return 0

@@ -15,7 +15,7 @@ import type { Message } from "@bufbuild/protobuf";
  * Describes the file graft/v1/job_service.proto.
  */
 export const file_graft_v1_job_service: GenFile = /*@__PURE__*/
-  fileDesc("ChpncmFmdC92MS9qb2Jfc2VydmljZS5wcm90bxIIZ3JhZnQudjEiUAoMSm9iUmVmZXJlbmNlEhYKCW5hbWVzcGFjZRgBIAEoCUgAiAEBEhEKBG5hbWUYAiABKAlIAYgBAUIMCgpfbmFtZXNwYWNlQgcKBV9uYW1lIlsKEFN1Ym1pdEpvYlJlcXVlc3QSFwoKcmVxdWVzdF9pZBgBIAEoCUgAiAEBEh8KA2pvYhgCIAEoCzISLmdyYWZ0LnYxLkdyYWZ0Sm9iQg0KC19yZXF1ZXN0X2lkIjQKEVN1Ym1pdEpvYlJlc3BvbnNlEh8KA2pvYhgBIAEoCzISLmdyYWZ0LnYxLkdyYWZ0Sm9iIk0KDlBsYW5Kb2JSZXF1ZXN0Eh8KA2pvYhgBIAEoCzISLmdyYWZ0LnYxLkdyYWZ0Sm9iEhEKBHJlYWQYAiABKAhIAIgBAUIHCgVfcmVhZCJJCg9QbGFuSm9iUmVzcG9uc2USEQoEdGV4dBgBIAEoCUgAiAEBEhEKBGpzb24YAiABKAlIAYgBAUIHCgVfdGV4dEIHCgVfanNvbiI0Cg1HZXRKb2JSZXF1ZXN0EiMKA2pvYhgBIAEoCzIWLmdyYWZ0LnYxLkpvYlJlZmVyZW5jZSIxCg5HZXRKb2JSZXNwb25zZRIfCgNqb2IYASABKAsyEi5ncmFmdC52MS5HcmFmdEpvYiKwAQoPTGlzdEpvYnNSZXF1ZXN0EhYKCW5hbWVzcGFjZRgBIAEoCUgAiAEBEhYKCXBhZ2Vfc2l6ZRgCIAEoBUgBiAEBEhcKCnBhZ2VfdG9rZW4YAyABKAlIAogBARIpCgZwaGFzZXMYBCADKA4yGS5ncmFmdC52MS5Kb2JTdGF0dXMuUGhhc2VCDAoKX25hbWVzcGFjZUIMCgpfcGFnZV9zaXplQg0KC19wYWdlX3Rva2VuImYKEExpc3RKb2JzUmVzcG9uc2USIAoEam9icxgBIAMoCzISLmdyYWZ0LnYxLkdyYWZ0Sm9iEhwKD25leHRfcGFnZV90b2tlbhgCIAEoCUgAiAEBQhIKEF9uZXh0X3BhZ2VfdG9rZW4iagoPV2F0Y2hKb2JSZXF1ZXN0EiMKA2pvYhgBIAEoCzIWLmdyYWZ0LnYxLkpvYlJlZmVyZW5jZRIdChByZXNvdXJjZV92ZXJzaW9uGAIgASgJSACIAQFCEwoRX3Jlc291cmNlX3ZlcnNpb24iMwoQV2F0Y2hKb2JSZXNwb25zZRIfCgNqb2IYASABKAsyEi5ncmFmdC52MS5HcmFmdEpvYiI4ChFTdXNwZW5kSm9iUmVxdWVzdBIjCgNqb2IYASABKAsyFi5ncmFmdC52MS5Kb2JSZWZlcmVuY2UiNQoSU3VzcGVuZEpvYlJlc3BvbnNlEh8KA2pvYhgBIAEoCzISLmdyYWZ0LnYxLkdyYWZ0Sm9iIjcKEFJlc3VtZUpvYlJlcXVlc3QSIwoDam9iGAEgASgLMhYuZ3JhZnQudjEuSm9iUmVmZXJlbmNlIjQKEVJlc3VtZUpvYlJlc3BvbnNlEh8KA2pvYhgBIAEoCzISLmdyYWZ0LnYxLkdyYWZ0Sm9iIjcKEENhbmNlbEpvYlJlcXVlc3QSIwoDam9iGAEgASgLMhYuZ3JhZnQudjEuSm9iUmVmZXJlbmNlIjQKEUNhbmNlbEpvYlJlc3BvbnNlEh8KA2pvYhgBIAEoCzISLmdyYWZ0LnYxLkdyYWZ0Sm9iIjcKEEdldFJlc3VsdFJlcXVlc3QSIwoDam9iGAEgASgLMhYuZ3JhZnQudjEuSm9iUmVmZXJlbmNlIo4BChFHZXRSZXN1bHRSZXNwb25zZRIoCgdzdW1tYXJ5GAEgASgLMhcuZ3JhZnQudjEuUmVzdWx0U3VtbWFyeRIZCgxtZXRyaWNzX2pzb24YAiABKAlIAIgBARIjCgVmaWxlcxgDIAMoCzIULmdyYWZ0LnYxLlJlc3VsdEZpbGVCDwoNX21ldHJpY3NfanNvbiKAAQoKUmVzdWx0RmlsZRIRCgRwYXRoGAEgASgJSACIAQESEgoFYnl0ZXMYAiABKANIAYgBARITCgZzaGEyNTYYAyABKAlIAogBARIQCgN1cmwYBCABKAlIA4gBAUIHCgVfcGF0aEIICgZfYnl0ZXNCCQoHX3NoYTI1NkIGCgRfdXJsIjgKEUV4cGxhaW5Kb2JSZXF1ZXN0EiMKA2pvYhgBIAEoCzIWLmdyYWZ0LnYxLkpvYlJlZmVyZW5jZSI3ChJFeHBsYWluSm9iUmVzcG9uc2USIQoHcmVhc29ucxgBIAMoCzIQLmdyYWZ0LnYxLlJlYXNvbiJqCgZSZWFzb24SFAoHc3ViamVjdBgBIAEoCUgAiAEBEhQKB21lc3NhZ2UYAiABKAlIAYgBARISCgVkZXB0aBgDIAEoBUgCiAEBQgoKCF9zdWJqZWN0QgoKCF9tZXNzYWdlQggKBl9kZXB0aCKJAQoUTGlzdEpvYkV2ZW50c1JlcXVlc3QSIwoDam9iGAEgASgLMhYuZ3JhZnQudjEuSm9iUmVmZXJlbmNlEhYKCXBhZ2Vfc2l6ZRgCIAEoBUgAiAEBEhcKCnBhZ2VfdG9rZW4YAyABKAlIAYgBAUIMCgpfcGFnZV9zaXplQg0KC19wYWdlX3Rva2VuIm0KFUxpc3RKb2JFdmVudHNSZXNwb25zZRIiCgZldmVudHMYASADKAsyEi5ncmFmdC52MS5Kb2JFdmVudBIcCg9uZXh0X3BhZ2VfdG9rZW4YAiABKAlIAIgBAUISChBfbmV4dF9wYWdlX3Rva2VuInIKCEpvYkV2ZW50EigKBHRpbWUYASABKAsyGi5nb29nbGUucHJvdG9idWYuVGltZXN0YW1wEhEKBGtpbmQYAiABKAlIAIgBARIUCgdtZXNzYWdlGAMgASgJSAGIAQFCBwoFX2tpbmRCCgoIX21lc3NhZ2UyjQYKCkpvYlNlcnZpY2USRAoJU3VibWl0Sm9iEhouZ3JhZnQudjEuU3VibWl0Sm9iUmVxdWVzdBobLmdyYWZ0LnYxLlN1Ym1pdEpvYlJlc3BvbnNlEj4KB1BsYW5Kb2ISGC5ncmFmdC52MS5QbGFuSm9iUmVxdWVzdBoZLmdyYWZ0LnYxLlBsYW5Kb2JSZXNwb25zZRI7CgZHZXRKb2ISFy5ncmFmdC52MS5HZXRKb2JSZXF1ZXN0GhguZ3JhZnQudjEuR2V0Sm9iUmVzcG9uc2USQQoITGlzdEpvYnMSGS5ncmFmdC52MS5MaXN0Sm9ic1JlcXVlc3QaGi5ncmFmdC52MS5MaXN0Sm9ic1Jlc3BvbnNlEkMKCFdhdGNoSm9iEhkuZ3JhZnQudjEuV2F0Y2hKb2JSZXF1ZXN0GhouZ3JhZnQudjEuV2F0Y2hKb2JSZXNwb25zZTABEkcKClN1c3BlbmRKb2ISGy5ncmFmdC52MS5TdXNwZW5kSm9iUmVxdWVzdBocLmdyYWZ0LnYxLlN1c3BlbmRKb2JSZXNwb25zZRJECglSZXN1bWVKb2ISGi5ncmFmdC52MS5SZXN1bWVKb2JSZXF1ZXN0GhsuZ3JhZnQudjEuUmVzdW1lSm9iUmVzcG9uc2USRAoJQ2FuY2VsSm9iEhouZ3JhZnQudjEuQ2FuY2VsSm9iUmVxdWVzdBobLmdyYWZ0LnYxLkNhbmNlbEpvYlJlc3BvbnNlEkQKCUdldFJlc3VsdBIaLmdyYWZ0LnYxLkdldFJlc3VsdFJlcXVlc3QaGy5ncmFmdC52MS5HZXRSZXN1bHRSZXNwb25zZRJHCgpFeHBsYWluSm9iEhsuZ3JhZnQudjEuRXhwbGFpbkpvYlJlcXVlc3QaHC5ncmFmdC52MS5FeHBsYWluSm9iUmVzcG9uc2USUAoNTGlzdEpvYkV2ZW50cxIeLmdyYWZ0LnYxLkxpc3RKb2JFdmVudHNSZXF1ZXN0Gh8uZ3JhZnQudjEuTGlzdEpvYkV2ZW50c1Jlc3BvbnNlYgZwcm90bzM", [file_google_protobuf_timestamp, file_graft_v1_job]);
+  fileDesc("ChpncmFmdC92MS9qb2Jfc2VydmljZS5wcm90bxIIZ3JhZnQudjEiUAoMSm9iUmVmZXJlbmNlEhYKCW5hbWVzcGFjZRgBIAEoCUgAiAEBEhEKBG5hbWUYAiABKAlIAYgBAUIMCgpfbmFtZXNwYWNlQgcKBV9uYW1lIlsKEFN1Ym1pdEpvYlJlcXVlc3QSFwoKcmVxdWVzdF9pZBgBIAEoCUgAiAEBEh8KA2pvYhgCIAEoCzISLmdyYWZ0LnYxLkdyYWZ0Sm9iQg0KC19yZXF1ZXN0X2lkIjQKEVN1Ym1pdEpvYlJlc3BvbnNlEh8KA2pvYhgBIAEoCzISLmdyYWZ0LnYxLkdyYWZ0Sm9iIk0KDlBsYW5Kb2JSZXF1ZXN0Eh8KA2pvYhgBIAEoCzISLmdyYWZ0LnYxLkdyYWZ0Sm9iEhEKBHJlYWQYAiABKAhIAIgBAUIHCgVfcmVhZCJJCg9QbGFuSm9iUmVzcG9uc2USEQoEdGV4dBgBIAEoCUgAiAEBEhEKBGpzb24YAiABKAlIAYgBAUIHCgVfdGV4dEIHCgVfanNvbiI0Cg1HZXRKb2JSZXF1ZXN0EiMKA2pvYhgBIAEoCzIWLmdyYWZ0LnYxLkpvYlJlZmVyZW5jZSIxCg5HZXRKb2JSZXNwb25zZRIfCgNqb2IYASABKAsyEi5ncmFmdC52MS5HcmFmdEpvYiKwAQoPTGlzdEpvYnNSZXF1ZXN0EhYKCW5hbWVzcGFjZRgBIAEoCUgAiAEBEhYKCXBhZ2Vfc2l6ZRgCIAEoBUgBiAEBEhcKCnBhZ2VfdG9rZW4YAyABKAlIAogBARIpCgZwaGFzZXMYBCADKA4yGS5ncmFmdC52MS5Kb2JTdGF0dXMuUGhhc2VCDAoKX25hbWVzcGFjZUIMCgpfcGFnZV9zaXplQg0KC19wYWdlX3Rva2VuImYKEExpc3RKb2JzUmVzcG9uc2USIAoEam9icxgBIAMoCzISLmdyYWZ0LnYxLkdyYWZ0Sm9iEhwKD25leHRfcGFnZV90b2tlbhgCIAEoCUgAiAEBQhIKEF9uZXh0X3BhZ2VfdG9rZW4iagoPV2F0Y2hKb2JSZXF1ZXN0EiMKA2pvYhgBIAEoCzIWLmdyYWZ0LnYxLkpvYlJlZmVyZW5jZRIdChByZXNvdXJjZV92ZXJzaW9uGAIgASgJSACIAQFCEwoRX3Jlc291cmNlX3ZlcnNpb24iMwoQV2F0Y2hKb2JSZXNwb25zZRIfCgNqb2IYASABKAsyEi5ncmFmdC52MS5HcmFmdEpvYiI4ChFTdXNwZW5kSm9iUmVxdWVzdBIjCgNqb2IYASABKAsyFi5ncmFmdC52MS5Kb2JSZWZlcmVuY2UiNQoSU3VzcGVuZEpvYlJlc3BvbnNlEh8KA2pvYhgBIAEoCzISLmdyYWZ0LnYxLkdyYWZ0Sm9iIjcKEFJlc3VtZUpvYlJlcXVlc3QSIwoDam9iGAEgASgLMhYuZ3JhZnQudjEuSm9iUmVmZXJlbmNlIjQKEVJlc3VtZUpvYlJlc3BvbnNlEh8KA2pvYhgBIAEoCzISLmdyYWZ0LnYxLkdyYWZ0Sm9iIjcKEENhbmNlbEpvYlJlcXVlc3QSIwoDam9iGAEgASgLMhYuZ3JhZnQudjEuSm9iUmVmZXJlbmNlIjQKEUNhbmNlbEpvYlJlc3BvbnNlEh8KA2pvYhgBIAEoCzISLmdyYWZ0LnYxLkdyYWZ0Sm9iIjcKEEdldFJlc3VsdFJlcXVlc3QSIwoDam9iGAEgASgLMhYuZ3JhZnQudjEuSm9iUmVmZXJlbmNlIo4BChFHZXRSZXN1bHRSZXNwb25zZRIoCgdzdW1tYXJ5GAEgASgLMhcuZ3JhZnQudjEuUmVzdWx0U3VtbWFyeRIZCgxtZXRyaWNzX2pzb24YAiABKAlIAIgBARIjCgVmaWxlcxgDIAMoCzIULmdyYWZ0LnYxLlJlc3VsdEZpbGVCDwoNX21ldHJpY3NfanNvbiKAAQoKUmVzdWx0RmlsZRIRCgRwYXRoGAEgASgJSACIAQESEgoFYnl0ZXMYAiABKANIAYgBARITCgZzaGEyNTYYAyABKAlIAogBARIQCgN1cmwYBCABKAlIA4gBAUIHCgVfcGF0aEIICgZfYnl0ZXNCCQoHX3NoYTI1NkIGCgRfdXJsIngKFVJlYWRSZXN1bHRGaWxlUmVxdWVzdBIjCgNqb2IYASABKAsyFi5ncmFmdC52MS5Kb2JSZWZlcmVuY2USEQoEcGF0aBgCIAEoCUgAiAEBEhMKBm9mZnNldBgDIAEoA0gBiAEBQgcKBV9wYXRoQgkKB19vZmZzZXQiNAoWUmVhZFJlc3VsdEZpbGVSZXNwb25zZRIRCgRkYXRhGAEgASgMSACIAQFCBwoFX2RhdGEiOAoRRXhwbGFpbkpvYlJlcXVlc3QSIwoDam9iGAEgASgLMhYuZ3JhZnQudjEuSm9iUmVmZXJlbmNlIjcKEkV4cGxhaW5Kb2JSZXNwb25zZRIhCgdyZWFzb25zGAEgAygLMhAuZ3JhZnQudjEuUmVhc29uImoKBlJlYXNvbhIUCgdzdWJqZWN0GAEgASgJSACIAQESFAoHbWVzc2FnZRgCIAEoCUgBiAEBEhIKBWRlcHRoGAMgASgFSAKIAQFCCgoIX3N1YmplY3RCCgoIX21lc3NhZ2VCCAoGX2RlcHRoIokBChRMaXN0Sm9iRXZlbnRzUmVxdWVzdBIjCgNqb2IYASABKAsyFi5ncmFmdC52MS5Kb2JSZWZlcmVuY2USFgoJcGFnZV9zaXplGAIgASgFSACIAQESFwoKcGFnZV90b2tlbhgDIAEoCUgBiAEBQgwKCl9wYWdlX3NpemVCDQoLX3BhZ2VfdG9rZW4ibQoVTGlzdEpvYkV2ZW50c1Jlc3BvbnNlEiIKBmV2ZW50cxgBIAMoCzISLmdyYWZ0LnYxLkpvYkV2ZW50EhwKD25leHRfcGFnZV90b2tlbhgCIAEoCUgAiAEBQhIKEF9uZXh0X3BhZ2VfdG9rZW4icgoISm9iRXZlbnQSKAoEdGltZRgBIAEoCzIaLmdvb2dsZS5wcm90b2J1Zi5UaW1lc3RhbXASEQoEa2luZBgCIAEoCUgAiAEBEhQKB21lc3NhZ2UYAyABKAlIAYgBAUIHCgVfa2luZEIKCghfbWVzc2FnZTLkBgoKSm9iU2VydmljZRJECglTdWJtaXRKb2ISGi5ncmFmdC52MS5TdWJtaXRKb2JSZXF1ZXN0GhsuZ3JhZnQudjEuU3VibWl0Sm9iUmVzcG9uc2USPgoHUGxhbkpvYhIYLmdyYWZ0LnYxLlBsYW5Kb2JSZXF1ZXN0GhkuZ3JhZnQudjEuUGxhbkpvYlJlc3BvbnNlEjsKBkdldEpvYhIXLmdyYWZ0LnYxLkdldEpvYlJlcXVlc3QaGC5ncmFmdC52MS5HZXRKb2JSZXNwb25zZRJBCghMaXN0Sm9icxIZLmdyYWZ0LnYxLkxpc3RKb2JzUmVxdWVzdBoaLmdyYWZ0LnYxLkxpc3RKb2JzUmVzcG9uc2USQwoIV2F0Y2hKb2ISGS5ncmFmdC52MS5XYXRjaEpvYlJlcXVlc3QaGi5ncmFmdC52MS5XYXRjaEpvYlJlc3BvbnNlMAESRwoKU3VzcGVuZEpvYhIbLmdyYWZ0LnYxLlN1c3BlbmRKb2JSZXF1ZXN0GhwuZ3JhZnQudjEuU3VzcGVuZEpvYlJlc3BvbnNlEkQKCVJlc3VtZUpvYhIaLmdyYWZ0LnYxLlJlc3VtZUpvYlJlcXVlc3QaGy5ncmFmdC52MS5SZXN1bWVKb2JSZXNwb25zZRJECglDYW5jZWxKb2ISGi5ncmFmdC52MS5DYW5jZWxKb2JSZXF1ZXN0GhsuZ3JhZnQudjEuQ2FuY2VsSm9iUmVzcG9uc2USRAoJR2V0UmVzdWx0EhouZ3JhZnQudjEuR2V0UmVzdWx0UmVxdWVzdBobLmdyYWZ0LnYxLkdldFJlc3VsdFJlc3BvbnNlElUKDlJlYWRSZXN1bHRGaWxlEh8uZ3JhZnQudjEuUmVhZFJlc3VsdEZpbGVSZXF1ZXN0GiAuZ3JhZnQudjEuUmVhZFJlc3VsdEZpbGVSZXNwb25zZTABEkcKCkV4cGxhaW5Kb2ISGy5ncmFmdC52MS5FeHBsYWluSm9iUmVxdWVzdBocLmdyYWZ0LnYxLkV4cGxhaW5Kb2JSZXNwb25zZRJQCg1MaXN0Sm9iRXZlbnRzEh4uZ3JhZnQudjEuTGlzdEpvYkV2ZW50c1JlcXVlc3QaHy5ncmFmdC52MS5MaXN0Sm9iRXZlbnRzUmVzcG9uc2ViBnByb3RvMw", [file_google_protobuf_timestamp, file_graft_v1_job]);
 
 /**
  * Which job.
@@ -864,7 +864,7 @@ export type ResultFile = Message<"graft.v1.ResultFile"> & {
   sha256?: string;
 
   /**
-   * Where it can be read for a while.
+   * Where it can be read for a while. Absent where the store gives no such reference (a folder): ReadResultFile reads it then.
    *
    * @generated from field: optional string url = 4;
    */
@@ -899,7 +899,7 @@ export type ResultFileJson = {
   sha256?: string;
 
   /**
-   * Where it can be read for a while.
+   * Where it can be read for a while. Absent where the store gives no such reference (a folder): ReadResultFile reads it then.
    *
    * @generated from field: optional string url = 4;
    */
@@ -912,6 +912,104 @@ export type ResultFileJson = {
  */
 export const ResultFileSchema: GenMessage<ResultFile, {jsonType: ResultFileJson}> = /*@__PURE__*/
   messageDesc(file_graft_v1_job_service, 19);
+
+/**
+ * Which file.
+ *
+ * @generated from message graft.v1.ReadResultFileRequest
+ */
+export type ReadResultFileRequest = Message<"graft.v1.ReadResultFileRequest"> & {
+  /**
+   * Required.
+   *
+   * @generated from field: graft.v1.JobReference job = 1;
+   */
+  job?: JobReference;
+
+  /**
+   * As GetResult names it. Required.
+   *
+   * @generated from field: optional string path = 2;
+   */
+  path?: string;
+
+  /**
+   * Where to begin, at most the file's length. Default 0.
+   *
+   * @generated from field: optional int64 offset = 3;
+   */
+  offset?: bigint;
+};
+
+/**
+ * Which file.
+ *
+ * @generated from message graft.v1.ReadResultFileRequest
+ */
+export type ReadResultFileRequestJson = {
+  /**
+   * Required.
+   *
+   * @generated from field: graft.v1.JobReference job = 1;
+   */
+  job?: JobReferenceJson;
+
+  /**
+   * As GetResult names it. Required.
+   *
+   * @generated from field: optional string path = 2;
+   */
+  path?: string;
+
+  /**
+   * Where to begin, at most the file's length. Default 0.
+   *
+   * @generated from field: optional int64 offset = 3;
+   */
+  offset?: string;
+};
+
+/**
+ * Describes the message graft.v1.ReadResultFileRequest.
+ * Use `create(ReadResultFileRequestSchema)` to create a new message.
+ */
+export const ReadResultFileRequestSchema: GenMessage<ReadResultFileRequest, {jsonType: ReadResultFileRequestJson}> = /*@__PURE__*/
+  messageDesc(file_graft_v1_job_service, 20);
+
+/**
+ * The next bytes of the file.
+ *
+ * @generated from message graft.v1.ReadResultFileResponse
+ */
+export type ReadResultFileResponse = Message<"graft.v1.ReadResultFileResponse"> & {
+  /**
+   * At most 1 MiB, never empty.
+   *
+   * @generated from field: optional bytes data = 1;
+   */
+  data?: Uint8Array;
+};
+
+/**
+ * The next bytes of the file.
+ *
+ * @generated from message graft.v1.ReadResultFileResponse
+ */
+export type ReadResultFileResponseJson = {
+  /**
+   * At most 1 MiB, never empty.
+   *
+   * @generated from field: optional bytes data = 1;
+   */
+  data?: string;
+};
+
+/**
+ * Describes the message graft.v1.ReadResultFileResponse.
+ * Use `create(ReadResultFileResponseSchema)` to create a new message.
+ */
+export const ReadResultFileResponseSchema: GenMessage<ReadResultFileResponse, {jsonType: ReadResultFileResponseJson}> = /*@__PURE__*/
+  messageDesc(file_graft_v1_job_service, 21);
 
 /**
  * Which job.
@@ -946,7 +1044,7 @@ export type ExplainJobRequestJson = {
  * Use `create(ExplainJobRequestSchema)` to create a new message.
  */
 export const ExplainJobRequestSchema: GenMessage<ExplainJobRequest, {jsonType: ExplainJobRequestJson}> = /*@__PURE__*/
-  messageDesc(file_graft_v1_job_service, 20);
+  messageDesc(file_graft_v1_job_service, 22);
 
 /**
  * Why a job is where it is.
@@ -981,7 +1079,7 @@ export type ExplainJobResponseJson = {
  * Use `create(ExplainJobResponseSchema)` to create a new message.
  */
 export const ExplainJobResponseSchema: GenMessage<ExplainJobResponse, {jsonType: ExplainJobResponseJson}> = /*@__PURE__*/
-  messageDesc(file_graft_v1_job_service, 21);
+  messageDesc(file_graft_v1_job_service, 23);
 
 /**
  * One link of a chain of reasons.
@@ -1044,7 +1142,7 @@ export type ReasonJson = {
  * Use `create(ReasonSchema)` to create a new message.
  */
 export const ReasonSchema: GenMessage<Reason, {jsonType: ReasonJson}> = /*@__PURE__*/
-  messageDesc(file_graft_v1_job_service, 22);
+  messageDesc(file_graft_v1_job_service, 24);
 
 /**
  * Which events.
@@ -1107,7 +1205,7 @@ export type ListJobEventsRequestJson = {
  * Use `create(ListJobEventsRequestSchema)` to create a new message.
  */
 export const ListJobEventsRequestSchema: GenMessage<ListJobEventsRequest, {jsonType: ListJobEventsRequestJson}> = /*@__PURE__*/
-  messageDesc(file_graft_v1_job_service, 23);
+  messageDesc(file_graft_v1_job_service, 25);
 
 /**
  * A page of events.
@@ -1156,7 +1254,7 @@ export type ListJobEventsResponseJson = {
  * Use `create(ListJobEventsResponseSchema)` to create a new message.
  */
 export const ListJobEventsResponseSchema: GenMessage<ListJobEventsResponse, {jsonType: ListJobEventsResponseJson}> = /*@__PURE__*/
-  messageDesc(file_graft_v1_job_service, 24);
+  messageDesc(file_graft_v1_job_service, 26);
 
 /**
  * Something that happened to a job.
@@ -1219,7 +1317,7 @@ export type JobEventJson = {
  * Use `create(JobEventSchema)` to create a new message.
  */
 export const JobEventSchema: GenMessage<JobEvent, {jsonType: JobEventJson}> = /*@__PURE__*/
-  messageDesc(file_graft_v1_job_service, 25);
+  messageDesc(file_graft_v1_job_service, 27);
 
 /**
  * Jobs, for programs. Errors carry google.rpc details: BadRequest with one field violation for each problem of a spec, ErrorInfo with a code of docs/errors.md.
@@ -1316,6 +1414,16 @@ export const JobService: GenService<{
     methodKind: "unary";
     input: typeof GetResultRequestSchema;
     output: typeof GetResultResponseSchema;
+  },
+  /**
+   * The bytes of one file of a result, in order, for files without a url. A stream that is cut goes on with a new one from the offset reached.
+   *
+   * @generated from rpc graft.v1.JobService.ReadResultFile
+   */
+  readResultFile: {
+    methodKind: "server_streaming";
+    input: typeof ReadResultFileRequestSchema;
+    output: typeof ReadResultFileResponseSchema;
   },
   /**
    * Why a job is where it is: a chain of reasons, down to a worker, a task or a picture.

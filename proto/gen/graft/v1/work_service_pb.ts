@@ -11,7 +11,7 @@ import type { Message } from "@bufbuild/protobuf";
  * Describes the file graft/v1/work_service.proto.
  */
 export const file_graft_v1_work_service: GenFile = /*@__PURE__*/
-  fileDesc("ChtncmFmdC92MS93b3JrX3NlcnZpY2UucHJvdG8SCGdyYWZ0LnYxIpUCCg9OdW1lcmljc1Byb2ZpbGUSEwoGZW5naW5lGAEgASgJSACIAQESGwoOZW5naW5lX3ZlcnNpb24YAiABKAlIAYgBARITCgZkZXZpY2UYAyABKAlIAogBARIcCg9pbnN0cnVjdGlvbl9zZXQYBCABKAlIA4gBARIUCgd0aHJlYWRzGAUgASgFSASIAQESEgoFYmF0Y2gYBiABKAVIBYgBARIUCgdkZWNvZGVyGAcgASgJSAaIAQFCCQoHX2VuZ2luZUIRCg9fZW5naW5lX3ZlcnNpb25CCQoHX2RldmljZUISChBfaW5zdHJ1Y3Rpb25fc2V0QgoKCF90aHJlYWRzQggKBl9iYXRjaEIKCghfZGVjb2RlciJ+ChBDbGFpbVRhc2tSZXF1ZXN0EhMKBndvcmtlchgBIAEoCUgAiAEBEhMKBmpvYl9pZBgCIAEoCUgBiAEBEioKB3Byb2ZpbGUYAyABKAsyGS5ncmFmdC52MS5OdW1lcmljc1Byb2ZpbGVCCQoHX3dvcmtlckIJCgdfam9iX2lkImgKEUNsYWltVGFza1Jlc3BvbnNlEiMKBHRhc2sYASABKAsyEy5ncmFmdC52MS5UYXNrQ2xhaW1IABIlCgRkb25lGAIgASgLMhUuZ3JhZnQudjEuTm9Nb3JlVGFza3NIAEIHCgVjbGFpbSKdAQoJVGFza0NsYWltEhMKBmpvYl9pZBgBIAEoCUgAiAEBEhEKBHRhc2sYAiABKAVIAYgBARISCgVsZWFzZRgDIAEoCUgCiAEBEh8KEmxlYXNlX21pbGxpc2Vjb25kcxgEIAEoBUgDiAEBQgkKB19qb2JfaWRCBwoFX3Rhc2tCCAoGX2xlYXNlQhUKE19sZWFzZV9taWxsaXNlY29uZHMiDQoLTm9Nb3JlVGFza3MiugEKFEhlYXJ0YmVhdFRhc2tSZXF1ZXN0EhIKBWxlYXNlGAEgASgJSACIAQESKAoIcHJvZ3Jlc3MYAiABKAsyFi5ncmFmdC52MS5UYXNrUHJvZ3Jlc3MSEwoGam9iX2lkGAMgASgJSAGIAQESEQoEdGFzaxgEIAEoBUgCiAEBEhMKBndvcmtlchgFIAEoCUgDiAEBQggKBl9sZWFzZUIJCgdfam9iX2lkQgcKBV90YXNrQgkKB193b3JrZXIieAoMVGFza1Byb2dyZXNzEhYKCWV4dHJhY3RlZBgBIAEoBUgAiAEBEhMKBmNhY2hlZBgCIAEoBUgBiAEBEhUKCHJlamVjdGVkGAMgASgFSAKIAQFCDAoKX2V4dHJhY3RlZEIJCgdfY2FjaGVkQgsKCV9yZWplY3RlZCKDAQoVSGVhcnRiZWF0VGFza1Jlc3BvbnNlEj4KBXN0YXRlGAEgASgOMiouZ3JhZnQudjEuSGVhcnRiZWF0VGFza1Jlc3BvbnNlLkxlYXNlU3RhdGVIAIgBASIgCgpMZWFzZVN0YXRlEggKBEtFUFQQABIICgRMT1NUEAFCCAoGX3N0YXRlItMBChVMb29rdXBGZWF0dXJlc1JlcXVlc3QSEgoFbGVhc2UYASABKAlIAIgBARIWCglpbWFnZV9pZHMYAiABKAxIAYgBARIRCgR2aWV3GAMgASgFSAKIAQESEwoGam9iX2lkGAQgASgJSAOIAQESEQoEdGFzaxgFIAEoBUgEiAEBEhMKBndvcmtlchgGIAEoCUgFiAEBQggKBl9sZWFzZUIMCgpfaW1hZ2VfaWRzQgcKBV92aWV3QgkKB19qb2JfaWRCBwoFX3Rhc2tCCQoHX3dvcmtlciJGChZMb29rdXBGZWF0dXJlc1Jlc3BvbnNlEhQKB3ByZXNlbnQYAyABKAxIAIgBAUIKCghfcHJlc2VudEoECAEQAkoECAIQAyLUAQoOQ29tbWl0dGVkU2hhcmQSEwoGc2hhMjU2GAEgASgJSACIAQESEgoFYnl0ZXMYAiABKANIAYgBARIRCgR2aWV3GAMgASgFSAKIAQESEQoEcm93cxgEIAEoBUgDiAEBEhYKCWltYWdlX2lkcxgFIAEoDEgEiAEBEhcKCnRodW1ibmFpbHMYBiABKAlIBYgBAUIJCgdfc2hhMjU2QggKBl9ieXRlc0IHCgVfdmlld0IHCgVfcm93c0IMCgpfaW1hZ2VfaWRzQg0KC190aHVtYm5haWxzIksKD1JlamVjdGVkUGljdHVyZRIQCgNyb3cYASABKAVIAIgBARITCgZyZWFzb24YAiABKAlIAYgBAUIGCgRfcm93QgkKB19yZWFzb24i0AIKEUNvbW1pdFRhc2tSZXF1ZXN0EhIKBWxlYXNlGAEgASgJSACIAQESEwoGam9iX2lkGAIgASgJSAGIAQESEQoEdGFzaxgDIAEoBUgCiAEBEhMKBndvcmtlchgEIAEoCUgDiAEBEhYKCWltYWdlX2lkcxgFIAEoDEgEiAEBEisKCHJlamVjdGVkGAYgAygLMhkuZ3JhZnQudjEuUmVqZWN0ZWRQaWN0dXJlEhYKCWV4dHJhY3RlZBgHIAEoBUgFiAEBEhMKBmNhY2hlZBgIIAEoBUgGiAEBEigKBnNoYXJkcxgJIAMoCzIYLmdyYWZ0LnYxLkNvbW1pdHRlZFNoYXJkQggKBl9sZWFzZUIJCgdfam9iX2lkQgcKBV90YXNrQgkKB193b3JrZXJCDAoKX2ltYWdlX2lkc0IMCgpfZXh0cmFjdGVkQgkKB19jYWNoZWQijQEKEkNvbW1pdFRhc2tSZXNwb25zZRI6CgdvdXRjb21lGAEgASgOMiQuZ3JhZnQudjEuQ29tbWl0VGFza1Jlc3BvbnNlLk91dGNvbWVIAIgBASIvCgdPdXRjb21lEg0KCUNPTU1JVFRFRBAAEhUKEUFMUkVBRFlfQ09NTUlUVEVEEAFCCgoIX291dGNvbWUiuAEKElJlbGVhc2VUYXNrUmVxdWVzdBISCgVsZWFzZRgBIAEoCUgAiAEBEigKBnNoYXJkcxgCIAMoCzIYLmdyYWZ0LnYxLkNvbW1pdHRlZFNoYXJkEhMKBmpvYl9pZBgDIAEoCUgBiAEBEhEKBHRhc2sYBCABKAVIAogBARITCgZ3b3JrZXIYBSABKAlIA4gBAUIICgZfbGVhc2VCCQoHX2pvYl9pZEIHCgVfdGFza0IJCgdfd29ya2VyIhUKE1JlbGVhc2VUYXNrUmVzcG9uc2UinwEKE0pvaW5UcmFpbmluZ1JlcXVlc3QSFAoHdHJhaW5lchgBIAEoCUgAiAEBEhMKBmpvYl9pZBgCIAEoCUgBiAEBEioKB3Byb2ZpbGUYAyABKAsyGS5ncmFmdC52MS5OdW1lcmljc1Byb2ZpbGUSEQoEc3RlcBgEIAEoBUgCiAEBQgoKCF90cmFpbmVyQgkKB19qb2JfaWRCBwoFX3N0ZXAieAoUSm9pblRyYWluaW5nUmVzcG9uc2USKgoKZ2VuZXJhdGlvbhgBIAEoCzIULmdyYWZ0LnYxLkdlbmVyYXRpb25IABImCgRkb25lGAIgASgLMhYuZ3JhZnQudjEuVHJhaW5pbmdEb25lSABCDAoKbWVtYmVyc2hpcCLoAQoKR2VuZXJhdGlvbhITCgZqb2JfaWQYASABKAlIAIgBARIXCgpnZW5lcmF0aW9uGAIgASgFSAGIAQESEAoIdHJhaW5lcnMYAyADKAkSFwoKc3RhcnRfc3RlcBgEIAEoBUgCiAEBEhoKDWludGVncml0eV9rZXkYBSABKAxIA4gBARIZCgxzdGF0ZV93cml0ZXIYBiABKAlIBIgBAUIJCgdfam9iX2lkQg0KC19nZW5lcmF0aW9uQg0KC19zdGFydF9zdGVwQhAKDl9pbnRlZ3JpdHlfa2V5Qg8KDV9zdGF0ZV93cml0ZXIiDgoMVHJhaW5pbmdEb25lIq4BChxSZXBvcnRNaXNzaW5nRmVhdHVyZXNSZXF1ZXN0EhQKB3RyYWluZXIYASABKAlIAIgBARITCgZqb2JfaWQYAiABKAlIAYgBARIWCglpbWFnZV9pZHMYAyABKAxIAogBARIXCgpnZW5lcmF0aW9uGAQgASgFSAOIAQFCCgoIX3RyYWluZXJCCQoHX2pvYl9pZEIMCgpfaW1hZ2VfaWRzQg0KC19nZW5lcmF0aW9uIh8KHVJlcG9ydE1pc3NpbmdGZWF0dXJlc1Jlc3BvbnNlIqcCChFSZXBvcnRTdGVwUmVxdWVzdBIUCgd0cmFpbmVyGAEgASgJSACIAQESEwoGam9iX2lkGAIgASgJSAGIAQESFwoKZ2VuZXJhdGlvbhgDIAEoBUgCiAEBEhEKBHN0ZXAYBCABKAVIA4gBARISCgVzdGVwcxgFIAEoBUgEiAEBEiIKFW1pbGxpc2Vjb25kc19wZXJfc3RlcBgGIAEoAUgFiAEBEhwKD2dyYWluc19jb21wdXRlZBgHIAEoA0gGiAEBQgoKCF90cmFpbmVyQgkKB19qb2JfaWRCDQoLX2dlbmVyYXRpb25CBwoFX3N0ZXBCCAoGX3N0ZXBzQhgKFl9taWxsaXNlY29uZHNfcGVyX3N0ZXBCEgoQX2dyYWluc19jb21wdXRlZCI8ChJSZXBvcnRTdGVwUmVzcG9uc2USFwoKZ2VuZXJhdGlvbhgBIAEoBUgAiAEBQg0KC19nZW5lcmF0aW9uIqsBChJSZXBvcnRTdGFsbFJlcXVlc3QSFAoHdHJhaW5lchgBIAEoCUgAiAEBEhMKBmpvYl9pZBgCIAEoCUgBiAEBEhcKCmdlbmVyYXRpb24YAyABKAVIAogBARIRCgRzdGVwGAQgASgFSAOIAQESDwoHbWlzc2luZxgFIAMoCUIKCghfdHJhaW5lckIJCgdfam9iX2lkQg0KC19nZW5lcmF0aW9uQgcKBV9zdGVwIj0KE1JlcG9ydFN0YWxsUmVzcG9uc2USFwoKZ2VuZXJhdGlvbhgBIAEoBUgAiAEBQg0KC19nZW5lcmF0aW9uItcDChdSZXBvcnRFdmFsdWF0aW9uUmVxdWVzdBIUCgd0cmFpbmVyGAEgASgJSACIAQESEwoGam9iX2lkGAIgASgJSAGIAQESEQoEc3RlcBgDIAEoBUgCiAEBEhIKBWVwb2NoGAQgASgBSAOIAQESFwoKdHJhaW5fbG9zcxgFIAEoAUgEiAEBEhsKDnRyYWluX2FjY3VyYWN5GAYgASgBSAWIAQESHAoPdmFsaWRhdGlvbl9sb3NzGAcgASgBSAaIAQESIAoTdmFsaWRhdGlvbl9hY2N1cmFjeRgIIAEoAUgHiAEBEh0KEHZhbGlkYXRpb25fY291bnQYCSABKAVICIgBARIUCgdzZWNvbmRzGAogASgBSAmIAQESFwoKZ2VuZXJhdGlvbhgLIAEoBUgKiAEBQgoKCF90cmFpbmVyQgkKB19qb2JfaWRCBwoFX3N0ZXBCCAoGX2Vwb2NoQg0KC190cmFpbl9sb3NzQhEKD190cmFpbl9hY2N1cmFjeUISChBfdmFsaWRhdGlvbl9sb3NzQhYKFF92YWxpZGF0aW9uX2FjY3VyYWN5QhMKEV92YWxpZGF0aW9uX2NvdW50QgoKCF9zZWNvbmRzQg0KC19nZW5lcmF0aW9uIhoKGFJlcG9ydEV2YWx1YXRpb25SZXNwb25zZSLoAQoSUmVwb3J0UGhhc2VSZXF1ZXN0EhQKB3RyYWluZXIYASABKAlIAIgBARITCgZqb2JfaWQYAiABKAlIAYgBARI2CgVwaGFzZRgDIAEoDjIiLmdyYWZ0LnYxLlJlcG9ydFBoYXNlUmVxdWVzdC5QaGFzZUgCiAEBEhcKCmdlbmVyYXRpb24YBCABKAVIA4gBASImCgVQaGFzZRIOCgpFVkFMVUFUSU5HEAASDQoJRVhQT1JUSU5HEAFCCgoIX3RyYWluZXJCCQoHX2pvYl9pZEIICgZfcGhhc2VCDQoLX2dlbmVyYXRpb24iFQoTUmVwb3J0UGhhc2VSZXNwb25zZSKfAQoXQ29tbWl0Q2hlY2twb2ludFJlcXVlc3QSFAoHdHJhaW5lchgBIAEoCUgAiAEBEhMKBmpvYl9pZBgCIAEoCUgBiAEBEhcKCmdlbmVyYXRpb24YAyABKAVIAogBARIRCgRzdGVwGAQgASgFSAOIAQFCCgoIX3RyYWluZXJCCQoHX2pvYl9pZEINCgtfZ2VuZXJhdGlvbkIHCgVfc3RlcCIaChhDb21taXRDaGVja3BvaW50UmVzcG9uc2UifwoTQ29tbWl0UmVzdWx0UmVxdWVzdBIUCgd0cmFpbmVyGAEgASgJSACIAQESEwoGam9iX2lkGAIgASgJSAGIAQESFwoKZ2VuZXJhdGlvbhgDIAEoBUgCiAEBQgoKCF90cmFpbmVyQgkKB19qb2JfaWRCDQoLX2dlbmVyYXRpb24iFgoUQ29tbWl0UmVzdWx0UmVzcG9uc2UisgEKFFJlcG9ydEZhaWx1cmVSZXF1ZXN0EhMKBndvcmtlchgBIAEoCUgAiAEBEhMKBmpvYl9pZBgCIAEoCUgBiAEBEhEKBGNvZGUYAyABKAlIAogBARIUCgdtZXNzYWdlGAQgASgJSAOIAQESEgoFbGVhc2UYBSABKAlIBIgBAUIJCgdfd29ya2VyQgkKB19qb2JfaWRCBwoFX2NvZGVCCgoIX21lc3NhZ2VCCAoGX2xlYXNlIhcKFVJlcG9ydEZhaWx1cmVSZXNwb25zZTKACQoLV29ya1NlcnZpY2USRAoJQ2xhaW1UYXNrEhouZ3JhZnQudjEuQ2xhaW1UYXNrUmVxdWVzdBobLmdyYWZ0LnYxLkNsYWltVGFza1Jlc3BvbnNlElAKDUhlYXJ0YmVhdFRhc2sSHi5ncmFmdC52MS5IZWFydGJlYXRUYXNrUmVxdWVzdBofLmdyYWZ0LnYxLkhlYXJ0YmVhdFRhc2tSZXNwb25zZRJTCg5Mb29rdXBGZWF0dXJlcxIfLmdyYWZ0LnYxLkxvb2t1cEZlYXR1cmVzUmVxdWVzdBogLmdyYWZ0LnYxLkxvb2t1cEZlYXR1cmVzUmVzcG9uc2USRwoKQ29tbWl0VGFzaxIbLmdyYWZ0LnYxLkNvbW1pdFRhc2tSZXF1ZXN0GhwuZ3JhZnQudjEuQ29tbWl0VGFza1Jlc3BvbnNlEkoKC1JlbGVhc2VUYXNrEhwuZ3JhZnQudjEuUmVsZWFzZVRhc2tSZXF1ZXN0Gh0uZ3JhZnQudjEuUmVsZWFzZVRhc2tSZXNwb25zZRJNCgxKb2luVHJhaW5pbmcSHS5ncmFmdC52MS5Kb2luVHJhaW5pbmdSZXF1ZXN0Gh4uZ3JhZnQudjEuSm9pblRyYWluaW5nUmVzcG9uc2USaAoVUmVwb3J0TWlzc2luZ0ZlYXR1cmVzEiYuZ3JhZnQudjEuUmVwb3J0TWlzc2luZ0ZlYXR1cmVzUmVxdWVzdBonLmdyYWZ0LnYxLlJlcG9ydE1pc3NpbmdGZWF0dXJlc1Jlc3BvbnNlEkcKClJlcG9ydFN0ZXASGy5ncmFmdC52MS5SZXBvcnRTdGVwUmVxdWVzdBocLmdyYWZ0LnYxLlJlcG9ydFN0ZXBSZXNwb25zZRJKCgtSZXBvcnRTdGFsbBIcLmdyYWZ0LnYxLlJlcG9ydFN0YWxsUmVxdWVzdBodLmdyYWZ0LnYxLlJlcG9ydFN0YWxsUmVzcG9uc2USWQoQUmVwb3J0RXZhbHVhdGlvbhIhLmdyYWZ0LnYxLlJlcG9ydEV2YWx1YXRpb25SZXF1ZXN0GiIuZ3JhZnQudjEuUmVwb3J0RXZhbHVhdGlvblJlc3BvbnNlEkoKC1JlcG9ydFBoYXNlEhwuZ3JhZnQudjEuUmVwb3J0UGhhc2VSZXF1ZXN0Gh0uZ3JhZnQudjEuUmVwb3J0UGhhc2VSZXNwb25zZRJZChBDb21taXRDaGVja3BvaW50EiEuZ3JhZnQudjEuQ29tbWl0Q2hlY2twb2ludFJlcXVlc3QaIi5ncmFmdC52MS5Db21taXRDaGVja3BvaW50UmVzcG9uc2USTQoMQ29tbWl0UmVzdWx0Eh0uZ3JhZnQudjEuQ29tbWl0UmVzdWx0UmVxdWVzdBoeLmdyYWZ0LnYxLkNvbW1pdFJlc3VsdFJlc3BvbnNlElAKDVJlcG9ydEZhaWx1cmUSHi5ncmFmdC52MS5SZXBvcnRGYWlsdXJlUmVxdWVzdBofLmdyYWZ0LnYxLlJlcG9ydEZhaWx1cmVSZXNwb25zZWIGcHJvdG8z");
+  fileDesc("ChtncmFmdC92MS93b3JrX3NlcnZpY2UucHJvdG8SCGdyYWZ0LnYxIpUCCg9OdW1lcmljc1Byb2ZpbGUSEwoGZW5naW5lGAEgASgJSACIAQESGwoOZW5naW5lX3ZlcnNpb24YAiABKAlIAYgBARITCgZkZXZpY2UYAyABKAlIAogBARIcCg9pbnN0cnVjdGlvbl9zZXQYBCABKAlIA4gBARIUCgd0aHJlYWRzGAUgASgFSASIAQESEgoFYmF0Y2gYBiABKAVIBYgBARIUCgdkZWNvZGVyGAcgASgJSAaIAQFCCQoHX2VuZ2luZUIRCg9fZW5naW5lX3ZlcnNpb25CCQoHX2RldmljZUISChBfaW5zdHJ1Y3Rpb25fc2V0QgoKCF90aHJlYWRzQggKBl9iYXRjaEIKCghfZGVjb2RlciJ+ChBDbGFpbVRhc2tSZXF1ZXN0EhMKBndvcmtlchgBIAEoCUgAiAEBEhMKBmpvYl9pZBgCIAEoCUgBiAEBEioKB3Byb2ZpbGUYAyABKAsyGS5ncmFmdC52MS5OdW1lcmljc1Byb2ZpbGVCCQoHX3dvcmtlckIJCgdfam9iX2lkImgKEUNsYWltVGFza1Jlc3BvbnNlEiMKBHRhc2sYASABKAsyEy5ncmFmdC52MS5UYXNrQ2xhaW1IABIlCgRkb25lGAIgASgLMhUuZ3JhZnQudjEuTm9Nb3JlVGFza3NIAEIHCgVjbGFpbSKdAQoJVGFza0NsYWltEhMKBmpvYl9pZBgBIAEoCUgAiAEBEhEKBHRhc2sYAiABKAVIAYgBARISCgVsZWFzZRgDIAEoCUgCiAEBEh8KEmxlYXNlX21pbGxpc2Vjb25kcxgEIAEoBUgDiAEBQgkKB19qb2JfaWRCBwoFX3Rhc2tCCAoGX2xlYXNlQhUKE19sZWFzZV9taWxsaXNlY29uZHMiDQoLTm9Nb3JlVGFza3MiugEKFEhlYXJ0YmVhdFRhc2tSZXF1ZXN0EhIKBWxlYXNlGAEgASgJSACIAQESKAoIcHJvZ3Jlc3MYAiABKAsyFi5ncmFmdC52MS5UYXNrUHJvZ3Jlc3MSEwoGam9iX2lkGAMgASgJSAGIAQESEQoEdGFzaxgEIAEoBUgCiAEBEhMKBndvcmtlchgFIAEoCUgDiAEBQggKBl9sZWFzZUIJCgdfam9iX2lkQgcKBV90YXNrQgkKB193b3JrZXIieAoMVGFza1Byb2dyZXNzEhYKCWV4dHJhY3RlZBgBIAEoBUgAiAEBEhMKBmNhY2hlZBgCIAEoBUgBiAEBEhUKCHJlamVjdGVkGAMgASgFSAKIAQFCDAoKX2V4dHJhY3RlZEIJCgdfY2FjaGVkQgsKCV9yZWplY3RlZCKDAQoVSGVhcnRiZWF0VGFza1Jlc3BvbnNlEj4KBXN0YXRlGAEgASgOMiouZ3JhZnQudjEuSGVhcnRiZWF0VGFza1Jlc3BvbnNlLkxlYXNlU3RhdGVIAIgBASIgCgpMZWFzZVN0YXRlEggKBEtFUFQQABIICgRMT1NUEAFCCAoGX3N0YXRlItMBChVMb29rdXBGZWF0dXJlc1JlcXVlc3QSEgoFbGVhc2UYASABKAlIAIgBARIWCglpbWFnZV9pZHMYAiABKAxIAYgBARIRCgR2aWV3GAMgASgFSAKIAQESEwoGam9iX2lkGAQgASgJSAOIAQESEQoEdGFzaxgFIAEoBUgEiAEBEhMKBndvcmtlchgGIAEoCUgFiAEBQggKBl9sZWFzZUIMCgpfaW1hZ2VfaWRzQgcKBV92aWV3QgkKB19qb2JfaWRCBwoFX3Rhc2tCCQoHX3dvcmtlciJGChZMb29rdXBGZWF0dXJlc1Jlc3BvbnNlEhQKB3ByZXNlbnQYAyABKAxIAIgBAUIKCghfcHJlc2VudEoECAEQAkoECAIQAyLUAQoOQ29tbWl0dGVkU2hhcmQSEwoGc2hhMjU2GAEgASgJSACIAQESEgoFYnl0ZXMYAiABKANIAYgBARIRCgR2aWV3GAMgASgFSAKIAQESEQoEcm93cxgEIAEoBUgDiAEBEhYKCWltYWdlX2lkcxgFIAEoDEgEiAEBEhcKCnRodW1ibmFpbHMYBiABKAlIBYgBAUIJCgdfc2hhMjU2QggKBl9ieXRlc0IHCgVfdmlld0IHCgVfcm93c0IMCgpfaW1hZ2VfaWRzQg0KC190aHVtYm5haWxzIksKD1JlamVjdGVkUGljdHVyZRIQCgNyb3cYASABKAVIAIgBARITCgZyZWFzb24YAiABKAlIAYgBAUIGCgRfcm93QgkKB19yZWFzb24i0AIKEUNvbW1pdFRhc2tSZXF1ZXN0EhIKBWxlYXNlGAEgASgJSACIAQESEwoGam9iX2lkGAIgASgJSAGIAQESEQoEdGFzaxgDIAEoBUgCiAEBEhMKBndvcmtlchgEIAEoCUgDiAEBEhYKCWltYWdlX2lkcxgFIAEoDEgEiAEBEisKCHJlamVjdGVkGAYgAygLMhkuZ3JhZnQudjEuUmVqZWN0ZWRQaWN0dXJlEhYKCWV4dHJhY3RlZBgHIAEoBUgFiAEBEhMKBmNhY2hlZBgIIAEoBUgGiAEBEigKBnNoYXJkcxgJIAMoCzIYLmdyYWZ0LnYxLkNvbW1pdHRlZFNoYXJkQggKBl9sZWFzZUIJCgdfam9iX2lkQgcKBV90YXNrQgkKB193b3JrZXJCDAoKX2ltYWdlX2lkc0IMCgpfZXh0cmFjdGVkQgkKB19jYWNoZWQijQEKEkNvbW1pdFRhc2tSZXNwb25zZRI6CgdvdXRjb21lGAEgASgOMiQuZ3JhZnQudjEuQ29tbWl0VGFza1Jlc3BvbnNlLk91dGNvbWVIAIgBASIvCgdPdXRjb21lEg0KCUNPTU1JVFRFRBAAEhUKEUFMUkVBRFlfQ09NTUlUVEVEEAFCCgoIX291dGNvbWUiuQEKE0FwcGVuZFNoYXJkc1JlcXVlc3QSEgoFbGVhc2UYASABKAlIAIgBARITCgZqb2JfaWQYAiABKAlIAYgBARIRCgR0YXNrGAMgASgFSAKIAQESEwoGd29ya2VyGAQgASgJSAOIAQESKAoGc2hhcmRzGAUgAygLMhguZ3JhZnQudjEuQ29tbWl0dGVkU2hhcmRCCAoGX2xlYXNlQgkKB19qb2JfaWRCBwoFX3Rhc2tCCQoHX3dvcmtlciIWChRBcHBlbmRTaGFyZHNSZXNwb25zZSK4AQoSUmVsZWFzZVRhc2tSZXF1ZXN0EhIKBWxlYXNlGAEgASgJSACIAQESKAoGc2hhcmRzGAIgAygLMhguZ3JhZnQudjEuQ29tbWl0dGVkU2hhcmQSEwoGam9iX2lkGAMgASgJSAGIAQESEQoEdGFzaxgEIAEoBUgCiAEBEhMKBndvcmtlchgFIAEoCUgDiAEBQggKBl9sZWFzZUIJCgdfam9iX2lkQgcKBV90YXNrQgkKB193b3JrZXIiFQoTUmVsZWFzZVRhc2tSZXNwb25zZSKfAQoTSm9pblRyYWluaW5nUmVxdWVzdBIUCgd0cmFpbmVyGAEgASgJSACIAQESEwoGam9iX2lkGAIgASgJSAGIAQESKgoHcHJvZmlsZRgDIAEoCzIZLmdyYWZ0LnYxLk51bWVyaWNzUHJvZmlsZRIRCgRzdGVwGAQgASgFSAKIAQFCCgoIX3RyYWluZXJCCQoHX2pvYl9pZEIHCgVfc3RlcCJ4ChRKb2luVHJhaW5pbmdSZXNwb25zZRIqCgpnZW5lcmF0aW9uGAEgASgLMhQuZ3JhZnQudjEuR2VuZXJhdGlvbkgAEiYKBGRvbmUYAiABKAsyFi5ncmFmdC52MS5UcmFpbmluZ0RvbmVIAEIMCgptZW1iZXJzaGlwIugBCgpHZW5lcmF0aW9uEhMKBmpvYl9pZBgBIAEoCUgAiAEBEhcKCmdlbmVyYXRpb24YAiABKAVIAYgBARIQCgh0cmFpbmVycxgDIAMoCRIXCgpzdGFydF9zdGVwGAQgASgFSAKIAQESGgoNaW50ZWdyaXR5X2tleRgFIAEoDEgDiAEBEhkKDHN0YXRlX3dyaXRlchgGIAEoCUgEiAEBQgkKB19qb2JfaWRCDQoLX2dlbmVyYXRpb25CDQoLX3N0YXJ0X3N0ZXBCEAoOX2ludGVncml0eV9rZXlCDwoNX3N0YXRlX3dyaXRlciIOCgxUcmFpbmluZ0RvbmUirgEKHFJlcG9ydE1pc3NpbmdGZWF0dXJlc1JlcXVlc3QSFAoHdHJhaW5lchgBIAEoCUgAiAEBEhMKBmpvYl9pZBgCIAEoCUgBiAEBEhYKCWltYWdlX2lkcxgDIAEoDEgCiAEBEhcKCmdlbmVyYXRpb24YBCABKAVIA4gBAUIKCghfdHJhaW5lckIJCgdfam9iX2lkQgwKCl9pbWFnZV9pZHNCDQoLX2dlbmVyYXRpb24iHwodUmVwb3J0TWlzc2luZ0ZlYXR1cmVzUmVzcG9uc2UipwIKEVJlcG9ydFN0ZXBSZXF1ZXN0EhQKB3RyYWluZXIYASABKAlIAIgBARITCgZqb2JfaWQYAiABKAlIAYgBARIXCgpnZW5lcmF0aW9uGAMgASgFSAKIAQESEQoEc3RlcBgEIAEoBUgDiAEBEhIKBXN0ZXBzGAUgASgFSASIAQESIgoVbWlsbGlzZWNvbmRzX3Blcl9zdGVwGAYgASgBSAWIAQESHAoPZ3JhaW5zX2NvbXB1dGVkGAcgASgDSAaIAQFCCgoIX3RyYWluZXJCCQoHX2pvYl9pZEINCgtfZ2VuZXJhdGlvbkIHCgVfc3RlcEIICgZfc3RlcHNCGAoWX21pbGxpc2Vjb25kc19wZXJfc3RlcEISChBfZ3JhaW5zX2NvbXB1dGVkIjwKElJlcG9ydFN0ZXBSZXNwb25zZRIXCgpnZW5lcmF0aW9uGAEgASgFSACIAQFCDQoLX2dlbmVyYXRpb24iqwEKElJlcG9ydFN0YWxsUmVxdWVzdBIUCgd0cmFpbmVyGAEgASgJSACIAQESEwoGam9iX2lkGAIgASgJSAGIAQESFwoKZ2VuZXJhdGlvbhgDIAEoBUgCiAEBEhEKBHN0ZXAYBCABKAVIA4gBARIPCgdtaXNzaW5nGAUgAygJQgoKCF90cmFpbmVyQgkKB19qb2JfaWRCDQoLX2dlbmVyYXRpb25CBwoFX3N0ZXAiPQoTUmVwb3J0U3RhbGxSZXNwb25zZRIXCgpnZW5lcmF0aW9uGAEgASgFSACIAQFCDQoLX2dlbmVyYXRpb24i1wMKF1JlcG9ydEV2YWx1YXRpb25SZXF1ZXN0EhQKB3RyYWluZXIYASABKAlIAIgBARITCgZqb2JfaWQYAiABKAlIAYgBARIRCgRzdGVwGAMgASgFSAKIAQESEgoFZXBvY2gYBCABKAFIA4gBARIXCgp0cmFpbl9sb3NzGAUgASgBSASIAQESGwoOdHJhaW5fYWNjdXJhY3kYBiABKAFIBYgBARIcCg92YWxpZGF0aW9uX2xvc3MYByABKAFIBogBARIgChN2YWxpZGF0aW9uX2FjY3VyYWN5GAggASgBSAeIAQESHQoQdmFsaWRhdGlvbl9jb3VudBgJIAEoBUgIiAEBEhQKB3NlY29uZHMYCiABKAFICYgBARIXCgpnZW5lcmF0aW9uGAsgASgFSAqIAQFCCgoIX3RyYWluZXJCCQoHX2pvYl9pZEIHCgVfc3RlcEIICgZfZXBvY2hCDQoLX3RyYWluX2xvc3NCEQoPX3RyYWluX2FjY3VyYWN5QhIKEF92YWxpZGF0aW9uX2xvc3NCFgoUX3ZhbGlkYXRpb25fYWNjdXJhY3lCEwoRX3ZhbGlkYXRpb25fY291bnRCCgoIX3NlY29uZHNCDQoLX2dlbmVyYXRpb24iGgoYUmVwb3J0RXZhbHVhdGlvblJlc3BvbnNlIugBChJSZXBvcnRQaGFzZVJlcXVlc3QSFAoHdHJhaW5lchgBIAEoCUgAiAEBEhMKBmpvYl9pZBgCIAEoCUgBiAEBEjYKBXBoYXNlGAMgASgOMiIuZ3JhZnQudjEuUmVwb3J0UGhhc2VSZXF1ZXN0LlBoYXNlSAKIAQESFwoKZ2VuZXJhdGlvbhgEIAEoBUgDiAEBIiYKBVBoYXNlEg4KCkVWQUxVQVRJTkcQABINCglFWFBPUlRJTkcQAUIKCghfdHJhaW5lckIJCgdfam9iX2lkQggKBl9waGFzZUINCgtfZ2VuZXJhdGlvbiIVChNSZXBvcnRQaGFzZVJlc3BvbnNlIp8BChdDb21taXRDaGVja3BvaW50UmVxdWVzdBIUCgd0cmFpbmVyGAEgASgJSACIAQESEwoGam9iX2lkGAIgASgJSAGIAQESFwoKZ2VuZXJhdGlvbhgDIAEoBUgCiAEBEhEKBHN0ZXAYBCABKAVIA4gBAUIKCghfdHJhaW5lckIJCgdfam9iX2lkQg0KC19nZW5lcmF0aW9uQgcKBV9zdGVwIhoKGENvbW1pdENoZWNrcG9pbnRSZXNwb25zZSJ/ChNDb21taXRSZXN1bHRSZXF1ZXN0EhQKB3RyYWluZXIYASABKAlIAIgBARITCgZqb2JfaWQYAiABKAlIAYgBARIXCgpnZW5lcmF0aW9uGAMgASgFSAKIAQFCCgoIX3RyYWluZXJCCQoHX2pvYl9pZEINCgtfZ2VuZXJhdGlvbiIWChRDb21taXRSZXN1bHRSZXNwb25zZSKyAQoUUmVwb3J0RmFpbHVyZVJlcXVlc3QSEwoGd29ya2VyGAEgASgJSACIAQESEwoGam9iX2lkGAIgASgJSAGIAQESEQoEY29kZRgDIAEoCUgCiAEBEhQKB21lc3NhZ2UYBCABKAlIA4gBARISCgVsZWFzZRgFIAEoCUgEiAEBQgkKB193b3JrZXJCCQoHX2pvYl9pZEIHCgVfY29kZUIKCghfbWVzc2FnZUIICgZfbGVhc2UiFwoVUmVwb3J0RmFpbHVyZVJlc3BvbnNlMs8JCgtXb3JrU2VydmljZRJECglDbGFpbVRhc2sSGi5ncmFmdC52MS5DbGFpbVRhc2tSZXF1ZXN0GhsuZ3JhZnQudjEuQ2xhaW1UYXNrUmVzcG9uc2USUAoNSGVhcnRiZWF0VGFzaxIeLmdyYWZ0LnYxLkhlYXJ0YmVhdFRhc2tSZXF1ZXN0Gh8uZ3JhZnQudjEuSGVhcnRiZWF0VGFza1Jlc3BvbnNlElMKDkxvb2t1cEZlYXR1cmVzEh8uZ3JhZnQudjEuTG9va3VwRmVhdHVyZXNSZXF1ZXN0GiAuZ3JhZnQudjEuTG9va3VwRmVhdHVyZXNSZXNwb25zZRJHCgpDb21taXRUYXNrEhsuZ3JhZnQudjEuQ29tbWl0VGFza1JlcXVlc3QaHC5ncmFmdC52MS5Db21taXRUYXNrUmVzcG9uc2USTQoMQXBwZW5kU2hhcmRzEh0uZ3JhZnQudjEuQXBwZW5kU2hhcmRzUmVxdWVzdBoeLmdyYWZ0LnYxLkFwcGVuZFNoYXJkc1Jlc3BvbnNlEkoKC1JlbGVhc2VUYXNrEhwuZ3JhZnQudjEuUmVsZWFzZVRhc2tSZXF1ZXN0Gh0uZ3JhZnQudjEuUmVsZWFzZVRhc2tSZXNwb25zZRJNCgxKb2luVHJhaW5pbmcSHS5ncmFmdC52MS5Kb2luVHJhaW5pbmdSZXF1ZXN0Gh4uZ3JhZnQudjEuSm9pblRyYWluaW5nUmVzcG9uc2USaAoVUmVwb3J0TWlzc2luZ0ZlYXR1cmVzEiYuZ3JhZnQudjEuUmVwb3J0TWlzc2luZ0ZlYXR1cmVzUmVxdWVzdBonLmdyYWZ0LnYxLlJlcG9ydE1pc3NpbmdGZWF0dXJlc1Jlc3BvbnNlEkcKClJlcG9ydFN0ZXASGy5ncmFmdC52MS5SZXBvcnRTdGVwUmVxdWVzdBocLmdyYWZ0LnYxLlJlcG9ydFN0ZXBSZXNwb25zZRJKCgtSZXBvcnRTdGFsbBIcLmdyYWZ0LnYxLlJlcG9ydFN0YWxsUmVxdWVzdBodLmdyYWZ0LnYxLlJlcG9ydFN0YWxsUmVzcG9uc2USWQoQUmVwb3J0RXZhbHVhdGlvbhIhLmdyYWZ0LnYxLlJlcG9ydEV2YWx1YXRpb25SZXF1ZXN0GiIuZ3JhZnQudjEuUmVwb3J0RXZhbHVhdGlvblJlc3BvbnNlEkoKC1JlcG9ydFBoYXNlEhwuZ3JhZnQudjEuUmVwb3J0UGhhc2VSZXF1ZXN0Gh0uZ3JhZnQudjEuUmVwb3J0UGhhc2VSZXNwb25zZRJZChBDb21taXRDaGVja3BvaW50EiEuZ3JhZnQudjEuQ29tbWl0Q2hlY2twb2ludFJlcXVlc3QaIi5ncmFmdC52MS5Db21taXRDaGVja3BvaW50UmVzcG9uc2USTQoMQ29tbWl0UmVzdWx0Eh0uZ3JhZnQudjEuQ29tbWl0UmVzdWx0UmVxdWVzdBoeLmdyYWZ0LnYxLkNvbW1pdFJlc3VsdFJlc3BvbnNlElAKDVJlcG9ydEZhaWx1cmUSHi5ncmFmdC52MS5SZXBvcnRGYWlsdXJlUmVxdWVzdBofLmdyYWZ0LnYxLlJlcG9ydEZhaWx1cmVSZXNwb25zZWIGcHJvdG8z");
 
 /**
  * All that the bits of a result depend on besides its inputs. A worker with another one than the job's is refused.
@@ -933,7 +933,7 @@ export type CommitTaskRequest = Message<"graft.v1.CommitTaskRequest"> & {
   cached?: number;
 
   /**
-   * Shards written.
+   * Shards written, but for those of AppendShards.
    *
    * @generated from field: repeated graft.v1.CommittedShard shards = 9;
    */
@@ -1003,7 +1003,7 @@ export type CommitTaskRequestJson = {
   cached?: number;
 
   /**
-   * Shards written.
+   * Shards written, but for those of AppendShards.
    *
    * @generated from field: repeated graft.v1.CommittedShard shards = 9;
    */
@@ -1087,6 +1087,120 @@ export const CommitTaskResponse_OutcomeSchema: GenEnum<CommitTaskResponse_Outcom
   enumDesc(file_graft_v1_work_service, 13, 0);
 
 /**
+ * Some of a task's shards.
+ *
+ * @generated from message graft.v1.AppendShardsRequest
+ */
+export type AppendShardsRequest = Message<"graft.v1.AppendShardsRequest"> & {
+  /**
+   * From ClaimTask.
+   *
+   * @generated from field: optional string lease = 1;
+   */
+  lease?: string;
+
+  /**
+   * Whose task.
+   *
+   * @generated from field: optional string job_id = 2;
+   */
+  jobId?: string;
+
+  /**
+   * Number of the task.
+   *
+   * @generated from field: optional int32 task = 3;
+   */
+  task?: number;
+
+  /**
+   * Who is at it.
+   *
+   * @generated from field: optional string worker = 4;
+   */
+  worker?: string;
+
+  /**
+   * Shards written.
+   *
+   * @generated from field: repeated graft.v1.CommittedShard shards = 5;
+   */
+  shards: CommittedShard[];
+};
+
+/**
+ * Some of a task's shards.
+ *
+ * @generated from message graft.v1.AppendShardsRequest
+ */
+export type AppendShardsRequestJson = {
+  /**
+   * From ClaimTask.
+   *
+   * @generated from field: optional string lease = 1;
+   */
+  lease?: string;
+
+  /**
+   * Whose task.
+   *
+   * @generated from field: optional string job_id = 2;
+   */
+  jobId?: string;
+
+  /**
+   * Number of the task.
+   *
+   * @generated from field: optional int32 task = 3;
+   */
+  task?: number;
+
+  /**
+   * Who is at it.
+   *
+   * @generated from field: optional string worker = 4;
+   */
+  worker?: string;
+
+  /**
+   * Shards written.
+   *
+   * @generated from field: repeated graft.v1.CommittedShard shards = 5;
+   */
+  shards?: CommittedShardJson[];
+};
+
+/**
+ * Describes the message graft.v1.AppendShardsRequest.
+ * Use `create(AppendShardsRequestSchema)` to create a new message.
+ */
+export const AppendShardsRequestSchema: GenMessage<AppendShardsRequest, {jsonType: AppendShardsRequestJson}> = /*@__PURE__*/
+  messageDesc(file_graft_v1_work_service, 14);
+
+/**
+ * They count.
+ *
+ * @generated from message graft.v1.AppendShardsResponse
+ */
+export type AppendShardsResponse = Message<"graft.v1.AppendShardsResponse"> & {
+};
+
+/**
+ * They count.
+ *
+ * @generated from message graft.v1.AppendShardsResponse
+ */
+export type AppendShardsResponseJson = {
+};
+
+/**
+ * Describes the message graft.v1.AppendShardsResponse.
+ * Use `create(AppendShardsResponseSchema)` to create a new message.
+ */
+export const AppendShardsResponseSchema: GenMessage<AppendShardsResponse, {jsonType: AppendShardsResponseJson}> = /*@__PURE__*/
+  messageDesc(file_graft_v1_work_service, 15);
+
+/**
  * A task handed back.
  *
  * @generated from message graft.v1.ReleaseTaskRequest
@@ -1100,7 +1214,7 @@ export type ReleaseTaskRequest = Message<"graft.v1.ReleaseTaskRequest"> & {
   lease?: string;
 
   /**
-   * Shards written so far, so that nobody does them again.
+   * Shards written so far, but for those of AppendShards, so that nobody does them again.
    *
    * @generated from field: repeated graft.v1.CommittedShard shards = 2;
    */
@@ -1142,7 +1256,7 @@ export type ReleaseTaskRequestJson = {
   lease?: string;
 
   /**
-   * Shards written so far, so that nobody does them again.
+   * Shards written so far, but for those of AppendShards, so that nobody does them again.
    *
    * @generated from field: repeated graft.v1.CommittedShard shards = 2;
    */
@@ -1175,7 +1289,7 @@ export type ReleaseTaskRequestJson = {
  * Use `create(ReleaseTaskRequestSchema)` to create a new message.
  */
 export const ReleaseTaskRequestSchema: GenMessage<ReleaseTaskRequest, {jsonType: ReleaseTaskRequestJson}> = /*@__PURE__*/
-  messageDesc(file_graft_v1_work_service, 14);
+  messageDesc(file_graft_v1_work_service, 16);
 
 /**
  * Taken back.
@@ -1198,7 +1312,7 @@ export type ReleaseTaskResponseJson = {
  * Use `create(ReleaseTaskResponseSchema)` to create a new message.
  */
 export const ReleaseTaskResponseSchema: GenMessage<ReleaseTaskResponse, {jsonType: ReleaseTaskResponseJson}> = /*@__PURE__*/
-  messageDesc(file_graft_v1_work_service, 15);
+  messageDesc(file_graft_v1_work_service, 17);
 
 /**
  * Who wants to train.
@@ -1275,7 +1389,7 @@ export type JoinTrainingRequestJson = {
  * Use `create(JoinTrainingRequestSchema)` to create a new message.
  */
 export const JoinTrainingRequestSchema: GenMessage<JoinTrainingRequest, {jsonType: JoinTrainingRequestJson}> = /*@__PURE__*/
-  messageDesc(file_graft_v1_work_service, 16);
+  messageDesc(file_graft_v1_work_service, 18);
 
 /**
  * A membership, or the end.
@@ -1333,7 +1447,7 @@ export type JoinTrainingResponseJson = {
  * Use `create(JoinTrainingResponseSchema)` to create a new message.
  */
 export const JoinTrainingResponseSchema: GenMessage<JoinTrainingResponse, {jsonType: JoinTrainingResponseJson}> = /*@__PURE__*/
-  messageDesc(file_graft_v1_work_service, 17);
+  messageDesc(file_graft_v1_work_service, 19);
 
 /**
  * One membership of a job's trainers; grows by one whenever someone joins or leaves.
@@ -1438,7 +1552,7 @@ export type GenerationJson = {
  * Use `create(GenerationSchema)` to create a new message.
  */
 export const GenerationSchema: GenMessage<Generation, {jsonType: GenerationJson}> = /*@__PURE__*/
-  messageDesc(file_graft_v1_work_service, 18);
+  messageDesc(file_graft_v1_work_service, 20);
 
 /**
  * The job needs no trainer any more.
@@ -1461,7 +1575,7 @@ export type TrainingDoneJson = {
  * Use `create(TrainingDoneSchema)` to create a new message.
  */
 export const TrainingDoneSchema: GenMessage<TrainingDone, {jsonType: TrainingDoneJson}> = /*@__PURE__*/
-  messageDesc(file_graft_v1_work_service, 19);
+  messageDesc(file_graft_v1_work_service, 21);
 
 /**
  * Features that the cache promised.
@@ -1538,7 +1652,7 @@ export type ReportMissingFeaturesRequestJson = {
  * Use `create(ReportMissingFeaturesRequestSchema)` to create a new message.
  */
 export const ReportMissingFeaturesRequestSchema: GenMessage<ReportMissingFeaturesRequest, {jsonType: ReportMissingFeaturesRequestJson}> = /*@__PURE__*/
-  messageDesc(file_graft_v1_work_service, 20);
+  messageDesc(file_graft_v1_work_service, 22);
 
 /**
  * Taken down.
@@ -1561,7 +1675,7 @@ export type ReportMissingFeaturesResponseJson = {
  * Use `create(ReportMissingFeaturesResponseSchema)` to create a new message.
  */
 export const ReportMissingFeaturesResponseSchema: GenMessage<ReportMissingFeaturesResponse, {jsonType: ReportMissingFeaturesResponseJson}> = /*@__PURE__*/
-  messageDesc(file_graft_v1_work_service, 21);
+  messageDesc(file_graft_v1_work_service, 23);
 
 /**
  * Progress of training.
@@ -1680,7 +1794,7 @@ export type ReportStepRequestJson = {
  * Use `create(ReportStepRequestSchema)` to create a new message.
  */
 export const ReportStepRequestSchema: GenMessage<ReportStepRequest, {jsonType: ReportStepRequestJson}> = /*@__PURE__*/
-  messageDesc(file_graft_v1_work_service, 22);
+  messageDesc(file_graft_v1_work_service, 24);
 
 /**
  * Taken down.
@@ -1715,7 +1829,7 @@ export type ReportStepResponseJson = {
  * Use `create(ReportStepResponseSchema)` to create a new message.
  */
 export const ReportStepResponseSchema: GenMessage<ReportStepResponse, {jsonType: ReportStepResponseJson}> = /*@__PURE__*/
-  messageDesc(file_graft_v1_work_service, 23);
+  messageDesc(file_graft_v1_work_service, 25);
 
 /**
  * Nothing came before the deadline.
@@ -1806,7 +1920,7 @@ export type ReportStallRequestJson = {
  * Use `create(ReportStallRequestSchema)` to create a new message.
  */
 export const ReportStallRequestSchema: GenMessage<ReportStallRequest, {jsonType: ReportStallRequestJson}> = /*@__PURE__*/
-  messageDesc(file_graft_v1_work_service, 24);
+  messageDesc(file_graft_v1_work_service, 26);
 
 /**
  * Taken down.
@@ -1841,7 +1955,7 @@ export type ReportStallResponseJson = {
  * Use `create(ReportStallResponseSchema)` to create a new message.
  */
 export const ReportStallResponseSchema: GenMessage<ReportStallResponse, {jsonType: ReportStallResponseJson}> = /*@__PURE__*/
-  messageDesc(file_graft_v1_work_service, 25);
+  messageDesc(file_graft_v1_work_service, 27);
 
 /**
  * One evaluation on the validation pictures.
@@ -2016,7 +2130,7 @@ export type ReportEvaluationRequestJson = {
  * Use `create(ReportEvaluationRequestSchema)` to create a new message.
  */
 export const ReportEvaluationRequestSchema: GenMessage<ReportEvaluationRequest, {jsonType: ReportEvaluationRequestJson}> = /*@__PURE__*/
-  messageDesc(file_graft_v1_work_service, 26);
+  messageDesc(file_graft_v1_work_service, 28);
 
 /**
  * Taken down.
@@ -2039,7 +2153,7 @@ export type ReportEvaluationResponseJson = {
  * Use `create(ReportEvaluationResponseSchema)` to create a new message.
  */
 export const ReportEvaluationResponseSchema: GenMessage<ReportEvaluationResponse, {jsonType: ReportEvaluationResponseJson}> = /*@__PURE__*/
-  messageDesc(file_graft_v1_work_service, 27);
+  messageDesc(file_graft_v1_work_service, 29);
 
 /**
  * A phase after the last step.
@@ -2116,7 +2230,7 @@ export type ReportPhaseRequestJson = {
  * Use `create(ReportPhaseRequestSchema)` to create a new message.
  */
 export const ReportPhaseRequestSchema: GenMessage<ReportPhaseRequest, {jsonType: ReportPhaseRequestJson}> = /*@__PURE__*/
-  messageDesc(file_graft_v1_work_service, 28);
+  messageDesc(file_graft_v1_work_service, 30);
 
 /**
  * Phases that a trainer reports.
@@ -2150,7 +2264,7 @@ export type ReportPhaseRequest_PhaseJson = "EVALUATING" | "EXPORTING";
  * Describes the enum graft.v1.ReportPhaseRequest.Phase.
  */
 export const ReportPhaseRequest_PhaseSchema: GenEnum<ReportPhaseRequest_Phase, ReportPhaseRequest_PhaseJson> = /*@__PURE__*/
-  enumDesc(file_graft_v1_work_service, 28, 0);
+  enumDesc(file_graft_v1_work_service, 30, 0);
 
 /**
  * Taken down.
@@ -2173,7 +2287,7 @@ export type ReportPhaseResponseJson = {
  * Use `create(ReportPhaseResponseSchema)` to create a new message.
  */
 export const ReportPhaseResponseSchema: GenMessage<ReportPhaseResponse, {jsonType: ReportPhaseResponseJson}> = /*@__PURE__*/
-  messageDesc(file_graft_v1_work_service, 29);
+  messageDesc(file_graft_v1_work_service, 31);
 
 /**
  * A checkpoint is whole.
@@ -2250,7 +2364,7 @@ export type CommitCheckpointRequestJson = {
  * Use `create(CommitCheckpointRequestSchema)` to create a new message.
  */
 export const CommitCheckpointRequestSchema: GenMessage<CommitCheckpointRequest, {jsonType: CommitCheckpointRequestJson}> = /*@__PURE__*/
-  messageDesc(file_graft_v1_work_service, 30);
+  messageDesc(file_graft_v1_work_service, 32);
 
 /**
  * Taken down.
@@ -2273,7 +2387,7 @@ export type CommitCheckpointResponseJson = {
  * Use `create(CommitCheckpointResponseSchema)` to create a new message.
  */
 export const CommitCheckpointResponseSchema: GenMessage<CommitCheckpointResponse, {jsonType: CommitCheckpointResponseJson}> = /*@__PURE__*/
-  messageDesc(file_graft_v1_work_service, 31);
+  messageDesc(file_graft_v1_work_service, 33);
 
 /**
  * The result is whole.
@@ -2336,7 +2450,7 @@ export type CommitResultRequestJson = {
  * Use `create(CommitResultRequestSchema)` to create a new message.
  */
 export const CommitResultRequestSchema: GenMessage<CommitResultRequest, {jsonType: CommitResultRequestJson}> = /*@__PURE__*/
-  messageDesc(file_graft_v1_work_service, 32);
+  messageDesc(file_graft_v1_work_service, 34);
 
 /**
  * Taken down.
@@ -2359,7 +2473,7 @@ export type CommitResultResponseJson = {
  * Use `create(CommitResultResponseSchema)` to create a new message.
  */
 export const CommitResultResponseSchema: GenMessage<CommitResultResponse, {jsonType: CommitResultResponseJson}> = /*@__PURE__*/
-  messageDesc(file_graft_v1_work_service, 33);
+  messageDesc(file_graft_v1_work_service, 35);
 
 /**
  * Why a worker stopped.
@@ -2450,7 +2564,7 @@ export type ReportFailureRequestJson = {
  * Use `create(ReportFailureRequestSchema)` to create a new message.
  */
 export const ReportFailureRequestSchema: GenMessage<ReportFailureRequest, {jsonType: ReportFailureRequestJson}> = /*@__PURE__*/
-  messageDesc(file_graft_v1_work_service, 34);
+  messageDesc(file_graft_v1_work_service, 36);
 
 /**
  * Taken down.
@@ -2473,7 +2587,7 @@ export type ReportFailureResponseJson = {
  * Use `create(ReportFailureResponseSchema)` to create a new message.
  */
 export const ReportFailureResponseSchema: GenMessage<ReportFailureResponse, {jsonType: ReportFailureResponseJson}> = /*@__PURE__*/
-  messageDesc(file_graft_v1_work_service, 35);
+  messageDesc(file_graft_v1_work_service, 37);
 
 /**
  * What workers ask of the coordinator. Every call may be repeated: a task done twice or a report sent twice does no harm.
@@ -2521,6 +2635,16 @@ export const WorkService: GenService<{
     methodKind: "unary";
     input: typeof CommitTaskRequestSchema;
     output: typeof CommitTaskResponseSchema;
+  },
+  /**
+   * Shards of a commit or a release that are too many for one message; they go ahead of it, and it has the rest.
+   *
+   * @generated from rpc graft.v1.WorkService.AppendShards
+   */
+  appendShards: {
+    methodKind: "unary";
+    input: typeof AppendShardsRequestSchema;
+    output: typeof AppendShardsResponseSchema;
   },
   /**
    * Hands a task back, with the shards that were written so far.

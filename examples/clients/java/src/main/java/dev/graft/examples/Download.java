@@ -3,6 +3,7 @@ package dev.graft.examples;
 import graft.v1.JobServiceOuterClass.ResultFile;
 import java.io.IOException;
 import java.io.InputStream;
+import java.io.OutputStream;
 import java.net.URI;
 import java.net.http.HttpClient;
 import java.net.http.HttpRequest;
@@ -10,7 +11,7 @@ import java.net.http.HttpResponse.BodyHandlers;
 import java.nio.file.Files;
 import java.nio.file.Path;
 import java.nio.file.StandardCopyOption;
-import java.security.DigestInputStream;
+import java.security.DigestOutputStream;
 import java.security.MessageDigest;
 import java.security.NoSuchAlgorithmException;
 import java.util.HexFormat;
@@ -27,19 +28,16 @@ final class Download {
   }
 
   /** Writes the file under `folder`: the whole of it, with the length and digest that the server named, or nothing. */
-  static void download(ResultFile file, Path folder) throws Failure, InterruptedException {
+  static void download(JobService service, String uid, ResultFile file, Path folder) throws Failure, InterruptedException {
     try {
       Path target = folder.resolve(file.getPath()).normalize();
       if (!target.startsWith(folder.normalize())) {
         throw new IOException("lies outside of the result");
       }
-      if (file.getUrl().isEmpty()) {
-        throw new IOException("has no url; this server's store gives none, copy the result from its location");
-      }
       Files.createDirectories(target.toAbsolutePath().getParent());
       Path partial = Files.createTempFile(target.toAbsolutePath().getParent(), ".partial-", "");
       try {
-        write(file, partial);
+        write(service, uid, file, partial);
         Files.move(partial, target, StandardCopyOption.ATOMIC_MOVE);
       } finally {
         Files.deleteIfExists(partial);
@@ -49,21 +47,31 @@ final class Download {
     }
   }
 
-  private static void write(ResultFile file, Path partial) throws IOException, InterruptedException {
-    var request = HttpRequest.newBuilder(URI.create(file.getUrl())).timeout(JobService.CALL).build();
-    var response = HTTP.send(request, BodyHandlers.ofInputStream());
+  private static void write(JobService service, String uid, ResultFile file, Path partial) throws IOException, InterruptedException {
     MessageDigest digest = sha256();
-    long length;
-    try (InputStream body = new DigestInputStream(response.body(), digest)) {
-      if (response.statusCode() != 200) {
-        throw new IOException("the store answered " + response.statusCode());
+    try (OutputStream into = new DigestOutputStream(Files.newOutputStream(partial), digest)) {
+      if (file.getUrl().isEmpty()) {
+        service.readFile(uid, file.getPath(), into);
+      } else {
+        readUrl(file.getUrl(), into);
       }
-      length = Files.copy(body, partial, StandardCopyOption.REPLACE_EXISTING);
     }
+    long length = Files.size(partial);
     String found = HexFormat.of().formatHex(digest.digest());
     if (length != file.getBytes() || !found.equals(file.getSha256())) {
       throw new IOException(
           "expected %d bytes with SHA-256 %s, got %d with %s".formatted(file.getBytes(), file.getSha256(), length, found));
+    }
+  }
+
+  private static void readUrl(String url, OutputStream into) throws IOException, InterruptedException {
+    var request = HttpRequest.newBuilder(URI.create(url)).timeout(JobService.CALL).build();
+    var response = HTTP.send(request, BodyHandlers.ofInputStream());
+    try (InputStream body = response.body()) {
+      if (response.statusCode() != 200) {
+        throw new IOException("the store answered " + response.statusCode());
+      }
+      body.transferTo(into);
     }
   }
 

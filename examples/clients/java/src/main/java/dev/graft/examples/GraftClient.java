@@ -93,7 +93,7 @@ public final class GraftClient {
       // 3. Fetch.
       var result = service.result(uid);
       for (ResultFile file : result.getFilesList()) {
-        Download.download(file, folder);
+        Download.download(service, uid, file, folder);
         System.out.printf("fetched %s %d %s%n", file.getPath(), file.getBytes(), file.getSha256());
       }
       var summary = result.getSummary();

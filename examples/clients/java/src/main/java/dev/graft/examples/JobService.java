@@ -7,6 +7,8 @@ import graft.v1.JobServiceOuterClass;
 import graft.v1.JobServiceOuterClass.GetResultRequest;
 import graft.v1.JobServiceOuterClass.GetResultResponse;
 import graft.v1.JobServiceOuterClass.JobReference;
+import graft.v1.JobServiceOuterClass.ReadResultFileRequest;
+import graft.v1.JobServiceOuterClass.ReadResultFileResponse;
 import graft.v1.JobServiceOuterClass.SubmitJobRequest;
 import graft.v1.JobServiceOuterClass.SubmitJobResponse;
 import graft.v1.JobServiceOuterClass.WatchJobRequest;
@@ -22,6 +24,8 @@ import io.grpc.StatusRuntimeException;
 import io.grpc.protobuf.ProtoUtils;
 import io.grpc.stub.ClientCalls;
 import io.grpc.stub.MetadataUtils;
+import java.io.IOException;
+import java.io.OutputStream;
 import java.time.Duration;
 import java.util.Iterator;
 import java.util.Set;
@@ -35,6 +39,8 @@ final class JobService {
   static final Duration CALL = Duration.ofSeconds(30);
   /** A watch is opened anew after this, so that no stream lives for ever. */
   private static final Duration WATCH = Duration.ofHours(1);
+  /** One file of a result, read through the server. */
+  private static final Duration READ = Duration.ofMinutes(30);
   /** How long to go on trying: briefly for a call, for a watch longer than a server takes to come back on another machine. */
   private static final Duration CALL_PATIENCE = Duration.ofSeconds(15);
   private static final Duration WATCH_PATIENCE = Duration.ofMinutes(5);
@@ -51,6 +57,8 @@ final class JobService {
       method("WatchJob", WatchJobRequest.getDefaultInstance(), WatchJobResponse.getDefaultInstance());
   private static final MethodDescriptor<GetResultRequest, GetResultResponse> GET_RESULT =
       method("GetResult", GetResultRequest.getDefaultInstance(), GetResultResponse.getDefaultInstance());
+  private static final MethodDescriptor<ReadResultFileRequest, ReadResultFileResponse> READ_RESULT_FILE =
+      method("ReadResultFile", ReadResultFileRequest.getDefaultInstance(), ReadResultFileResponse.getDefaultInstance());
 
   private final ManagedChannel connection;
   private final Channel channel;
@@ -100,6 +108,29 @@ final class JobService {
         lost = error;
       }
       tries.await(lost);
+    }
+  }
+
+  /** Writes the bytes of a file of a result that has no url. After a lost connection it goes on where it was. */
+  void readFile(String uid, String path, OutputStream into) throws IOException, InterruptedException {
+    long offset = 0;
+    Tries tries = new Tries(CALL_PATIENCE);
+    while (true) {
+      ReadResultFileRequest request =
+          ReadResultFileRequest.newBuilder().setJob(JobReference.newBuilder().setName(uid)).setPath(path).setOffset(offset).build();
+      try {
+        Iterator<ReadResultFileResponse> pieces =
+            ClientCalls.blockingServerStreamingCall(channel, READ_RESULT_FILE, within(READ), request);
+        while (pieces.hasNext()) {
+          var data = pieces.next().getData();
+          data.writeTo(into);
+          offset += data.size();
+          tries.reset();
+        }
+        return;
+      } catch (StatusRuntimeException error) {
+        tries.await(error);
+      }
     }
   }
 
