@@ -1,9 +1,9 @@
 import { CodedError } from "../../domain/errors.js";
 import type { Milestone } from "../../domain/job/records.js";
 import { limits } from "../../domain/limits.js";
-import { AllReduce, type Received } from "../../domain/training/exchange/all-reduce.js";
+import { AllReduce, type Received, type Reception } from "../../domain/training/exchange/all-reduce.js";
 import { Gather, type GatherKey } from "../../domain/training/exchange/gather.js";
-import { type Channel, exchangeSubject, type Outgoing } from "../../domain/training/exchange/message.js";
+import { type Channel, exchangeSubject, type Outgoing, senderOf } from "../../domain/training/exchange/message.js";
 import type { Range } from "../../domain/training/grains.js";
 import type { SubTree, SubTreeSum } from "../../domain/training/tree.js";
 import type { Clock } from "../../platform/clock/clock.js";
@@ -36,6 +36,8 @@ export class Exchange {
   private wake: () => void = () => undefined;
   /** Whether the one alarm that wakes a wait is set. */
   private alarmed = false;
+  /** Ranks of those who have been heard in this generation. */
+  private readonly heard = new Set<number>();
   /** What is waited for now. */
   private awaits: Awaited | undefined;
 
@@ -95,10 +97,19 @@ export class Exchange {
       const reduced = this.allReduce.receive(payload);
       const received: Received = reduced.reception === "misfit" ? this.evaluation.receive(payload) : reduced;
       this.publish(received.outgoing);
+      if (!isRefused(received.reception)) this.meet(senderOf(payload));
     } catch (error) {
       this.failure ??= error instanceof Error ? error : new Error(String(error));
     }
     if (this.failure !== undefined || this.awaits?.result !== undefined) this.wake();
+  }
+
+  /** Who is heard for the first time may have come after what was sent to it, which nobody kept: it gets that again now, not only when `resendMs` are over. */
+  private meet(sender: number): void {
+    if (this.heard.has(sender)) return;
+    this.heard.add(sender);
+    const missed = this.awaits?.resend().filter(({ to }) => to === sender || to === "all") ?? [];
+    this.publish(missed.map(({ payload }) => ({ to: sender, payload })));
   }
 
   private publish(outgoing: readonly Outgoing[]): void {
@@ -155,6 +166,10 @@ export class Exchange {
     };
     this.clock.sleep(durationMs, this.closed.signal).then(ring, ring);
   }
+}
+
+function isRefused(reception: Reception): boolean {
+  return ["own", "damaged", "otherJob", "otherGeneration"].includes(reception);
 }
 
 /** What a trainer waits for: a step's sum or an evaluation's leaves. */

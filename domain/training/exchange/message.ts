@@ -150,7 +150,12 @@ export function encodeMessage(channel: Channel, message: Message): Uint8Array {
 
 /** Whether a message says that this trainer sent it; for those it needs no other check. */
 export function isOwn(channel: Channel, bytes: Uint8Array): boolean {
-  return bytes.length >= headerBytes && new DataView(bytes.buffer, bytes.byteOffset).getUint32(SENDER_AT, true) === channel.self;
+  return bytes.length >= headerBytes && senderOf(bytes) === channel.self;
+}
+
+/** Who sent a message, where it was not refused. */
+export function senderOf(bytes: Uint8Array): number {
+  return new DataView(bytes.buffer, bytes.byteOffset).getUint32(SENDER_AT, true);
 }
 
 /** What was sent before, to be sent again: the first message now asks for an answer. */
