@@ -50,10 +50,10 @@ const trainingFrom =
   (step: number) => (job: { readonly status: { readonly phase: ResourcePhase; readonly progress?: { readonly step?: number } } }) =>
     job.status.phase === "TRAINING" && (job.status.progress?.step ?? 0) >= step;
 
-/** In the middle of a phase: extraction takes less than a second, so its tasks are waited for where they are claimed, not where the status shows them. */
+/** In the middle of a phase: extraction takes less than a second, so a task is waited for where it is claimed, not where the status shows it. */
 async function atWork(cluster: TestCluster, jobId: string, phase: "EXTRACTING" | "TRAINING"): Promise<void> {
   if (phase === "TRAINING") await cluster.until(jobId, trainingFrom(60));
-  else for (const name of ["extractor-0", "extractor-1"]) await cluster.process(name).logged(({ msg }) => msg === "task claimed");
+  else await Promise.race(["extractor-0", "extractor-1"].map((name) => cluster.process(name).logged(({ msg }) => msg === "task claimed")));
 }
 
 fault(
