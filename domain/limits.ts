@@ -38,13 +38,13 @@ export const limits = {
   watchMs: 200,
   /** How long the coordinator keeps a worker waiting for a task or a membership before it answers "ask again". */
   longPollMs: 20_000,
-  /** How often a trainer says that it lives, and learns whether its generation still stands. */
-  trainerHeartbeatMs: 1_000,
+  /** How often a trainer says that it lives, and learns whether its generation still stands: a quarter of the two seconds within which the others go on once one of them is given up. */
+  trainerHeartbeatMs: 500,
   /** Instead of exchangeDeadlineMs where features are streamed: others may still be making their lanes. */
   lanesDeadlineMs: 30 * 60_000,
   /** A trainer whose steps are short is given up after this much silence (domain/training/step-deadline.ts). */
   stepDeadlineMsMin: 10_000,
-  /** A member that has not been heard for this long is not waited for when the next generation opens: three missed signs of life. */
+  /** A member that has not been heard for this long is not waited for when the next generation opens: six missed signs of life. */
   memberQuietMs: 3_000,
   /** Once a generation has to end, its members have this long to come for the next one; who does not is left out. */
   regroupMs: 5_000,

@@ -17,18 +17,20 @@ function setup({ wanted = 2, store = memoryObjectStore() }: { wanted?: number; s
   let nowMs = 0;
   const clock: Clock = { now: () => nowMs, monotonic: () => nowMs, sleep: () => new Promise(() => undefined) };
   const why: string[] = [];
+  let needs = 0;
   const deps: MembershipDeps = {
     job,
     profile,
     clock,
     newKey: () => new Uint8Array(32),
     onGeneration: (_generation, reason) => why.push(reason),
+    onNeed: () => needs++,
   };
   const membership = new Membership(deps, wanted);
   const joinAll = (steps: Record<string, number | undefined>, of = membership): Promise<Joined[]> =>
     Promise.all(Object.entries(steps).map(([trainer, step]) => of.join(trainer, profile, step)));
   const member = (trainer: string, generation: number) => ({ jobId: "job", trainer, generation });
-  return { job, deps, membership, joinAll, member, why, pass: (ms: number) => (nowMs += ms) };
+  return { job, deps, membership, joinAll, member, why, needs: () => needs, pass: (ms: number) => (nowMs += ms) };
 }
 
 const settled = (): Promise<void> => new Promise((resolve) => setImmediate(resolve));
@@ -87,15 +89,23 @@ test("who was not heard any more is not waited for; who lives is, for a while", 
 });
 
 test("silence ends a generation: short where steps are short, long before their length is known", async () => {
-  const { membership, joinAll, member, pass } = setup({ wanted: 1 });
+  const { membership, joinAll, member, needs, pass } = setup({ wanted: 1 });
   await joinAll({ a: undefined });
   pass(limits.exchangeDeadlineMs);
   await membership.tick();
   expect(membership.waitsFor).toBeUndefined();
   membership.heard(member("a", 0), 2, false);
-  pass(limits.stepDeadlineMsMin + 1);
+  pass(limits.stepDeadlineMsMin - 1_000);
+  const dueMs = membership.nextSilenceMs()!;
+  expect(dueMs).toBe(1_001);
+  pass(dueMs - 1);
+  await membership.tick();
+  expect([membership.waitsFor, needs()]).toEqual([undefined, 0]);
+  pass(1);
   await membership.tick();
   expect(membership.waitsFor).toMatch(/nothing was heard from a for 10 s/);
+  // The place is free: who was not needed is called; and there is nothing to wait for any more.
+  expect([membership.nextSilenceMs(), needs()]).toEqual([undefined, 1]);
   expect(await membership.join("b", profile, undefined)).toMatchObject({ generation: 1, trainers: ["b"] });
 });
 

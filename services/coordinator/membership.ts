@@ -18,6 +18,8 @@ export interface MembershipDeps {
   readonly stepDeadlineMs?: number;
   /** A generation opened; `why` says what ended the one before. */
   readonly onGeneration?: (generation: GenerationRecord, why: string) => void;
+  /** A trainer that was not needed may be now. */
+  readonly onNeed?: () => void;
 }
 
 interface Waiting {
@@ -172,10 +174,19 @@ export class Membership {
     this.wanted = wanted;
     const spare = [...this.waiting.keys()].find((trainer) => !this.trainers.includes(trainer));
     if (this.standing !== undefined && this.trainers.length < wanted && spare !== undefined) this.end(`${spare} is taken in`);
+    this.deps.onNeed?.();
     void this.tryOpen();
   }
 
-  /** Notices silence and lets a generation open when its time has come; call it every `limits.trainerHeartbeatMs`. */
+  /** Until a member that is not heard meanwhile has been silent for too long; undefined while no generation stands. */
+  nextSilenceMs(): number | undefined {
+    const { standing } = this;
+    if (standing === undefined || this.ending !== undefined) return undefined;
+    const now = this.deps.clock.monotonic();
+    return Math.min(...[...standing.heard.values()].map(({ ms, silenceMsMax }) => Math.max(0, ms + silenceMsMax - now) + 1));
+  }
+
+  /** Notices silence and lets a generation open when its time has come; call it every `limits.trainerHeartbeatMs`, and after `nextSilenceMs`. */
   async tick(): Promise<void> {
     const { standing } = this;
     if (standing !== undefined && this.ending === undefined) {
@@ -194,7 +205,9 @@ export class Membership {
   }
 
   private end(why: string): void {
-    this.ending ??= { why, sinceMs: this.deps.clock.monotonic() };
+    if (this.ending !== undefined) return;
+    this.ending = { why, sinceMs: this.deps.clock.monotonic() };
+    this.deps.onNeed?.();
   }
 
   private async tryOpen(): Promise<void> {

@@ -60,6 +60,7 @@ export class TrainingPhase {
       clock: this.deps.clock,
       newKey: this.deps.newKey,
       ...(this.deps.stepDeadlineMs !== undefined && { stepDeadlineMs: this.deps.stepDeadlineMs }),
+      onNeed: () => this.deps.onChange?.(),
       onGeneration: ({ generation, trainers, startStep }, why) => {
         this.steps.clear();
         void this.status.update({ generation, trainers: trainers.length, step: startStep }).catch(() => undefined);
@@ -85,7 +86,8 @@ export class TrainingPhase {
   /** Rejects where the store fails for good. Resolves where the result stands although this coordinator took none: the one before it, which was only paused, did. */
   private async keepTicking(membership: Membership, signal: AbortSignal): Promise<TrainingEnd> {
     for (;;) {
-      await this.deps.clock.sleep(limits.trainerHeartbeatMs, signal).catch(() => new Promise<never>(() => undefined));
+      const waitMs = Math.min(limits.trainerHeartbeatMs, membership.nextSilenceMs() ?? Infinity);
+      await this.deps.clock.sleep(waitMs, signal).catch(() => new Promise<never>(() => undefined));
       await membership.tick();
       if (!this.deps.workersOutlive || membership.waitsFor === undefined) continue;
       if ((await this.job.readJson("result.json", resultRecord)) !== undefined) return { kind: "exported" };

@@ -33,6 +33,8 @@ export interface ExtractorDeps {
   /** Only tasks of this job; default: of any. */
   readonly jobId?: string | undefined;
   readonly milestone: (milestone: Milestone) => void;
+  /** A task is this worker's. */
+  readonly onClaim?: (task: LeasedTask) => void;
   /** A task was committed or handed back. */
   readonly onTask?: (task: LeasedTask, outcome: { readonly kind: "committed" | "handed back"; readonly progress: TaskProgress }) => void;
   /** A task failed and was handed back; this worker ends with the error. */
@@ -57,6 +59,7 @@ export async function runExtractor(worker: string, deps: ExtractorDeps, signal: 
       const claim = await Promise.race([work.claimTask(worker, profile, deps.jobId), ...(before === undefined ? [] : [before.failed])]);
       if (claim.kind === "done") break;
       if (claim.kind === "ask again") continue;
+      deps.onClaim?.(claim);
       deps.milestone("after claim");
       const job = jobs.get(claim.jobId) ?? (await openJob(claim.jobId, deps));
       jobs.set(claim.jobId, job);

@@ -54,6 +54,7 @@ export function extractorService(milestone: (milestone: Milestone) => void = () 
               engine: () => local.engine(config.engine),
               jobId: config.job,
               milestone,
+              onClaim: ({ jobId, task }) => log.info({ job: jobId, task, worker }, "task claimed"),
               onTask: (task, outcome) => {
                 for (const kind of ["extracted", "cached", "rejected"] as const) pictures.inc({ outcome: kind }, outcome.progress[kind]);
                 log.info({ job: task.jobId, task: task.task, worker, ...outcome.progress }, `task ${outcome.kind}`);

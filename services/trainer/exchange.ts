@@ -3,7 +3,7 @@ import type { Milestone } from "../../domain/job/records.js";
 import { limits } from "../../domain/limits.js";
 import { AllReduce, type Received } from "../../domain/training/exchange/all-reduce.js";
 import { Gather, type GatherKey } from "../../domain/training/exchange/gather.js";
-import { type Channel, exchangeSubject, type Outgoing } from "../../domain/training/exchange/message.js";
+import { type Channel, encodeHello, exchangeSubject, type Outgoing, senderOf } from "../../domain/training/exchange/message.js";
 import type { Range } from "../../domain/training/grains.js";
 import type { SubTree, SubTreeSum } from "../../domain/training/tree.js";
 import type { Clock } from "../../platform/clock/clock.js";
@@ -60,6 +60,7 @@ export class Exchange {
     this.subscriptions = [channel.self, "all" as const].map((to) =>
       bus.subscribe(exchangeSubject(channel.job, channel.generation, to), take),
     );
+    this.publish([encodeHello(channel)]);
   }
 
   get ownNodes(): readonly SubTree[] {
@@ -95,10 +96,17 @@ export class Exchange {
       const reduced = this.allReduce.receive(payload);
       const received: Received = reduced.reception === "misfit" ? this.evaluation.receive(payload) : reduced;
       this.publish(received.outgoing);
+      if (received.reception === "hello") this.meet(senderOf(payload));
     } catch (error) {
       this.failure ??= error instanceof Error ? error : new Error(String(error));
     }
     if (this.failure !== undefined || this.awaits?.result !== undefined) this.wake();
+  }
+
+  /** Who has only begun to listen missed what was sent to it, which nobody kept: it gets that again now, not only when `resendMs` are over. */
+  private meet(trainer: number): void {
+    const missed = this.awaits?.resend().filter(({ to }) => to === trainer || to === "all") ?? [];
+    this.publish(missed.map(({ payload }) => ({ to: trainer, payload })));
   }
 
   private publish(outgoing: readonly Outgoing[]): void {

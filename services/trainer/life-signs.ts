@@ -59,7 +59,7 @@ export class LifeSigns {
         ),
       );
     } catch (error) {
-      if (!(error instanceof CodedError)) throw error; // what the coordinator cannot hear now it hears a second later
+      if (!(error instanceof CodedError)) throw error; // what the coordinator cannot hear now it hears with the next report
     }
   }
 

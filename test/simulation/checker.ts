@@ -1,5 +1,5 @@
 import { sha256Hex } from "../../domain/features/sha256.js";
-import { hashOfWeights, headerBytes } from "../../domain/training/exchange/message.js";
+import { hashOfWeights, isHello } from "../../domain/training/exchange/message.js";
 import type { TaskCommit } from "../../domain/job/records.js";
 import { imageIdAt } from "../../domain/features/image-ids.js";
 import { listingRecord, planRecord, resultRecord, samplesRecord, taskCommit } from "../../formats/job-records/job-records.js";
@@ -60,7 +60,7 @@ export class Checker {
 
   /** A trainer publishes a message, which names its step and the hash of its weights (domain/training/exchange/message.ts). */
   published(process: SimulatedProcess, payload: Uint8Array): void {
-    if (this.#reference === undefined || payload.length < headerBytes) return;
+    if (this.#reference === undefined || isHello(payload)) return;
     const step = new DataView(payload.buffer, payload.byteOffset).getFloat64(32, true);
     const hash = Buffer.from(payload.subarray(64, 80)).toString("hex");
     if (this.#reference.hashes[step] !== hash)

@@ -1,16 +1,17 @@
 import { type ChildProcess, spawn } from "node:child_process";
 import { randomUUID } from "node:crypto";
 import { once } from "node:events";
-import { mkdtempSync, readdirSync, readFileSync, rmSync, writeFileSync } from "node:fs";
+import { mkdtempSync, rmSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join, resolve } from "node:path";
 import { createInterface } from "node:readline";
 import { freePort } from "../../cli/free-port.js";
-import type { Milestone } from "../../domain/job/records.js";
+import type { GenerationRecord, Milestone } from "../../domain/job/records.js";
 import type { JobResource, ResourcePhase } from "../../domain/job/resource.js";
 import type { JobSpec } from "../../domain/job/spec.js";
-import { connectBucket } from "../../platform/bucket/minio.js";
+import { generationRecord } from "../../formats/job-records/job-records.js";
 import { systemClock } from "../../platform/clock/system.js";
+import { uploadTo } from "../../platform/dataset-source/open-dataset.js";
 import { openChannel, type GrpcChannel } from "../../platform/grpc/client.js";
 import { grpcJobService } from "../../platform/job-service/grpc-client.js";
 import type { JobService } from "../../platform/job-service/job-service.js";
@@ -98,6 +99,23 @@ export class ServiceProcess {
   }
 }
 
+/** Servers that several clusters use one after another, each with a bucket of its own. Whoever starts them stops them. */
+export interface ClusterServers {
+  readonly minio: MinioServer;
+  readonly nats: NatsServer;
+}
+
+/** @throws where there is no MinIO or no nats-server */
+export async function startServers(): Promise<ClusterServers> {
+  const [minio, nats] = await Promise.all([startMinio(), NatsServer.start()]);
+  if (minio === undefined) throw new Error("there is no MinIO");
+  return { minio, nats };
+}
+
+export async function stopServers({ minio, nats }: ClusterServers): Promise<void> {
+  await Promise.all([nats.stop(), minio.stop()]);
+}
+
 export interface ClusterShape {
   readonly extractors: number;
   readonly trainers: number;
@@ -105,6 +123,8 @@ export interface ClusterShape {
   readonly stepDeadlineMs?: number;
   readonly leaseMs?: number;
   readonly options?: Readonly<Record<string, ServiceOptions>>;
+  /** Default: servers of its own, for tests that kill them. */
+  readonly servers?: ClusterServers | undefined;
 }
 
 /** A real cluster for a test: nats-server, MinIO, a coordinator, extractors and trainers as processes of their own. Every link goes through a wire that can be cut. */
@@ -123,13 +143,18 @@ export class TestCluster {
   readonly processes = new Map<string, ServiceProcess>();
   /** Where clients and, through their wires, workers find the coordinator, whichever it is. */
   readonly coordinator: { port: number };
+  private readonly bucket: string;
   private readonly folder: string;
   private readonly shape: ClusterShape;
   private readonly channel: GrpcChannel;
   readonly jobs: JobService;
 
   private constructor(
-    parts: Pick<TestCluster, "minio" | "nats" | "wires" | "coordinator" | "front"> & { shape: ClusterShape; folder: string },
+    parts: Pick<TestCluster, "minio" | "nats" | "wires" | "coordinator" | "front"> & {
+      shape: ClusterShape;
+      folder: string;
+      bucket: string;
+    },
   ) {
     this.minio = parts.minio;
     this.nats = parts.nats;
@@ -138,6 +163,7 @@ export class TestCluster {
     this.front = parts.front;
     this.shape = parts.shape;
     this.folder = parts.folder;
+    this.bucket = parts.bucket;
     this.channel = openChannel({ address: `127.0.0.1:${String(parts.front.port)}`, tls: "plaintext" });
     this.jobs = grpcJobService(this.channel, {
       clock: systemClock,
@@ -147,10 +173,9 @@ export class TestCluster {
   }
 
   static async start(shape: ClusterShape): Promise<TestCluster> {
-    const minio = await startMinio();
-    if (minio === undefined) throw new Error("there is no MinIO");
-    const nats = await NatsServer.start();
-    await minio.makeBucket("graft");
+    const { minio, nats } = shape.servers ?? (await startServers());
+    const bucket = shape.servers === undefined ? "graft" : `graft-${randomUUID()}`;
+    await minio.makeBucket(bucket);
     const coordinator = { port: await freePort() };
     const [toCoordinator, toStore, toBus] = [() => coordinator.port, () => minio.port, () => nats.port];
     const wires = {
@@ -163,7 +188,7 @@ export class TestCluster {
     };
     const front = await startTcpProxy(toCoordinator);
     const folder = mkdtempSync(join(tmpdir(), "graft-cluster-"));
-    const cluster = new TestCluster({ minio, nats, wires, coordinator, front, shape, folder });
+    const cluster = new TestCluster({ minio, nats, wires, coordinator, front, shape, folder, bucket });
     cluster.run("coordinator", "coordinator");
     for (let index = 0; index < shape.extractors; index++) cluster.run(`extractor-${String(index)}`, "extractor");
     for (let index = 0; index < shape.trainers; index++) cluster.run(`trainer-${String(index)}`, "trainer");
@@ -203,21 +228,13 @@ export class TestCluster {
 
   /** The store as the services see it, without wires. */
   async store(): Promise<ObjectStore> {
-    return openObjectStore("s3://graft/store", this.minio.access, { clock: systemClock, random: Math.random });
+    return openObjectStore(`s3://${this.bucket}/store`, this.minio.access, { clock: systemClock, random: Math.random });
   }
 
-  /** Puts a folder of class folders into the bucket and returns its address. */
+  /** Uploads a folder of class folders into the bucket, as `graft submit --upload` does, and returns its address. */
   async upload(folder: string, prefix = "pictures"): Promise<string> {
-    const bucket = connectBucket(this.minio.access, "graft");
-    const files = readdirSync(folder, { recursive: true, withFileTypes: true }).filter((entry) => entry.isFile());
-    for (let from = 0; from < files.length; from += 16)
-      await Promise.all(
-        files.slice(from, from + 16).map(({ parentPath, name }) => {
-          const path = join(parentPath, name);
-          return bucket.put(`${prefix}${path.slice(folder.length)}`, readFileSync(path), false);
-        }),
-      );
-    return `s3://graft/${prefix}/`;
+    const to = `s3://${this.bucket}/${prefix}`;
+    return (await uploadTo(folder, to, this.minio.access, { clock: systemClock, random: Math.random }, () => undefined)).source;
   }
 
   async submit(spec: JobSpec, name = "job"): Promise<string> {
@@ -253,15 +270,14 @@ export class TestCluster {
   }
 
   /** Members of each generation that there was. */
-  async generations(jobId: string): Promise<string[][]> {
+  async generations(jobId: string): Promise<(readonly string[])[]> {
+    return (await this.generationRecords(jobId)).map(({ trainers }) => trainers);
+  }
+
+  async generationRecords(jobId: string): Promise<GenerationRecord[]> {
     const objects = await this.objects(jobId);
     const numbers = await objects.numberedFacts("generations");
-    return Promise.all(
-      numbers.map(
-        async (number) =>
-          (await objects.readJson(`generations/${String(number)}.json`, (value) => value as { trainers: string[] }))!.trainers,
-      ),
-    );
+    return Promise.all(numbers.map(async (number) => (await objects.readJson(`generations/${String(number)}.json`, generationRecord))!));
   }
 
   async stop(): Promise<void> {
@@ -273,15 +289,14 @@ export class TestCluster {
       }),
     );
     for (const wire of [this.front, ...Object.values(this.wires)]) wire.stop();
-    await this.nats.stop();
-    await this.minio.stop();
+    if (this.shape.servers === undefined) await stopServers(this);
     rmSync(this.folder, { recursive: true, force: true });
   }
 
   private configOf(name: string, role: Role): Record<string, unknown> {
     const { wires, shape } = this;
     const store = {
-      location: "s3://graft/store",
+      location: `s3://${this.bucket}/store`,
       s3: { ...this.minio.access, endpoint: `http://127.0.0.1:${String(wires[`${role}-store`].port)}` },
     };
     const deadline = { ...(shape.stepDeadlineMs !== undefined && { stepDeadlineMs: shape.stepDeadlineMs }) };

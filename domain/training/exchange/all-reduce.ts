@@ -18,7 +18,7 @@ import {
 import { ownedSubTrees, PartReducer } from "./part-reducer.js";
 
 /** What became of a received message: "stale" belongs to a step that is over, "early" to one that nobody in this generation can have reached. */
-export type Reception = Taken | "stale" | "early" | "own" | Refusal;
+export type Reception = Taken | "hello" | "stale" | "early" | "own" | Refusal;
 
 export interface Received {
   readonly reception: Reception;
@@ -86,6 +86,7 @@ export class AllReduce {
     if (isOwn(this.#channel, payload)) return { reception: "own", outgoing: [] };
     const message = decodeMessage(this.#channel, payload);
     if (typeof message === "string") return { reception: message, outgoing: [] };
+    if (message.kind === "hello") return { reception: "hello", outgoing: [] };
     if (message.kind === "gathered") return { reception: "misfit", outgoing: [] };
     const { step, sender, asks } = message;
     const state = step === this.#current.step ? this.#current : step === this.#next.step ? this.#next : undefined;

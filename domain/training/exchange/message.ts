@@ -9,7 +9,7 @@ import type { SubTree } from "../tree.js";
  * | byte | holds |
  * | --- | --- |
  * | 0 | magic `GRX1` |
- * | 4 | kind: 1 partial, 2 finished, 3 gathered |
+ * | 4 | kind: 1 partial, 2 finished, 3 gathered, 4 hello |
  * | 8 | job: first 16 bytes of the SHA-256 of its id |
  * | 24, 28 | generation, sender |
  * | 32 | step (float64) |
@@ -37,7 +37,8 @@ export interface Message {
   readonly values: Uint8Array;
 }
 
-export type MessageKind = "partial" | "finished" | "gathered";
+/** "hello" has no values: its sender listens from now on. */
+export type MessageKind = "partial" | "finished" | "gathered" | "hello";
 
 /** One trainer's place in one generation of a job. */
 export interface Channel {
@@ -62,7 +63,7 @@ export type Refusal = "damaged" | "otherJob" | "otherGeneration";
 
 export const headerBytes = 96;
 const MAGIC = 0x31585247;
-const KINDS: readonly MessageKind[] = ["partial", "finished", "gathered"];
+const KINDS: readonly MessageKind[] = ["partial", "finished", "gathered", "hello"];
 const SENDER_AT = 28;
 const ASKS_AT = 60;
 const TAG_AT = 80;
@@ -116,6 +117,12 @@ export function encodeChunk(channel: Channel, to: Outgoing["to"], header: Header
   return { to, payload: encodeMessage(channel, { ...header, sender: channel.self, chunk, asks: false, values: bytesOf(values) }) };
 }
 
+/** What a trainer says to all once it listens. */
+export function encodeHello(channel: Channel): Outgoing {
+  const header: Header = { kind: "hello", step: 0, part: 0, node: { first: 0, grains: 0 }, weightsHash: "0".repeat(32) };
+  return encodeChunk(channel, "all", header, 0, new Float32Array(0));
+}
+
 export function encodeMessage(channel: Channel, message: Message): Uint8Array {
   assert(/^[0-9a-f]{32}$/u.test(message.weightsHash), `a hash of weights is 32 hex digits, got "${message.weightsHash}"`);
   const buffer = Buffer.allocUnsafe(headerBytes + message.values.length); // every byte is written below
@@ -139,9 +146,19 @@ export function encodeMessage(channel: Channel, message: Message): Uint8Array {
   return bytes;
 }
 
+/** Whether it is a hello, which speaks of no weights. */
+export function isHello(bytes: Uint8Array): boolean {
+  return bytes[4] === KINDS.indexOf("hello") + 1;
+}
+
 /** Whether a message says that this trainer sent it; for those it needs no other check. */
 export function isOwn(channel: Channel, bytes: Uint8Array): boolean {
-  return bytes.length >= headerBytes && new DataView(bytes.buffer, bytes.byteOffset).getUint32(SENDER_AT, true) === channel.self;
+  return bytes.length >= headerBytes && senderOf(bytes) === channel.self;
+}
+
+/** Who sent a message, where it was not refused. */
+export function senderOf(bytes: Uint8Array): number {
+  return new DataView(bytes.buffer, bytes.byteOffset).getUint32(SENDER_AT, true);
 }
 
 /** What was sent before, to be sent again: the first message now asks for an answer. */
