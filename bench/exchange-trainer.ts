@@ -46,39 +46,39 @@ async function prepareExchange(): Promise<(steps: number) => Promise<void>> {
   };
 }
 
-/** The same bytes in the same two rounds: a share to each of the others; when theirs are there, the own share to all. Nothing is checked, tagged or added. */
+/**
+ * The same bytes in the same two rounds, from one vector into others: a share to each of the others, who put it into place; when theirs are there, the own share to all. Nothing is checked, tagged or added.
+ */
 async function preparePlain(): Promise<(steps: number) => Promise<void>> {
   const connection = await connect({ servers: url, noEcho: true });
-  const share = new Uint8Array(Math.floor(gradientBytes / trainers));
+  const length = Math.floor(gradientBytes / trainers);
   const peers = trainers - 1;
-  let scattered = 0;
-  let gathered = 0;
+  const own = new Uint8Array(trainers * length).fill(1);
+  const fromOthers = Array.from({ length: 2 }, () => new Uint8Array(trainers * length));
+  const arrived = [0, 0];
   let wake: () => void = () => undefined;
-  connection.subscribe(`plain.${rank}`, {
-    callback: (_, { data }) => {
-      scattered += data.length;
-      if (scattered >= step * peers * share.length) wake();
-    },
-  });
-  connection.subscribe("plain.all", {
-    callback: (_, { data }) => {
-      gathered += data.length;
-      if (gathered >= step * peers * share.length) wake();
-    },
-  });
+  for (const [round, subject] of [`plain.${rank}`, "plain.all"].entries()) {
+    connection.subscribe(subject, {
+      callback: (_, { data }) => {
+        const before = arrived[round]!;
+        fromOthers[round]!.set(data, Math.min(before % (peers * length), trainers * length - data.length));
+        if ((arrived[round] = before + data.length) >= step * peers * length) wake();
+      },
+    });
+  }
   await connection.flush();
   let step = 0;
-  const send = (subject: string): void => {
-    for (let from = 0; from < share.length; from += limits.exchangeMessageBytes)
-      connection.publish(subject, share.subarray(from, from + limits.exchangeMessageBytes));
+  const send = (subject: string, share: number): void => {
+    for (let from = share * length; from < (share + 1) * length; from += limits.exchangeMessageBytes)
+      connection.publish(subject, own.subarray(from, Math.min(from + limits.exchangeMessageBytes, (share + 1) * length)));
   };
   return async (steps) => {
     for (const end = step + steps; step < end;) {
       step += 1;
-      for (let peer = 0; peer < trainers; peer++) if (peer !== rank) send(`plain.${peer}`);
-      while (scattered < step * peers * share.length) await new Promise<void>((resolve) => (wake = resolve));
-      send("plain.all");
-      while (gathered < step * peers * share.length) await new Promise<void>((resolve) => (wake = resolve));
+      for (let peer = 0; peer < trainers; peer++) if (peer !== rank) send(`plain.${peer}`, peer);
+      while (arrived[0]! < step * peers * length) await new Promise<void>((resolve) => (wake = resolve));
+      send("plain.all", rank);
+      while (arrived[1]! < step * peers * length) await new Promise<void>((resolve) => (wake = resolve));
     }
   };
 }

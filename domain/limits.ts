@@ -26,8 +26,9 @@ export const limits = {
   picturesInGroup: 64,
   /** … and no more bytes of files and pixels than this are held. */
   pictureBytesInFlight: 128 * 1024 * 1024,
-  /** How often an extractor reports. */
+  /** An extractor counts what it has done after so many pictures, and says so to a coordinator of another process this often: a thousand extractors make 200 calls a second. */
   picturesPerHeartbeat: 16,
+  heartbeatMs: 5_000,
   /** A worker that is silent for this long loses its task. */
   leaseMs: 30_000,
   /** Failures of workers that a repetition may cure; a job that sees more has failed. */

@@ -1,3 +1,4 @@
+import { setImmediate as othersRun } from "node:timers/promises";
 import { canonicalJson } from "../../domain/canonical-json.js";
 import { CodedError } from "../../domain/errors.js";
 import { featureSpecDigest, type FeatureSpec, type ImageId } from "../../domain/features/feature-spec.js";
@@ -16,7 +17,9 @@ export type { ShardRows } from "../shard-store/shard-store.js";
 const SHARDS_IN_MEMORY = 2;
 /** Index entries that are read at the same time once several in a row were there. */
 const ENTRIES_AHEAD_MAX = 32;
-/** An entry gets no more shards once it has this many rows: taking it in is some ten milliseconds of work. */
+/** Taking so many rows in is some two milliseconds of work, after which other work has its turn. */
+const ROWS_A_TURN = 1_024;
+/** An entry gets no more shards once it has this many rows. */
 const ROWS_AN_ENTRY = 8_192;
 /** Each failed attempt means that another process appended; more in a row than this is not contention but a fault. */
 const APPEND_ATTEMPTS_MAX = 1_000;
@@ -224,7 +227,7 @@ export class FeatureStore {
       const bodies = await Promise.all(Array.from({ length: ahead }, (_, offset) => this.#store.read(this.#entryKey(first + offset))));
       for (const body of bodies) {
         if (body === undefined) return;
-        this.#apply(this.#decodeEntry(body), this.#nextEntry);
+        await this.#apply(this.#decodeEntry(body), this.#nextEntry);
         this.#nextEntry += 1;
       }
     }
@@ -232,9 +235,9 @@ export class FeatureStore {
 
   /** An entry that was written here, unless a refresh has read it meanwhile. */
   #takeIn(entry: IndexEntry, n: number): Promise<void> {
-    const taken = this.#refreshing.then(() => {
+    const taken = this.#refreshing.then(async () => {
       if (this.#nextEntry !== n) return;
-      this.#apply(entry, n);
+      await this.#apply(entry, n);
       this.#nextEntry += 1;
     });
     this.#refreshing = taken.catch(() => undefined);
@@ -251,7 +254,9 @@ export class FeatureStore {
     }
   }
 
-  #apply(entry: IndexEntry | undefined, n: number): void {
+  /** One at a time, as `#refreshing` has it. */
+  async #apply(entry: IndexEntry | undefined, n: number): Promise<void> {
+    let rows = 0;
     if (entry?.kind === "quarantine") {
       const number = this.#liveShards.get(entry.shard);
       const known = number === undefined ? undefined : this.#shards[number];
@@ -270,6 +275,10 @@ export class FeatureStore {
         // Two workers may have extracted one picture; the first shard that still counts is the one that is read.
         if (this.#placeOf(ids, row * IMAGE_ID_BYTES, shard.view) === undefined) index.set(ids, row * IMAGE_ID_BYTES, number, row);
       }
+      rows += shard.rows;
+      if (rows < ROWS_A_TURN) continue;
+      rows = 0;
+      await othersRun();
     }
   }
 

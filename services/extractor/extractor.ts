@@ -30,6 +30,8 @@ export interface ExtractorDeps {
   readonly identities: IdentityStore;
   readonly decoder: ImageDecoder;
   readonly engine: () => Promise<Engine>;
+  /** Between two heartbeats of a task; default 0, for a coordinator in the same process, whose progress is seen by a person. */
+  readonly heartbeatMs?: number;
   /** Only tasks of this job; default: of any. */
   readonly jobId?: string | undefined;
   readonly milestone: (milestone: Milestone) => void;
@@ -97,7 +99,7 @@ function beginTask(
   claimed: ClaimedTask,
   job: JobOfExtractor,
   before: TaskUnderWay | undefined,
-  { work, clock, onTask, onTaskFailure }: ExtractorDeps,
+  { work, clock, heartbeatMs = 0, onTask, onTaskFailure }: ExtractorDeps,
   signal: AbortSignal,
 ): TaskUnderWay {
   const { jobId, task } = claimed;
@@ -109,7 +111,9 @@ function beginTask(
     let answer: "kept" | "lost" = "kept";
     let failed: { readonly error: unknown } | undefined;
     let asking: Promise<void> | undefined;
+    let askedMs = -Infinity;
     const renew = async (): Promise<void> => {
+      askedMs = clock.monotonic();
       try {
         answer = await work.heartbeatTask(claimed, latest);
       } catch (error) {
@@ -120,7 +124,7 @@ function beginTask(
     // The engine does not wait for the answer: it is the one to the heartbeat before that counts.
     const progress = async (progress: TaskProgress): Promise<"kept" | "lost"> => {
       latest = progress;
-      asking ??= renew().finally(() => (asking = undefined));
+      if (clock.monotonic() - askedMs >= heartbeatMs) asking ??= renew().finally(() => (asking = undefined));
       await Promise.resolve();
       if (failed !== undefined) throw failed.error;
       return answer;
@@ -150,7 +154,7 @@ function beginTask(
     };
     // Pictures may take long, and a task waits for the one before it: the lease is renewed by time too.
     const over = new AbortController();
-    void renewLease(claimed.leaseMs, clock, over.signal, () => progress(latest));
+    void renewLease(claimed.leaseMs, clock, over.signal, async () => (asking ??= renew().finally(() => (asking = undefined))));
     await extract().finally(() => over.abort());
   };
   const done = run().finally(allBegun);

@@ -1,6 +1,7 @@
 import { Counter } from "prom-client";
 import type { Milestone } from "../../domain/job/records.js";
 import { CodedError } from "../../domain/errors.js";
+import { limits } from "../../domain/limits.js";
 import { isWorthAnotherTry } from "../../domain/worker-failures.js";
 import { JobFeatures } from "../../platform/job-features/job-features.js";
 import type { ServiceBody } from "../../platform/service-process/service-process.js";
@@ -52,6 +53,7 @@ export function extractorService(milestone: (milestone: Milestone) => void = () 
               openFeatures: async ({ featureSpec, viewSpec }) => JobFeatures.forWriting(local.store, featureSpec, viewSpec),
               decoder: local.decoder(),
               engine: () => local.engine(config.engine),
+              heartbeatMs: limits.heartbeatMs,
               jobId: config.job,
               milestone,
               onClaim: ({ jobId, task }) => log.info({ job: jobId, task, worker }, "task claimed"),

@@ -18,7 +18,7 @@ import type { SubTree } from "../tree.js";
  * | 52, 56 | chunk, values in it |
  * | 60 | 1 where the sender asks for an answer, else 0 |
  * | 64 | hash of the sender's weights before the step (16 bytes) |
- * | 80 | tag (16 bytes): AES-256-GMAC with the generation's key over all other bytes; its nonce is made of those before the tag |
+ * | 80 | tag (16 bytes): AES-256-GMAC with the generation's key over the values; its nonce are the bytes before the tag |
  *
  * Every message of a generation has other bytes before the tag, or is the same message. GMAC takes a seventh of HMAC-SHA256's time (0.08 and 0.58 ms for 512 KiB on a busy core),
  * which was half of a step.
@@ -67,7 +67,6 @@ const KINDS: readonly MessageKind[] = ["partial", "finished", "gathered", "hello
 const SENDER_AT = 28;
 const ASKS_AT = 60;
 const TAG_AT = 80;
-const NONCE_BYTES = 12;
 
 /** Subjects that trainer `self` listens to are those of its number and of "all". */
 export function exchangeSubject(job: string, generation: number, to: number | "all"): string {
@@ -215,10 +214,7 @@ function secretsOf(channel: Channel): { readonly job: Buffer; readonly key: KeyO
 }
 
 function tagOf(channel: Channel, bytes: Uint8Array): Buffer {
-  const header = bytes.subarray(0, TAG_AT);
-  const nonce = hash("sha256", header, "buffer").subarray(0, NONCE_BYTES);
-  const mac = createCipheriv("aes-256-gcm", secretsOf(channel).key, nonce);
-  mac.setAAD(header);
+  const mac = createCipheriv("aes-256-gcm", secretsOf(channel).key, bytes.subarray(0, TAG_AT));
   mac.setAAD(bytes.subarray(headerBytes));
   mac.final();
   return mac.getAuthTag();
