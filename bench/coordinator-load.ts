@@ -8,6 +8,7 @@ import { freePort } from "../cli/free-port.js";
 import type { NumericsProfile } from "../domain/features/numerics-profile.js";
 import { jobIdFromRequest } from "../domain/job/job-id.js";
 import type { JobRecord, ListingRecord } from "../domain/job/records.js";
+import { limits } from "../domain/limits.js";
 import { resolveJob } from "../domain/job/resolve.js";
 import { BackboneStore } from "../platform/backbone-store/backbone-store.js";
 import { findOrAddBackbone } from "../platform/backbone-store/bundled.js";
@@ -31,7 +32,7 @@ const LOAD = {
   taskMs: 20_000,
   heartbeatMs: 5_000,
   taskPictures: 1_024,
-  lookupPictures: 64,
+  lookupPictures: limits.picturesInGroup,
 };
 
 const profile: NumericsProfile = {

@@ -22,10 +22,12 @@ export const limits = {
    * tensorflow's do, and its numerics profile names it.
    */
   forwardBatch: 2,
-  /** Pictures that an extractor reads, looks up and decodes together while the network runs on those before: enough to keep every core busy, and one call to the coordinator … */
-  picturesInGroup: 64,
-  /** … and no more bytes of files and pixels than this are held. */
+  /** Pictures that an extractor reads and looks up together while the network runs on those before: one call to the coordinator … */
+  picturesInGroup: 256,
+  /** … no more bytes of files and pixels than this are held … */
   pictureBytesInFlight: 128 * 1024 * 1024,
+  /** … and so many are decoded at the same time: enough to keep every core busy. */
+  decodesAtOnce: 64,
   /** An extractor counts what it has done after so many pictures, and says so to a coordinator of another process this often: a thousand extractors make 200 calls a second. */
   picturesPerHeartbeat: 16,
   heartbeatMs: 5_000,

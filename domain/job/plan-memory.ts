@@ -1,4 +1,4 @@
-import { valueBytes } from "../features/plan-tasks.js";
+import { planTasks, valueBytes } from "../features/plan-tasks.js";
 import { limits } from "../limits.js";
 import type { Network } from "../network/network.js";
 import { activationElements, parameterCount } from "../network/shapes.js";
@@ -111,7 +111,8 @@ export function extractorMemory({ job, network, engines, backboneParameters, cou
   const { prefix, preprocessing } = network;
   const frozen = network.pixels ? 0 : 4 * parameterCount(prefix).total;
   const pictureBytes = TYPICAL_FILE_BYTES + job.views.count * 3 * preprocessing.size * preprocessing.size;
-  const inFlight = Math.min(limits.pictureBytesInFlight, 2 * limits.picturesInGroup * pictureBytes);
+  const { taskPictures } = planTasks(featureRows(counts, 1));
+  const inFlight = Math.min(limits.pictureBytesInFlight, Math.min(2 * limits.picturesInGroup, taskPictures) * pictureBytes);
   const shard = Math.min(limits.shardBytes, featureRows(counts, job.views.count) * bytesOfFeature(network));
   return processBytes + 2 * 4 * backboneParameters + 3 * frozen + 2 * inFlight + forwardBytes(prefix) + 3 * shard;
 }

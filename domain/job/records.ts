@@ -70,8 +70,8 @@ export interface CommittedShard {
   readonly thumbnails: string | null;
 }
 
-/** `commits/<task>.json`: what became of every picture of one task. */
-export interface TaskCommit {
+/** `commits/<task>.json`: what became of every picture of one task. Where its features lie the feature index says. */
+export interface CommitRecord {
   readonly formatVersion: 1;
   readonly task: number;
   readonly worker: string;
@@ -80,7 +80,11 @@ export interface TaskCommit {
   readonly rejected: readonly { readonly row: number; readonly reason: string }[];
   readonly extracted: number;
   readonly cached: number;
-  /** Written by this worker, but for those that went ahead of the commit; all of them are in the feature index. */
+}
+
+/** What a worker hands in for a task. */
+export interface TaskCommit extends CommitRecord {
+  /** Written by this worker, but for those that went ahead of the commit; all of them come into the feature index before the commit is recorded. */
   readonly shards: readonly CommittedShard[];
 }
 

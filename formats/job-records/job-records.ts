@@ -1,5 +1,6 @@
 import { CodedError } from "../../domain/errors.js";
 import type {
+  CommitRecord,
   GenerationRecord,
   JobEventRecord,
   JobRequestRecord,
@@ -9,7 +10,6 @@ import type {
   RepairRecord,
   ResultRecord,
   SamplesRecord,
-  TaskCommit,
 } from "../../domain/job/records.js";
 
 import type { JobStatus } from "../../domain/job/status.js";
@@ -18,7 +18,7 @@ import type { JobStatus } from "../../domain/job/status.js";
 export const jobRecord = recordCheck<JobRecord>("spec.json", ["requestId", "name", "job"]);
 export const listingRecord = recordCheck<ListingRecord>("listing/summary.json", ["pictures", "tasks", "digest", "classes", "counts"]);
 export const planRecord = recordCheck<PlanRecord>("plan.json", ["backbone", "featureSpec", "featureSpecDigest", "trainingProfile"]);
-export const taskCommit = recordCheck<TaskCommit>("commit", ["task", "imageIds", "rejected", "shards"]);
+export const commitRecord = recordCheck<CommitRecord>("commit", ["task", "imageIds", "rejected"]);
 export const samplesRecord = recordCheck<SamplesRecord>("samples/summary.json", [
   "digest",
   "rows",

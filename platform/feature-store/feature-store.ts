@@ -1,4 +1,3 @@
-import { setImmediate as othersRun } from "node:timers/promises";
 import { canonicalJson } from "../../domain/canonical-json.js";
 import { CodedError } from "../../domain/errors.js";
 import { featureSpecDigest, type FeatureSpec, type ImageId } from "../../domain/features/feature-spec.js";
@@ -278,7 +277,7 @@ export class FeatureStore {
       rows += shard.rows;
       if (rows < ROWS_A_TURN) continue;
       rows = 0;
-      await othersRun();
+      await new Promise((resolve) => setImmediate(resolve));
     }
   }
 

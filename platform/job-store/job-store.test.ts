@@ -1,7 +1,7 @@
 import assert from "node:assert/strict";
 import { test } from "vitest";
 import { CodedError } from "../../domain/errors.js";
-import type { TaskCommit } from "../../domain/job/records.js";
+import type { CommitRecord } from "../../domain/job/records.js";
 import { encodeListing } from "../../formats/listing/listing.js";
 import { memoryObjectStore } from "../object-store/memory.js";
 import { JobObjects } from "./job-store.js";
@@ -12,10 +12,10 @@ const checkPlan = (value: unknown): { readonly grains: number } => {
   return value as { grains: number };
 };
 
-function commitOf(worker: string): TaskCommit {
-  return { formatVersion: 1, task: 3, worker, imageIds: "", rejected: [], extracted: 0, cached: 0, shards: [] };
+function commitOf(worker: string): CommitRecord {
+  return { formatVersion: 1, task: 3, worker, imageIds: "", rejected: [], extracted: 0, cached: 0 };
 }
-const checkCommit = (value: unknown) => value as TaskCommit;
+const checkCommit = (value: unknown) => value as CommitRecord;
 
 test("a fact is written once; later writers get the first one's back", async () => {
   const objects = new JobObjects(memoryObjectStore(), "j");

@@ -1,7 +1,7 @@
 import { canonicalJson } from "../../domain/canonical-json.js";
 import { CodedError } from "../../domain/errors.js";
 import { sha256Hex } from "../../domain/features/sha256.js";
-import type { TaskCommit } from "../../domain/job/records.js";
+import type { CommitRecord } from "../../domain/job/records.js";
 import { decodeListing, encodeListing, type ListingRow } from "../../formats/listing/listing.js";
 import { decodeSamples, encodeSamples, type Samples } from "../../formats/listing/samples.js";
 import type { ObjectStore } from "../object-store/object-store.js";
@@ -83,11 +83,11 @@ export class JobObjects {
   }
 
   /** The first commit of a task wins, whoever asks. */
-  async commitTask(commit: TaskCommit, check: Check<TaskCommit>): Promise<Created<TaskCommit>> {
+  async commitTask(commit: CommitRecord, check: Check<CommitRecord>): Promise<Created<CommitRecord>> {
     return this.createJson(`commits/${commit.task}.json`, commit, check);
   }
 
-  async readCommit(task: number, check: Check<TaskCommit>): Promise<TaskCommit | undefined> {
+  async readCommit(task: number, check: Check<CommitRecord>): Promise<CommitRecord | undefined> {
     return this.readJson(`commits/${task}.json`, check);
   }
 

@@ -1,3 +1,4 @@
+import { setMaxListeners } from "node:events";
 import { createServer } from "node:http";
 import type { AddressInfo } from "node:net";
 import pino, { type Logger } from "pino";
@@ -46,6 +47,7 @@ export async function runService<Schema extends z.ZodObject>(name: string, schem
     const { drainMs = 0, stopMs = 0 } = config as { readonly drainMs?: number; readonly stopMs?: number };
     const graceMs = drainMs + stopMs + LAST_CALLS_MS;
     const stop = new AbortController();
+    setMaxListeners(0, stop.signal); // every call that waits listens
     const onSignal = (signal: NodeJS.Signals): void => {
       if (stop.signal.aborted) process.exit(errorCodes.INTERRUPTED.exitCode);
       log.info({ signal }, "stopping");

@@ -3,8 +3,8 @@ import { SampleTableBuilder } from "../../domain/dataset/sample-table.js";
 import { SamplesDigest } from "../../domain/dataset/samples-digest.js";
 import { IMAGE_ID_BYTES } from "../../domain/features/image-ids.js";
 import type { ResolvedJob } from "../../domain/job/job.js";
-import type { ListingRecord, SamplesRecord, TaskCommit } from "../../domain/job/records.js";
-import { samplesRecord, taskCommit } from "../../formats/job-records/job-records.js";
+import type { ListingRecord, SamplesRecord, CommitRecord } from "../../domain/job/records.js";
+import { samplesRecord, commitRecord } from "../../formats/job-records/job-records.js";
 import type { ListingRow } from "../../formats/listing/listing.js";
 import type { Clock } from "../../platform/clock/clock.js";
 import type { JobObjects } from "../../platform/job-store/job-store.js";
@@ -36,8 +36,8 @@ export async function collectSamples(
   const builder = new SampleTableBuilder(listing.classes, listing.pictures);
   const rejected: { uri: string; reason: string }[] = [];
   let rejectedCount = 0;
-  const read = async (task: number): Promise<{ readonly commit: TaskCommit | undefined; readonly pictures: ListingRow[] }> => {
-    const [commit, pictures] = await Promise.all([job.readCommit(task, taskCommit), job.readListing(task)]);
+  const read = async (task: number): Promise<{ readonly commit: CommitRecord | undefined; readonly pictures: ListingRow[] }> => {
+    const [commit, pictures] = await Promise.all([job.readCommit(task, commitRecord), job.readListing(task)]);
     return { commit, pictures };
   };
   let next = read(0);

@@ -4,7 +4,7 @@ import { IMAGE_ID_BYTES, imageIdAt } from "../../domain/features/image-ids.js";
 import type { NumericsProfile } from "../../domain/features/numerics-profile.js";
 import type { CommittedShard, JobRecord, ListingRecord, PlanRecord, SamplesRecord, TaskCommit } from "../../domain/job/records.js";
 import { limits } from "../../domain/limits.js";
-import { samplesRecord, taskCommit } from "../../formats/job-records/job-records.js";
+import { samplesRecord, commitRecord } from "../../formats/job-records/job-records.js";
 import type { JobObjects } from "../../platform/job-store/job-store.js";
 import type { LeasedTask, TaskClaim, TaskProgress } from "../../platform/work-service/work-service.js";
 import { collectSamples, warningsOf } from "./collect-samples.js";
@@ -97,7 +97,7 @@ export class ExtractionPhase {
     for (const [task] of committed.sort(([a], [b]) => a - b)) {
       if (found.length >= count) break;
       const pictures = await this.job.readListing(task);
-      for (const { row, reason } of (await this.job.readCommit(task, taskCommit))?.rejected ?? [])
+      for (const { row, reason } of (await this.job.readCommit(task, commitRecord))?.rejected ?? [])
         found.push({ uri: pictures[row]?.uri ?? `row ${String(row)} of task ${String(task)}`, reason });
     }
     return found.slice(0, count);

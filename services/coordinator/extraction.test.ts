@@ -4,7 +4,7 @@ import type { NumericsProfile } from "../../domain/features/numerics-profile.js"
 import type { ListingRecord, PlanRecord, TaskCommit } from "../../domain/job/records.js";
 import type { Clock } from "../../platform/clock/clock.js";
 import type { JobFeatures } from "../../platform/job-features/job-features.js";
-import { taskCommit } from "../../formats/job-records/job-records.js";
+import { commitRecord } from "../../formats/job-records/job-records.js";
 import { JobObjects } from "../../platform/job-store/job-store.js";
 import { memoryObjectStore } from "../../platform/object-store/memory.js";
 import { Extraction } from "./extraction.js";
@@ -58,7 +58,7 @@ test("the first commit of a task wins, whoever holds the lease", async () => {
   expect(claims).toMatchObject([{ task: 0 }, { task: 1 }]);
   expect(await extraction.commit("of an earlier coordinator", commitOf(0, [0, 1], "old"))).toBe("committed");
   expect(await extraction.commit("v/0", commitOf(0, [0, 1], "v"))).toBe("already committed");
-  expect((await job.readCommit(0, taskCommit))?.worker).toBe("old");
+  expect((await job.readCommit(0, commitRecord))?.worker).toBe("old");
 });
 
 test("a worker that waits for a task is answered when the last one is committed, and when the job stops", async () => {

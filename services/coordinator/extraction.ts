@@ -1,11 +1,11 @@
 import type { JobEvent } from "../../domain/job/events.js";
-import type { CommittedShard, ListingRecord, PlanRecord, TaskCommit } from "../../domain/job/records.js";
+import type { CommitRecord, CommittedShard, ListingRecord, PlanRecord, TaskCommit } from "../../domain/job/records.js";
 import { canonicalJson } from "../../domain/canonical-json.js";
 import { CodedError } from "../../domain/errors.js";
 import { fitsProfile, type NumericsProfile } from "../../domain/features/numerics-profile.js";
 import { IMAGE_ID_BYTES } from "../../domain/features/image-ids.js";
 import { limits } from "../../domain/limits.js";
-import { repairRecord, taskCommit } from "../../formats/job-records/job-records.js";
+import { repairRecord, commitRecord } from "../../formats/job-records/job-records.js";
 import type { ListingRow } from "../../formats/listing/listing.js";
 import type { Clock } from "../../platform/clock/clock.js";
 import type { JobFeatures } from "../../platform/job-features/job-features.js";
@@ -94,7 +94,7 @@ export class Extraction {
     for (let from = 0; from < numbers.length; from += COMMITS_AT_ONCE)
       await Promise.all(
         numbers.slice(from, from + COMMITS_AT_ONCE).map(async (task) => {
-          const commit = await deps.job.readCommit(task, taskCommit);
+          const commit = await deps.job.readCommit(task, commitRecord);
           if (commit !== undefined) committed.set(task, heldOf(commit));
         }),
       );
@@ -172,8 +172,9 @@ export class Extraction {
 
   /** Shards first, then the commit that makes them this task's; a crash between the two leaves features that the next claim finds. */
   async commit(lease: string, commit: TaskCommit): Promise<"committed" | "already committed"> {
-    await this.features.append(commit.shards);
-    const { outcome, value } = await this.job.commitTask(commit, taskCommit);
+    const { shards, ...record } = commit;
+    await this.features.append(shards);
+    const { outcome, value } = await this.job.commitTask(record, commitRecord);
     this.note(commit.task, heldOf(value));
     this.leases.commit(commit.task);
     this.forget(lease);
@@ -217,7 +218,7 @@ export class Extraction {
   static async repair(job: JobObjects, listing: ListingRecord, isMissing: (imageId: Uint8Array) => boolean): Promise<number> {
     const rows: ListingRow[] = [];
     for (let task = 0; task < listing.tasks; task++) {
-      const commit = await job.readCommit(task, taskCommit);
+      const commit = await job.readCommit(task, commitRecord);
       if (commit === undefined) continue;
       const ids = Buffer.from(commit.imageIds, "base64");
       const pictures = await job.readListing(task);
@@ -265,7 +266,7 @@ export class Extraction {
   }
 }
 
-function heldOf({ worker, extracted, cached, rejected }: TaskCommit): CommittedTask {
+function heldOf({ worker, extracted, cached, rejected }: CommitRecord): CommittedTask {
   return { worker, extracted, cached, rejected: rejected.length };
 }
 

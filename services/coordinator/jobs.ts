@@ -1,4 +1,3 @@
-import { setMaxListeners } from "node:events";
 import { CodedError } from "../../domain/errors.js";
 import type { JobEvent } from "../../domain/job/events.js";
 import type { ResolvedJob } from "../../domain/job/job.js";
@@ -62,7 +61,6 @@ export class Jobs {
   private readonly epoch: string;
 
   constructor(deps: JobsDeps, signal: AbortSignal) {
-    setMaxListeners(0, signal); // every worker that waits listens
     this.deps = deps;
     this.epoch = Buffer.from(deps.newKey().subarray(0, 6)).toString("hex");
     this.signal = signal;

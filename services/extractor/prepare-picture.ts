@@ -6,12 +6,16 @@ import type { RejectedImage } from "../../platform/image-decoder/image-decoder.j
 import type { ExtractionContext, TaskRun } from "./extract-task.js";
 import type { Identity } from "./identities.js";
 import { missingViews } from "./kept-features.js";
+import { Slots } from "./slots.js";
 
 /** What became of each picture that a task decodes. Only the outcome is kept, not the pixels. */
 export type Outcomes = Map<ImageId, Promise<RejectedImage | undefined>>;
 
 /** What reading the pictures of a task taught; remembered at its end. */
 export type Learned = { readonly picture: ListingRow; readonly identity: Identity }[];
+
+/** Few enough that an extractor which is to stop has not many left to finish. */
+const decodeSlots = new Slots(limits.decodesAtOnce);
 
 /** A picture with the views of it that have no features yet. */
 export interface DecodedPicture {
@@ -81,7 +85,9 @@ export async function preparePictures(
     const cached: Prepared = { kind: "cached", imageId };
     const twin = missing[index]!.length === 0 ? Promise.resolve(undefined) : (outcomes.get(imageId) ?? outcomesBefore?.get(imageId));
     const decoded =
-      twin === undefined ? decodeViews(bytes, imageId, missing[index]!, context) : twin.then((rejection) => rejection ?? cached);
+      twin === undefined
+        ? decodeSlots.run(() => decodeViews(bytes, imageId, missing[index]!, context, signal))
+        : twin.then((rejection) => rejection ?? cached);
     if (twin === undefined)
       outcomes.set(
         imageId,
@@ -103,7 +109,9 @@ async function decodeViews(
   imageId: ImageId,
   views: readonly number[],
   { decoder, preprocessing, augmentation }: ExtractionContext,
+  signal: AbortSignal,
 ): Promise<DecodedPicture | RejectedImage> {
+  signal.throwIfAborted();
   const decoded = await decoder.decodeViews(bytes, preprocessing, { imageId, augmentation, views });
   if (decoded.kind === "rejected") return decoded;
   const withThumbnails = decoded.pictures.map(async (pixels, index): Promise<DecodedView> => {

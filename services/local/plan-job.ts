@@ -90,7 +90,7 @@ export async function planLocalJob(local: Local, job: ResolvedJob, dataset: Open
   };
   const pictureBytes = 3 * preprocessing.size * preprocessing.size;
   const inFlight = {
-    itemsMax: limits.picturesInGroup,
+    itemsMax: limits.decodesAtOnce,
     bytesMax: limits.pictureBytesInFlight,
     bytesOf: ({ bytes }: { readonly bytes: number }) => bytes + pictureBytes,
   };

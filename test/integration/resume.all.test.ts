@@ -1,7 +1,7 @@
 import { readdirSync, readFileSync } from "node:fs";
 import { join } from "node:path";
 import { afterAll, beforeAll, describe, expect, test } from "vitest";
-import { milestones, type Milestone, type TaskCommit } from "../../domain/job/records.js";
+import { milestones, type Milestone, type CommitRecord } from "../../domain/job/records.js";
 import { RandomStream, randomKey } from "../../domain/random.js";
 import type { JobSpec } from "../../domain/job/spec.js";
 import { finished, JobProcess, jobOn, type ProcessEnd, richJob, samplePictures, smallJob, temporaryFolder } from "../support/local-jobs.js";
@@ -23,7 +23,7 @@ function committedPictures(store: string): number {
   const [jobId] = readdirSync(join(store, "jobs"));
   const commits = join(store, "jobs", jobId!, "commits");
   const files = readdirSync(join(store, "jobs", jobId!)).includes("commits") ? readdirSync(commits) : [];
-  const counts = files.map((file) => (JSON.parse(readFileSync(join(commits, file), "utf8")) as TaskCommit).extracted);
+  const counts = files.map((file) => (JSON.parse(readFileSync(join(commits, file), "utf8")) as CommitRecord).extracted);
   return counts.reduce((sum, count) => sum + count, 0);
 }
 

@@ -2,7 +2,7 @@ import { sha256Hex } from "../../domain/features/sha256.js";
 import { hashOfWeights, isHello } from "../../domain/training/exchange/message.js";
 import type { TaskCommit } from "../../domain/job/records.js";
 import { imageIdAt } from "../../domain/features/image-ids.js";
-import { listingRecord, planRecord, resultRecord, samplesRecord, taskCommit } from "../../formats/job-records/job-records.js";
+import { listingRecord, planRecord, resultRecord, samplesRecord, commitRecord } from "../../formats/job-records/job-records.js";
 import { JobObjects } from "../../platform/job-store/job-store.js";
 import type { ObjectStore } from "../../platform/object-store/object-store.js";
 import type { Member } from "../../platform/work-service/work-service.js";
@@ -132,7 +132,7 @@ export class Checker {
     const byPath = new Map(pictures.map((picture) => [picture.path, picture]));
     const rowsOf = new Map<string, number>();
     for (let task = 0; task < tasks; task++) {
-      const commit = await job.readCommit(task, taskCommit);
+      const commit = await job.readCommit(task, commitRecord);
       if (commit === undefined) {
         this.violated(`task ${task} has no commit`);
         continue;

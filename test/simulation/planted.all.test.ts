@@ -1,5 +1,5 @@
 import { afterEach, expect, test, vi } from "vitest";
-import type { TaskCommit } from "../../domain/job/records.js";
+import type { CommitRecord } from "../../domain/job/records.js";
 import { ChunkedVector } from "../../domain/training/exchange/chunked-vector.js";
 import type * as tree from "../../domain/training/tree.js";
 import { JobObjects, type Created } from "../../platform/job-store/job-store.js";
@@ -76,8 +76,8 @@ test("a commit that is accepted twice", async () => {
   const { violation } = await find(() => {
     vi.spyOn(JobObjects.prototype, "commitTask").mockImplementation(async function (
       this: JobObjects,
-      commit: TaskCommit,
-    ): Promise<Created<TaskCommit>> {
+      commit: CommitRecord,
+    ): Promise<Created<CommitRecord>> {
       await this.putJson(`commits/${commit.task}.json`, commit);
       return { outcome: "created", value: commit };
     });
