@@ -68,6 +68,7 @@ async function run(order: LoadOrder): Promise<LoadReport> {
         const from = part * order.lookupPictures * IMAGE_ID_BYTES;
         await timed("lookup", () => service.lookupFeatures(task, ids.subarray(from, from + order.lookupPictures * IMAGE_ID_BYTES), 0));
         await sleep(order.taskMs / parts);
+        if (over.signal.aborted) break; // else all would call at once
         if ((sinceHeartbeat += order.taskMs / parts) < order.heartbeatMs) continue;
         sinceHeartbeat = 0;
         await timed("heartbeat", () => service.heartbeatTask(task, { extracted: part * order.lookupPictures, cached: 0, rejected: 0 }));
