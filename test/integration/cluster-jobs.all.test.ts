@@ -174,3 +174,13 @@ real(`a worker with another numerics profile or a wrong coordinator is refused, 
   expect((await foreign.ended).code).toBe(6);
   expect(foreign.lines.at(-1)?.msg).toMatch(/no_such_engine/);
 });
+
+real(`a stop ends every process at once, with exit code 0${because}`, async () => {
+  // A process that waits for its grace to be over says so, with another code.
+  const running = [...cluster.processes.values()].filter(({ isRunning }) => isRunning).reverse();
+  expect(running.map(({ role }) => role).sort()).toEqual(["coordinator", "extractor", "extractor", "trainer", "trainer"]);
+  for (const each of running) {
+    await each.kill("SIGTERM");
+    expect({ name: each.name, ...(await each.ended) }).toEqual({ name: each.name, code: 0, signal: null });
+  }
+});
