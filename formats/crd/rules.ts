@@ -1,0 +1,267 @@
+/** What a field of the CRD's schema must hold beyond its type: keywords of OpenAPI v3. */
+export interface FieldRule {
+  readonly minimum?: number;
+  readonly maximum?: number;
+  readonly exclusiveMinimum?: true;
+  readonly exclusiveMaximum?: true;
+  readonly minLength?: number;
+  readonly maxLength?: number;
+  readonly pattern?: string;
+  readonly enum?: readonly (string | number)[];
+  readonly minItems?: number;
+  readonly maxItems?: number;
+  readonly maxProperties?: number;
+}
+
+/** What fields of a message must hold together: a rule in CEL (`self` is the message), in the words of `resolveJob`. */
+export interface MessageRule {
+  readonly rule: string;
+  readonly message: string;
+  /** The field to be named, such as `.resizeTo`; default: the message's own. */
+  readonly fieldPath?: string;
+}
+
+export interface MessageRules {
+  readonly required?: readonly string[];
+  readonly fields?: Readonly<Record<string, FieldRule>>;
+  readonly together?: readonly MessageRule[];
+  /** A message without fields, or with optional ones only, of whose oneof exactly one is needed; of all others at most one is allowed. */
+  readonly oneofNeeded?: true;
+}
+
+const fraction: FieldRule = { minimum: 0, maximum: 1 };
+const percent: FieldRule = { minimum: 0, maximum: 100 };
+const shareBelowOne: FieldRule = { minimum: 0, maximum: 1, exclusiveMaximum: true };
+const positive: FieldRule = { minimum: 0, exclusiveMinimum: true };
+const nonNegative: FieldRule = { minimum: 0 };
+const atLeastOne: FieldRule = { minimum: 1 };
+const seed: FieldRule = { minimum: 0 };
+const name: FieldRule = { minLength: 1, maxLength: 253 };
+const pattern: FieldRule = { minLength: 1, maxLength: 253 };
+const workers: FieldRule = { minimum: 0, maximum: 4_096 };
+const engine: FieldRule = { enum: ["onnx", "tensorflow"] };
+
+/**
+ * The validation of `resolveJob` (domain/job) that a schema can say, by message of proto/graft/v1/job.proto. A field that is left out has the default of the proto's comment;
+ * the rules say the same of it. What is left to the coordinator needs the pictures or the network.
+ */
+export const messageRules: Readonly<Record<string, MessageRules>> = {
+  JobSpec: {
+    required: ["dataset"],
+    fields: {
+      cut: name,
+      minimumAccuracy: fraction,
+      cacheDomain: name,
+      activeDeadlineSeconds: atLeastOne,
+      ttlSecondsAfterFinished: nonNegative,
+      backoffLimit: nonNegative,
+    },
+    together: [
+      {
+        rule: "!has(self.trainers) || !has(self.trainers.min) || self.trainers.min >= 1",
+        message: "must be at least 1",
+        fieldPath: ".trainers.min",
+      },
+      {
+        rule: "!has(self.trainers) || !has(self.trainers.min) || !has(self.training) || !has(self.training.grains) || self.trainers.min <= self.training.grains",
+        message: "must be at most training.grains: a grain cannot be divided",
+        fieldPath: ".trainers.min",
+      },
+      {
+        rule: "!has(self.initialWeights) || !has(self.initialWeights.fromResult) || !has(self.head) || !has(self.head.initialFromClass) || self.head.initialFromClass == ''",
+        message: "excludes initialWeights.fromResult, which gives the output layer too; keep one of them",
+        fieldPath: ".head.initialFromClass",
+      },
+    ],
+  },
+  DatasetSpec: {
+    required: ["source"],
+    fields: { source: { minLength: 1, maxLength: 1_024 }, maxRejectedPercent: percent, credentialsSecret: name },
+  },
+  SplitSpec: {
+    fields: { trainPercent: { ...percent, exclusiveMinimum: true }, validationPercent: percent, testPercent: percent, seed },
+    together: [
+      {
+        // 33.3 + 33.3 + 33.4 may miss 100 by a rounding error.
+        rule: "[(has(self.trainPercent) ? self.trainPercent : 80.0) + (has(self.validationPercent) ? self.validationPercent : 10.0) + (has(self.testPercent) ? self.testPercent : 10.0)].all(sum, sum > 99.999999 && sum < 100.000001)",
+        message: "trainPercent (default 80), validationPercent (10) and testPercent (10) must add up to 100",
+      },
+    ],
+  },
+  BackboneSpec: { fields: { name, digest: { pattern: "^[0-9a-f]{64}$", maxLength: 64 }, lastLayer: name } },
+  PreprocessingSpec: {
+    fields: {
+      size: { minimum: 1, maximum: 4_096 },
+      resizeTo: { minimum: 1, maximum: 8_192 },
+      mean: { minItems: 3, maxItems: 3 },
+      deviation: { minItems: 3, maxItems: 3 },
+    },
+    together: [
+      { rule: "!has(self.resizeTo) || has(self.resize)", message: "needs resize beside it: STRETCH or SHORT_SIDE", fieldPath: ".resizeTo" },
+      { rule: "!has(self.crop) || has(self.resize)", message: "needs resize beside it: STRETCH or SHORT_SIDE", fieldPath: ".crop" },
+      {
+        rule: "!has(self.resize) || self.resize != 'SHORT_SIDE' || has(self.resizeTo)",
+        message: "resizeTo is required with resize: SHORT_SIDE",
+      },
+      {
+        rule: "!has(self.resizeTo) || !has(self.size) || self.resizeTo >= self.size",
+        message: "must be at least size",
+        fieldPath: ".resizeTo",
+      },
+      { rule: "!has(self.deviation) || self.deviation.all(value, value > 0.0)", message: "values must be > 0", fieldPath: ".deviation" },
+    ],
+  },
+  ViewsSpec: {
+    fields: { count: { minimum: 1, maximum: 1_000 } },
+    together: [
+      {
+        rule: "(has(self.count) && self.count > 1) == (has(self.randomResizedCrop) || has(self.randomCrop) || has(self.color) || has(self.rotation) || has(self.shift) || has(self.zoom) || (has(self.horizontalFlip) && self.horizontalFlip) || (has(self.verticalFlip) && self.verticalFlip))",
+        message:
+          "a count above 1 and something that makes views differ (a crop, a flip, color, rotation, shift, zoom) need each other: view 0 is the plain picture",
+      },
+      {
+        rule: "!has(self.randomResizedCrop) || !has(self.randomCrop)",
+        message: "randomResizedCrop and randomCrop exclude each other; keep one of them",
+      },
+    ],
+  },
+  RandomResizedCropSpec: {
+    fields: {
+      minScale: { minimum: 0, exclusiveMinimum: true, maximum: 1 },
+      maxScale: { minimum: 0, exclusiveMinimum: true, maximum: 1 },
+      minAspect: { minimum: 0.01, maximum: 100 },
+      maxAspect: { minimum: 0.01, maximum: 100 },
+    },
+    together: [
+      {
+        rule: "(has(self.minScale) ? self.minScale : 0.08) <= (has(self.maxScale) ? self.maxScale : 1.0)",
+        message: "must be at least minScale (default 0.08)",
+        fieldPath: ".maxScale",
+      },
+      {
+        rule: "(has(self.minAspect) ? self.minAspect : 0.75) <= (has(self.maxAspect) ? self.maxAspect : 1.3333)",
+        message: "must be at least minAspect (default 0.75)",
+        fieldPath: ".maxAspect",
+      },
+    ],
+  },
+  RandomCropSpec: {
+    fields: { marginPercent: percent, scalePercent: percent },
+    together: [changesSomething("marginPercent", "scalePercent")],
+  },
+  RotationSpec: { required: ["maxDegrees"], fields: { maxDegrees: { minimum: 0, exclusiveMinimum: true, maximum: 180 } } },
+  ShiftSpec: { fields: { maxWidth: fraction, maxHeight: fraction }, together: [changesSomething("maxWidth", "maxHeight")] },
+  ZoomSpec: {
+    fields: { min: { minimum: 0.25, maximum: 4 }, max: { minimum: 0.25, maximum: 4 } },
+    together: [
+      {
+        rule: "(has(self.min) ? self.min : 1.0) <= (has(self.max) ? self.max : 1.0)",
+        message: "must be at least min (default 1)",
+        fieldPath: ".max",
+      },
+      {
+        rule: "(has(self.min) && self.min != 1.0) || (has(self.max) && self.max != 1.0)",
+        message: "changes nothing; give min, max or both, such as min: 0.8, max: 1.2",
+      },
+    ],
+  },
+  ColorSpec: {
+    fields: { brightness: fraction, contrast: fraction, saturation: fraction },
+    together: [changesSomething("brightness", "contrast", "saturation")],
+  },
+  HeadSpec: { fields: { layers: { maxItems: 32 }, initialFromClass: { maxLength: 253 } } },
+  HeadLayerSpec: { oneofNeeded: true },
+  DenseSpec: { required: ["units"], fields: { units: { minimum: 1, maximum: 65_536 } } },
+  DropoutSpec: { required: ["rate"], fields: { rate: shareBelowOne } },
+  TruncatedNormalSpec: { fields: { stddev: positive } },
+  InitialWeightsSpec: {
+    fields: { fromResult: { minLength: 1, maxLength: 1_024 } },
+    together: [
+      { rule: "!has(self.fromResult) || !has(self.random)", message: "fromResult and random exclude each other; keep one of them" },
+      { rule: "!has(self.prefix) || has(self.fromResult)", message: "needs fromResult beside it", fieldPath: ".prefix" },
+    ],
+  },
+  TrainingSpec: {
+    fields: {
+      epochs: positive,
+      steps: atLeastOne,
+      batchSize: { minimum: 2, maximum: 65_536 },
+      grains: { enum: Array.from({ length: 16 }, (_, exponent) => 2 ** exponent) },
+      learningRateMultipliers: { maxItems: 64 },
+      weightDecay: nonNegative,
+      weightDecayExempt: { maxItems: 64 },
+      labelSmoothing: shareBelowOne,
+      evaluateEverySteps: atLeastOne,
+      evaluateEveryEpochs: positive,
+      seed,
+      batchNormMomentum: shareBelowOne,
+      featureMemoryMib: { minimum: 1, maximum: 16_384 },
+    },
+    together: [
+      {
+        rule: "!has(self.grains) || (has(self.batchSize) ? self.batchSize : 96) >= 2 * self.grains",
+        message: "must be at most half of batchSize (default 96): every grain needs two rows",
+        fieldPath: ".grains",
+      },
+      {
+        rule: "!has(self.steps) || !has(self.schedule) || !has(self.schedule.warmupSteps) || self.schedule.warmupSteps == 0 || self.schedule.warmupSteps < self.steps",
+        message: "must be less than training.steps",
+        fieldPath: ".schedule.warmupSteps",
+      },
+    ],
+  },
+  SgdSpec: {
+    fields: { learningRate: positive, momentum: shareBelowOne },
+    together: [
+      {
+        rule: "!has(self.nesterov) || !self.nesterov || !has(self.momentum) || self.momentum > 0.0",
+        message: "needs a momentum > 0 beside it",
+        fieldPath: ".nesterov",
+      },
+    ],
+  },
+  RmspropSpec: { fields: { learningRate: positive, decay: shareBelowOne, momentum: shareBelowOne, epsilon: positive } },
+  AdamSpec: { fields: { learningRate: positive, beta1: shareBelowOne, beta2: shareBelowOne, epsilon: positive } },
+  AdamwSpec: { fields: { learningRate: positive, beta1: shareBelowOne, beta2: shareBelowOne, epsilon: positive } },
+  ScheduleSpec: { fields: { warmupSteps: nonNegative } },
+  CosineScheduleSpec: { fields: { finalFraction: fraction } },
+  StepScheduleSpec: { required: ["everySteps"], fields: { everySteps: atLeastOne, factor: positive } },
+  ExponentialScheduleSpec: { required: ["decaySteps"], fields: { decaySteps: atLeastOne, rate: positive } },
+  LearningRateMultiplierSpec: { required: ["layers", "factor"], fields: { layers: pattern, factor: nonNegative } },
+  ClassWeightsSpec: { oneofNeeded: true },
+  GivenClassWeightsSpec: {
+    required: ["weights"],
+    fields: { weights: { maxProperties: 1_024 } },
+    together: [
+      { rule: "self.weights.size() > 0", message: "needs at least one class with its weight", fieldPath: ".weights" },
+      { rule: "self.weights.all(name, self.weights[name] > 0.0)", message: "weights must be > 0", fieldPath: ".weights" },
+    ],
+  },
+  EarlyStoppingSpec: { required: ["patienceEvaluations"], fields: { patienceEvaluations: atLeastOne, minimumDelta: nonNegative } },
+  WorkersSpec: {
+    fields: { min: workers, max: { minimum: 1, maximum: 4_096 }, engine },
+    together: [{ rule: "!has(self.min) || !has(self.max) || self.max >= self.min", message: "must be at least min", fieldPath: ".max" }],
+  },
+  TolerationSpec: {
+    fields: { operator: { enum: ["Equal", "Exists"] }, effect: { enum: ["NoSchedule", "PreferNoSchedule", "NoExecute"] } },
+  },
+};
+
+/** What may change while a job stands: how many workers, where they run, how long it may take, whether it stands still. All else shapes the result. */
+export const mutableSpecFields: ReadonlySet<string> = new Set([
+  "extractors",
+  "trainers",
+  "suspend",
+  "activeDeadlineSeconds",
+  "ttlSecondsAfterFinished",
+  "backoffLimit",
+  "deletionPolicy",
+]);
+
+/** Numbers that are 0 by default, of which one has to be more. */
+function changesSomething(...fields: readonly string[]): MessageRule {
+  return {
+    rule: fields.map((field) => `(has(self.${field}) && self.${field} > 0.0)`).join(" || "),
+    message: `changes nothing; give a ${fields.join(", ")} above 0`,
+  };
+}
