@@ -1,5 +1,6 @@
 import { connect as connectTcp } from "node:net";
 import { afterEach, describe, expect, test } from "vitest";
+import type { CodedError } from "../../domain/errors.js";
 import { randomKey, RandomStream } from "../../domain/random.js";
 import { encodeMessage, exchangeSubject, type Channel } from "../../domain/training/exchange/message.js";
 import { addRowsAlongTree } from "../../domain/training/tree.js";
@@ -143,14 +144,25 @@ describe.skipIf(!found)(`the exchange over NATS${found ? "" : `, ${withoutProgra
   });
 
   test("a peer that never answers: EXCHANGE_INCOMPLETE names it within the deadline", async () => {
-    const { trainers, step } = await setup({ count: 3, deadlineMs: 500 });
-    await step(0);
+    const length = 100_000; // each owns a part
+    const { trainers, step } = await setup({ count: 3, length, deadlineMs: 500 });
+    await step(0, length);
     const start = performance.now();
     const outcomes = await Promise.allSettled(trainers.slice(0, 2).map((trainer) => trainer.reduce(1)));
     const elapsedMs = performance.now() - start;
     for (const outcome of outcomes)
       expect(outcome).toMatchObject({ status: "rejected", reason: { code: "EXCHANGE_INCOMPLETE", details: { missing: ["trainer-2"] } } });
     expect(elapsedMs).toBeGreaterThanOrEqual(490);
+  });
+
+  test("of a short vector one trainer hears from all: it is the first to name who never answers", async () => {
+    const { trainers, step } = await setup({ count: 3, deadlineMs: 500 });
+    await step(0);
+    const told: unknown[] = [];
+    const tell = (error: unknown): void => void told.push((error as CodedError).details["missing"]);
+    await Promise.all(trainers.slice(0, 2).map((trainer) => trainer.reduce(1).catch(tell)));
+    expect(told[0]).toEqual(["trainer-2"]);
+    expect(told).toHaveLength(2);
   });
 
   test("a deaf reader of a subject is cut off by the server, and the trainers go on", async () => {

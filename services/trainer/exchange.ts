@@ -71,7 +71,9 @@ export class Exchange {
   async reduce(step: number, sums: readonly SubTreeSum[], weightsHash: string, signal: AbortSignal): Promise<Float32Array> {
     this.publish(this.allReduce.begin(step, sums, weightsHash));
     this.milestone("mid exchange");
-    return this.awaited(this.allReduce, () => this.allReduce.silent(), `step ${String(step)}`, signal);
+    // Who owns no part hears of owners alone, who may wait for another: they come first to say for whom.
+    const waitMs = this.deadlineMs + (this.allReduce.ownsPart ? 0 : this.resendMs);
+    return this.awaited(this.allReduce, () => this.allReduce.silent(), `step ${String(step)}`, waitMs, signal);
   }
 
   /** Every trainer's range, put together. */
@@ -83,7 +85,8 @@ export class Exchange {
     signal: AbortSignal,
   ): Promise<Float32Array> {
     this.publish(this.evaluation.begin(key, ranges, own, weightsHash));
-    return this.awaited(this.evaluation, () => this.evaluation.missing(), `evaluation after step ${String(key.step)}`, signal);
+    const missing = (): number[] => this.evaluation.missing();
+    return this.awaited(this.evaluation, missing, `evaluation after step ${String(key.step)}`, this.deadlineMs, signal);
   }
 
   close(): void {
@@ -114,20 +117,20 @@ export class Exchange {
     for (const { to, payload } of outgoing) this.bus.publish(exchangeSubject(job, generation, to), payload);
   }
 
-  private async awaited(of: Awaited, silent: () => number[], what: string, signal: AbortSignal): Promise<Float32Array> {
+  private async awaited(of: Awaited, silent: () => number[], what: string, waitMs: number, signal: AbortSignal): Promise<Float32Array> {
     const wake = (): void => this.wake();
     signal.addEventListener("abort", wake);
     this.awaits = of;
     try {
-      return await this.resultOf(of, silent, what, signal);
+      return await this.resultOf(of, silent, what, waitMs, signal);
     } finally {
       this.awaits = undefined;
       signal.removeEventListener("abort", wake);
     }
   }
 
-  private async resultOf(of: Awaited, silent: () => number[], what: string, signal: AbortSignal): Promise<Float32Array> {
-    const deadlineMs = this.clock.monotonic() + this.deadlineMs;
+  private async resultOf(of: Awaited, silent: () => number[], what: string, waitMs: number, signal: AbortSignal): Promise<Float32Array> {
+    const deadlineMs = this.clock.monotonic() + waitMs;
     let resendMs = this.clock.monotonic() + this.resendMs;
     for (;;) {
       if (this.failure !== undefined) throw this.failure;
@@ -139,7 +142,7 @@ export class Exchange {
         const missing = silent().map((rank) => this.trainers[rank] ?? String(rank));
         throw new CodedError(
           "EXCHANGE_INCOMPLETE",
-          `${what}: nothing from ${missing.join(", ")} within ${String(this.deadlineMs / 1000)} s; a new generation is needed`,
+          `${what}: nothing from ${missing.join(", ")} within ${String(waitMs / 1000)} s; a new generation is needed`,
           { missing },
         );
       }

@@ -55,6 +55,11 @@ export class AllReduce {
     this.#next.reset(firstStep);
   }
 
+  /** Whether this trainer hears from everyone, not from owners alone. */
+  get ownsPart(): boolean {
+    return this.#channel.self < this.parts.length;
+  }
+
   /** Tree nodes that this trainer adds up alone and gives to `begin`. */
   get ownNodes(): readonly SubTree[] {
     return this.#owned[this.#channel.self] ?? [];
