@@ -1,3 +1,7 @@
+import { defaults } from "../../domain/job/defaults.js";
+import { limits } from "../../domain/limits.js";
+import { engineNames } from "../../domain/training/trainable-layers.js";
+
 /** What a field of the CRD's schema must hold beyond its type: keywords of OpenAPI v3. */
 export interface FieldRule {
   readonly minimum?: number;
@@ -36,10 +40,11 @@ const positive: FieldRule = { minimum: 0, exclusiveMinimum: true };
 const nonNegative: FieldRule = { minimum: 0 };
 const atLeastOne: FieldRule = { minimum: 1 };
 const seed: FieldRule = { minimum: 0 };
+const crop = defaults.randomResizedCrop;
 const name: FieldRule = { minLength: 1, maxLength: 253 };
 const pattern: FieldRule = { minLength: 1, maxLength: 253 };
 const workers: FieldRule = { minimum: 0, maximum: 4_096 };
-const engine: FieldRule = { enum: ["onnx", "tensorflow"] };
+const engine: FieldRule = { enum: engineNames };
 
 /**
  * The validation of `resolveJob` (domain/job) that a schema can say, by message of proto/graft/v1/job.proto. A field that is left out has the default of the proto's comment;
@@ -83,8 +88,8 @@ export const messageRules: Readonly<Record<string, MessageRules>> = {
     together: [
       {
         // 33.3 + 33.3 + 33.4 may miss 100 by a rounding error.
-        rule: "[(has(self.trainPercent) ? self.trainPercent : 80.0) + (has(self.validationPercent) ? self.validationPercent : 10.0) + (has(self.testPercent) ? self.testPercent : 10.0)].all(sum, sum > 99.999999 && sum < 100.000001)",
-        message: "trainPercent (default 80), validationPercent (10) and testPercent (10) must add up to 100",
+        rule: `[(has(self.trainPercent) ? self.trainPercent : ${double(defaults.split.trainPercent)}) + (has(self.validationPercent) ? self.validationPercent : ${double(defaults.split.validationPercent)}) + (has(self.testPercent) ? self.testPercent : ${double(defaults.split.testPercent)})].all(sum, sum > 99.999999 && sum < 100.000001)`,
+        message: `trainPercent (default ${defaults.split.trainPercent}), validationPercent (${defaults.split.validationPercent}) and testPercent (${defaults.split.testPercent}) must add up to 100`,
       },
     ],
   },
@@ -134,13 +139,13 @@ export const messageRules: Readonly<Record<string, MessageRules>> = {
     },
     together: [
       {
-        rule: "(has(self.minScale) ? self.minScale : 0.08) <= (has(self.maxScale) ? self.maxScale : 1.0)",
-        message: "must be at least minScale (default 0.08)",
+        rule: `(has(self.minScale) ? self.minScale : ${double(crop.minScale)}) <= (has(self.maxScale) ? self.maxScale : ${double(crop.maxScale)})`,
+        message: `must be at least minScale (default ${crop.minScale})`,
         fieldPath: ".maxScale",
       },
       {
-        rule: "(has(self.minAspect) ? self.minAspect : 0.75) <= (has(self.maxAspect) ? self.maxAspect : 1.3333)",
-        message: "must be at least minAspect (default 0.75)",
+        rule: `(has(self.minAspect) ? self.minAspect : ${double(crop.minAspect)}) <= (has(self.maxAspect) ? self.maxAspect : ${double(crop.maxAspect)})`,
+        message: `must be at least minAspect (default ${crop.minAspect})`,
         fieldPath: ".maxAspect",
       },
     ],
@@ -195,12 +200,12 @@ export const messageRules: Readonly<Record<string, MessageRules>> = {
       evaluateEveryEpochs: positive,
       seed,
       batchNormMomentum: shareBelowOne,
-      featureMemoryMib: { minimum: 1, maximum: 16_384 },
+      featureMemoryMib: { minimum: 1, maximum: limits.residentFeatureMib },
     },
     together: [
       {
-        rule: "!has(self.grains) || (has(self.batchSize) ? self.batchSize : 96) >= 2 * self.grains",
-        message: "must be at most half of batchSize (default 96): every grain needs two rows",
+        rule: `!has(self.grains) || (has(self.batchSize) ? self.batchSize : ${defaults.batchSize}) >= 2 * self.grains`,
+        message: `must be at most half of batchSize (default ${defaults.batchSize}): every grain needs two rows`,
         fieldPath: ".grains",
       },
       {
@@ -264,4 +269,9 @@ function changesSomething(...fields: readonly string[]): MessageRule {
     rule: fields.map((field) => `(has(self.${field}) && self.${field} > 0.0)`).join(" || "),
     message: `changes nothing; give a ${fields.join(", ")} above 0`,
   };
+}
+
+/** A number as CEL writes a double, which it never compares with an integer. */
+function double(value: number): string {
+  return Number.isInteger(value) ? `${value}.0` : `${value}`;
 }

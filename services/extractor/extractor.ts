@@ -121,10 +121,11 @@ function beginTask(
         if (!(error instanceof CodedError && error.code === "SERVER_UNAVAILABLE")) failed = { error };
       }
     };
+    const ask = (): Promise<void> => (asking ??= renew().finally(() => (asking = undefined)));
     // The engine does not wait for the answer: it is the one to the heartbeat before that counts.
     const progress = async (progress: TaskProgress): Promise<"kept" | "lost"> => {
       latest = progress;
-      if (clock.monotonic() - askedMs >= heartbeatMs) asking ??= renew().finally(() => (asking = undefined));
+      if (clock.monotonic() - askedMs >= heartbeatMs) void ask();
       await Promise.resolve();
       if (failed !== undefined) throw failed.error;
       return answer;
@@ -154,7 +155,7 @@ function beginTask(
     };
     // Pictures may take long, and a task waits for the one before it: the lease is renewed by time too.
     const over = new AbortController();
-    void renewLease(claimed.leaseMs, clock, over.signal, async () => (asking ??= renew().finally(() => (asking = undefined))));
+    void renewLease(claimed.leaseMs, clock, over.signal, ask);
     await extract().finally(() => over.abort());
   };
   const done = run().finally(allBegun);

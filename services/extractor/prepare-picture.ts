@@ -52,7 +52,7 @@ export async function preparePictures(
     );
 
   // 1. Whose features are kept need not be read, where an earlier run learned who they are.
-  const prepared = new Map<ListingRow, Prepared>();
+  const prepared = new Map<ListingRow, Prepared | Promise<Prepared>>();
   const recalled = await Promise.all(pictures.map(async (picture) => ({ picture, identity: await context.identities.recall(picture) })));
   for (const { picture, identity } of recalled) if (identity?.kind === "rejected") prepared.set(picture, identity);
   const known = recalled.flatMap(({ picture, identity }) => (identity?.kind === "image" ? [{ picture, imageId: identity.imageId }] : []));
@@ -80,28 +80,25 @@ export async function preparePictures(
   signal.throwIfAborted();
 
   // 3. Pictures with the same bytes are decoded once.
-  const decoding = new Map<ListingRow, Promise<Prepared>>();
+  const decode = (bytes: Uint8Array, imageId: ImageId, views: readonly number[]): Promise<Prepared> => {
+    const decoded = decodeSlots.run(() => decodeViews(bytes, imageId, views, context, signal));
+    const rejection = decoded.then((outcome) => (outcome.kind === "rejected" ? outcome : undefined));
+    rejection.catch(() => undefined); // thrown below; nobody else may be waiting for it
+    outcomes.set(imageId, rejection);
+    return decoded;
+  };
   for (const [index, { picture, bytes, imageId }] of read.entries()) {
+    const views = missing[index]!;
     const cached: Prepared = { kind: "cached", imageId };
-    const twin = missing[index]!.length === 0 ? Promise.resolve(undefined) : (outcomes.get(imageId) ?? outcomesBefore?.get(imageId));
-    const decoded =
-      twin === undefined
-        ? decodeSlots.run(() => decodeViews(bytes, imageId, missing[index]!, context, signal))
-        : twin.then((rejection) => rejection ?? cached);
-    if (twin === undefined)
-      outcomes.set(
-        imageId,
-        decoded.then((outcome) => (outcome.kind === "rejected" ? outcome : undefined)),
-      );
-    const taught = decoded.then((outcome) => {
+    const twin = views.length === 0 ? Promise.resolve(undefined) : (outcomes.get(imageId) ?? outcomesBefore?.get(imageId));
+    const taught = (twin?.then((rejection) => rejection ?? cached) ?? decode(bytes, imageId, views)).then((outcome) => {
       learned.push({ picture, identity: outcome.kind === "rejected" ? outcome : { kind: "image", imageId } });
       return outcome;
     });
-    decoding.set(picture, taught);
+    taught.catch(() => undefined); // awaited in order: a failure of a later picture must not end the process first
+    prepared.set(picture, taught);
   }
-  // Awaited in order; a failure of a later picture must not end the process first.
-  for (const promise of [...decoding.values(), ...outcomes.values()]) promise.catch(() => undefined);
-  return pictures.map((picture) => decoding.get(picture) ?? Promise.resolve(prepared.get(picture)!));
+  return pictures.map((picture) => Promise.resolve(prepared.get(picture)!));
 }
 
 async function decodeViews(
