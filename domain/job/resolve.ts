@@ -3,6 +3,7 @@ import { defaults } from "./defaults.js";
 import { FieldCheck, finite, fraction, integer, percent, positive, seedNumber, shareBelowOne } from "./field-check.js";
 import { engineNames, type EngineName } from "../training/trainable-layers.js";
 import type { HeadLayer, InitialWeights, Initializer, ResolvedJob, Workers } from "./job.js";
+import { checkOperation } from "./operation.js";
 import { specInvalid } from "./problems.js";
 import { resolveRecipe } from "./resolve-recipe.js";
 import { resolveViews } from "./resolve-views.js";
@@ -17,6 +18,7 @@ import { type JobRunner, unsupportedFields } from "./unsupported.js";
 export function resolveJob(spec: JobSpec, subject = "job", runner: JobRunner = "process"): ResolvedJob {
   const check = new FieldCheck();
   for (const problem of unsupportedFields(spec, runner)) check.report(problem.path, problem.message);
+  checkOperation(spec, check);
   const training = resolveRecipe(spec.training ?? {}, check);
   const job: ResolvedJob = {
     dataset: resolveDataset(spec.dataset ?? {}, check),

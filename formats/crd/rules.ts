@@ -1,4 +1,5 @@
 import { defaults } from "../../domain/job/defaults.js";
+import { ownEnvironment, workerServiceAccount } from "../../domain/job/operation.js";
 import { limits } from "../../domain/limits.js";
 import { engineNames } from "../../domain/training/trainable-layers.js";
 
@@ -246,6 +247,16 @@ export const messageRules: Readonly<Record<string, MessageRules>> = {
   WorkersSpec: {
     fields: { min: workers, max: { minimum: 1, maximum: 4_096 }, engine },
     together: [{ rule: "!has(self.min) || !has(self.max) || self.max >= self.min", message: "must be at least min", fieldPath: ".max" }],
+  },
+  PodSpec: {
+    fields: { serviceAccountName: { pattern: workerServiceAccount.source } },
+    together: [
+      {
+        rule: `!has(self.env) || self.env.all(name, name.matches('^[A-Za-z_][A-Za-z0-9_]*$') && !name.matches('${ownEnvironment.source}'))`,
+        message: 'must have names of letters, digits and "_" that do not begin with GRAFT_, NODE_ or LD_',
+        fieldPath: ".env",
+      },
+    ],
   },
   TolerationSpec: {
     fields: { operator: { enum: ["Equal", "Exists"] }, effect: { enum: ["NoSchedule", "PreferNoSchedule", "NoExecute"] } },
