@@ -1,3 +1,4 @@
+import { defaults } from "./defaults.js";
 import { type FieldCheck, integer } from "./field-check.js";
 import type { JobSpec, PodSpec } from "./spec.js";
 
@@ -17,7 +18,7 @@ export interface Operation {
 export const defaultBackoffLimit = 3;
 
 export function operationOf(spec: JobSpec): Operation {
-  const { activeDeadlineSeconds, ttlSecondsAfterFinished, backoffLimit, deletionPolicy = "RETAIN" } = spec;
+  const { activeDeadlineSeconds, ttlSecondsAfterFinished, backoffLimit, deletionPolicy = defaults.deletionPolicy } = spec;
   return { activeDeadlineSeconds, ttlSecondsAfterFinished, backoffLimit, deletionPolicy };
 }
 

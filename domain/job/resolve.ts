@@ -44,7 +44,7 @@ export function resolveJob(spec: JobSpec, subject = "job", runner: JobRunner = "
       extraction: resolveEngine("extractors.engine", spec.extractors?.engine, check),
       training: resolveEngine("trainers.engine", spec.trainers?.engine, check),
     },
-    numericsProfile: spec.numericsProfile ?? "PINNED",
+    numericsProfile: spec.numericsProfile ?? defaults.numericsProfile,
   };
   if (job.trainers.min < 1) check.report("trainers.min", `must be at least 1, found ${job.trainers.min}`);
   if (job.trainers.min > training.grains) {
@@ -122,7 +122,7 @@ function resolveHeadLayer(given: NonNullable<HeadSpec["layers"]>[number], path: 
   return {
     kind: "dense",
     units: check.required(`${path}.dense.units`, dense.units, integer(1, 65_536), 1),
-    activation: dense.activation ?? "RELU",
+    activation: dense.activation ?? defaults.activation,
   };
 }
 
