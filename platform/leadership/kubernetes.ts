@@ -58,11 +58,10 @@ export function kubernetesLeadership(kubernetes: Kubernetes, settings: LeaseSett
       return true;
     }
     const version = found.metadata?.resourceVersion;
-    const sinceMs = seen?.version === version ? seen.sinceMs : clock.monotonic();
+    const sinceMs = seen !== undefined && seen.version === version ? seen.sinceMs : clock.monotonic();
     seen = { version, sinceMs };
     const holder = found.spec?.holderIdentity ?? "";
-    const isFree =
-      holder === "" || holder === identity || clock.monotonic() - sinceMs >= (found.spec?.leaseDurationSeconds ?? 0) * 1000;
+    const isFree = holder === "" || holder === identity || clock.monotonic() - sinceMs >= (found.spec?.leaseDurationSeconds ?? 0) * 1000;
     if (!isFree) return false;
     held = await kubernetes.request(`renew ${what}`, () =>
       kubernetes.coordination.replaceNamespacedLease({ namespace, name, body: leaseOf(found) }),
