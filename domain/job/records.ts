@@ -122,6 +122,16 @@ export interface ResultRecord {
   readonly weightsSha256: string;
 }
 
+/** `workers/<uid>.json`: how a worker's pod ended, on Kubernetes. */
+export interface WorkerEndRecord {
+  readonly formatVersion: 1;
+  readonly timeMs: number;
+  readonly worker: string;
+  readonly role: "extractor" | "trainer";
+  readonly end: "done" | "interrupted" | "failed" | "outOfMemory";
+  readonly message: string;
+}
+
 /** `generations/<n>.json`: one membership of the trainers. */
 export interface GenerationRecord {
   readonly formatVersion: 1;
