@@ -3,8 +3,11 @@ import type { PodReport } from "../../formats/kubernetes/pod-report.js";
 
 /** Where the workers of jobs run: Kubernetes. It schedules, starts again and ends pods; graft says how many there shall be, and reads pods only to explain failures. */
 export interface Cluster {
-  /** The batch Jobs that graft made and their pods, then each change, until the signal. Resolves once those that there are have been handed over. */
-  follow(follower: WorkerFollower, signal: AbortSignal): Promise<void>;
+  /**
+   * The batch Jobs that graft made in a namespace and their pods, then each change, until the signal. Resolves once those that there are have been handed over, which in a namespace that nobody has prepared for
+   * graft is refused until somebody does: `onLost` hears why.
+   */
+  follow(namespace: string, follower: WorkerFollower, signal: AbortSignal): Promise<void>;
   /** What the workers of a role are made from in a namespace; undefined where nobody has prepared it for graft. */
   template(namespace: string, role: WorkerRole): Promise<V1PodTemplateSpec | undefined>;
   /** @throws CodedError CLUSTER_CONFLICT where there is one of that name; CLUSTER_REFUSED, for example where a quota is used up */

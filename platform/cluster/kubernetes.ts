@@ -12,25 +12,21 @@ const labelSelector = Object.entries(MANAGED_BY)
   .map(([label, value]) => `${label}=${value}`)
   .join(",");
 
-/** Workers as pods of batch Jobs: in all namespaces, or in one. */
-export function kubernetesCluster(kubernetes: Kubernetes, watched?: string): Cluster {
+/** Workers as pods of batch Jobs. */
+export function kubernetesCluster(kubernetes: Kubernetes): Cluster {
   const { batch, core } = kubernetes;
-  const within = watched === undefined ? "" : `/namespaces/${watched}`;
   const nameOf = (job: V1Job): string => {
     const { namespace, name } = job.metadata as { readonly namespace: string; readonly name: string };
     return `${namespace}/${name}`;
   };
   const at = (job: V1Job) => job.metadata as { readonly namespace: string; readonly name: string };
   return {
-    async follow({ jobChanged, jobGone, podChanged, onLost }, signal) {
+    async follow(namespace, { jobChanged, jobGone, podChanged, onLost }, signal) {
       const jobs = kubernetes.follow<V1Job>(
         {
-          path: `/apis/batch/v1${within}/jobs`,
+          path: `/apis/batch/v1/namespaces/${namespace}/jobs`,
           labelSelector,
-          list: () =>
-            watched === undefined
-              ? batch.listJobForAllNamespaces({ labelSelector })
-              : batch.listNamespacedJob({ namespace: watched, labelSelector }),
+          list: () => batch.listNamespacedJob({ namespace, labelSelector }),
         },
         { changed: jobChanged, gone: jobGone, onLost },
         signal,
@@ -41,12 +37,9 @@ export function kubernetesCluster(kubernetes: Kubernetes, watched?: string): Clu
       };
       const pods = kubernetes.follow<V1Pod>(
         {
-          path: `/api/v1${within}/pods`,
+          path: `/api/v1/namespaces/${namespace}/pods`,
           labelSelector,
-          list: () =>
-            watched === undefined
-              ? core.listPodForAllNamespaces({ labelSelector })
-              : core.listNamespacedPod({ namespace: watched, labelSelector }),
+          list: () => core.listNamespacedPod({ namespace, labelSelector }),
         },
         { changed: tell(false), gone: tell(true), onLost },
         signal,

@@ -224,7 +224,11 @@ test("a cancelled job ends at once and for good", async () => {
   await requests.cancelJob({ name: job });
   expect((await requests.getJob({ name: job })).status).toMatchObject({
     phase: "CANCELLED",
-    conditions: [{ type: "Failed", reason: "Cancelled" }, { type: "Progressing", status: "False" }, { type: "Suspended", status: "False" }],
+    conditions: [
+      { type: "Failed", reason: "Cancelled" },
+      { type: "Progressing", status: "False" },
+      { type: "Suspended", status: "False" },
+    ],
   });
   await expect(requests.resumeJob({ name: job })).rejects.toMatchObject({ code: "JOB_TRANSITION_ILLEGAL" });
   await expect(requests.cancelJob({ name: job })).resolves.toBeDefined();
