@@ -10,7 +10,6 @@ export type JobRunner = "process" | "coordinator";
  */
 const rows: readonly (readonly [path: string, asked: (spec: JobSpec) => unknown, advice?: string])[] = [
   ["dataset.credentialsSecret", (spec) => spec.dataset?.credentialsSecret !== undefined],
-  ["cacheDomain", (spec) => spec.cacheDomain],
   ["extractors.pod", (spec) => spec.extractors?.pod],
   ["trainers.pod", (spec) => spec.trainers?.pod],
   ["activeDeadlineSeconds", (spec) => spec.activeDeadlineSeconds !== undefined],

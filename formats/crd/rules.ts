@@ -1,3 +1,4 @@
+import { cacheDomainPattern } from "../../domain/features/cache-domain.js";
 import { defaults } from "../../domain/job/defaults.js";
 import { limits } from "../../domain/limits.js";
 import { engineNames } from "../../domain/training/trainable-layers.js";
@@ -56,7 +57,7 @@ export const messageRules: Readonly<Record<string, MessageRules>> = {
     fields: {
       cut: name,
       minimumAccuracy: fraction,
-      cacheDomain: name,
+      cacheDomain: { pattern: cacheDomainPattern, maxLength: limits.cacheDomainCharacters },
       activeDeadlineSeconds: atLeastOne,
       ttlSecondsAfterFinished: nonNegative,
       backoffLimit: nonNegative,

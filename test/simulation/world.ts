@@ -267,6 +267,7 @@ export class World {
 
   async #extract(process: SimulatedProcess): Promise<void> {
     const { work, store, backbones, milestone } = this.#workerDeps(process);
+    const identities = new IdentityStore(store);
     const deps = {
       work,
       store,
@@ -274,7 +275,7 @@ export class World {
       openFeatures: async ({ featureSpec, viewSpec }: PlanRecord) => JobFeatures.forWriting(store, featureSpec, viewSpec),
       openDataset: async () => datasetLink(process, this.#pictures, this.network),
       clock: process.clock,
-      identities: new IdentityStore(store),
+      identitiesOf: () => identities,
       decoder: simulatedDecoder(process),
       engine: async () => simulatedEngine(process.clock, this.#options.swarm.callMs, () => undefined),
       milestone,

@@ -56,4 +56,6 @@ export const badSpecs: readonly { readonly field: string; readonly spec: JobSpec
   { field: "trainers.min", spec: { dataset, trainers: { min: 0 } } },
   { field: "trainers.min", spec: { dataset, trainers: { min: 4 }, training: { grains: 2 } } },
   { field: "trainers.engine", spec: { dataset, trainers: { engine: "jax" } } },
+  { field: "cacheDomain", spec: { dataset, cacheDomain: "Team A" } },
+  { field: "cacheDomain", spec: { dataset, cacheDomain: "a".repeat(64) } },
 ];
