@@ -6,6 +6,8 @@ export const limits = {
   imagePixels: 100_000_000,
   /** Long side of a thumbnail in the report. */
   thumbnailPixels: 96,
+  /** Characters of a cache domain: a DNS label's. */
+  cacheDomainCharacters: 63,
   /** Rows of one shard, whatever their size. */
   shardRows: 4_096,
   /** Features of one shard: one PUT, one allocation. */

@@ -53,6 +53,8 @@ export interface PlanRecord {
   /** What the features of views 1 to `views` - 1 depend on; null where pictures are used as they are. */
   readonly viewSpec: FeatureSpec | null;
   readonly views: number;
+  /** Whose features and identities the job works with, as `ResolvedJob.cacheDomain`; absent in old records, which have none. */
+  readonly domain?: string;
   readonly trainingProfile: NumericsProfile;
   /** The tensors that training starts from, `initial-weights/<sha256>.safetensors` beside this record; null where the job names none. */
   readonly initialWeights: { readonly sha256: string; readonly from: string } | null;

@@ -58,6 +58,7 @@ async function setup(store = memoryObjectStore()) {
       readWeights: () => Promise.reject(new Error("not asked for")),
       clock,
       memoryBytes: 2 ** 34,
+      runner: "coordinator",
       newKey: () => new Uint8Array(32),
       milestone: () => undefined,
       enginesOf: async () => ({ extraction: "onnx", training: "onnx" }),

@@ -7,6 +7,7 @@ import type { JobRecord, JobRequestRecord } from "../../domain/job/records.js";
 import type { JobResource } from "../../domain/job/resource.js";
 import { type JobStatus, pendingStatus, resourceStatus } from "../../domain/job/status.js";
 import type { JobSpec } from "../../domain/job/spec.js";
+import type { JobRunner } from "../../domain/job/unsupported.js";
 import { isFinal, nextState, type Phase } from "../../domain/job/transitions.js";
 import { limits } from "../../domain/limits.js";
 import type { PodReport } from "../../formats/kubernetes/pod-report.js";
@@ -32,6 +33,7 @@ export interface JobsDeps extends Omit<
   readonly announce: (jobId: string, event: JobEvent) => void;
   /** A failure that only costs time; what becomes of it is decided here. */
   readonly onFailure: (jobId: string, error: unknown) => void;
+  readonly runner: Exclude<JobRunner, "process">;
   /** How long failures that pass are waited out before the job fails with the last of them; absent: for as long as it takes. */
   readonly retryForMs?: number | undefined;
   /** A job has changed in something that others may see. */
@@ -337,7 +339,8 @@ export class Jobs {
       workersOutlive: true,
       openDataset: (source) => this.deps.openDataset(source, job.record),
       trainers: job.record.job.trainers,
-      workerFailuresMax: operationOf(job.record.request?.spec ?? {}).backoffLimit,
+      // On Kubernetes it is for pods that failed; what workers report there may be a store that restarts.
+      workerFailuresMax: this.deps.runner === "kubernetes" ? undefined : operationOf(job.record.request?.spec ?? {}).backoffLimit,
       profiles: async () => job.profiles.of(await this.deps.enginesOf(job.record.job), signal),
       onChange: () => this.workBell.ring(),
     };
