@@ -103,6 +103,17 @@ export class JobObjects {
     return this.#numbersUnder(`${folder}/`, /^(\d+)\.json$/);
   }
 
+  /** Names of the facts `<folder>/<name>.json`, in the order of their bytes. */
+  async namedFacts(folder: string): Promise<string[]> {
+    const prefix = this.keyOf(`${folder}/`);
+    const names: string[] = [];
+    for await (const key of this.#store.list(prefix)) {
+      const name = /^([^/]+)\.json$/.exec(key.slice(prefix.length))?.[1];
+      if (name !== undefined) names.push(name);
+    }
+    return names;
+  }
+
   /** Writes part `part` of the listing and returns its bytes. It may be written anew until `listing/summary.json` stands: a scan that was cut off begins anew, perhaps on other files. */
   async writeListing(part: number, rows: readonly ListingRow[]): Promise<Uint8Array> {
     const body = encodeListing(rows);

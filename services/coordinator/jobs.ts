@@ -24,8 +24,19 @@ import { WorkerProfiles } from "./worker-profiles.js";
 
 export interface JobsDeps extends Omit<
   CoordinatorDeps,
-  "profiles" | "log" | "onChange" | "announce" | "workersOutlive" | "status" | "openDataset" | "trainers" | "workerFailuresMax"
+  | "profiles"
+  | "log"
+  | "onChange"
+  | "announce"
+  | "workersOutlive"
+  | "status"
+  | "openDataset"
+  | "readWeights"
+  | "trainers"
+  | "workerFailuresMax"
 > {
+  /** The weights that a job's `initialWeights.fromResult` names. */
+  readonly readWeights: (from: string, record: JobRecord) => Promise<Uint8Array>;
   /** The dataset of a job; with the keys that the job names, on Kubernetes. */
   readonly openDataset: (source: string, record: JobRecord) => Promise<OpenedDataset>;
   /** The engines that a job names, or those that can do its work. */
@@ -67,7 +78,7 @@ export interface KnownJob {
   /** The numerics profiles of workers that are this job's alone. */
   readonly profiles: WorkerProfiles;
   /** On Kubernetes: the pods of its workers that have not ended, by name. */
-  readonly pods: Map<string, PodReport>;
+  pods: ReadonlyMap<string, PodReport>;
 }
 
 /** The Kubernetes namespace of a job; "" elsewhere. */
@@ -150,16 +161,38 @@ export class Jobs {
     job.bell.ring();
   }
 
-  /** Lets a job go that nobody wants any more: nothing works on it when this resolves, and then its objects are deleted, but those of a result that is kept. */
-  async remove(job: KnownJob, keepsResult: boolean): Promise<void> {
-    job.stop.abort(new CodedError("INTERRUPTED", `job ${job.jobId} is deleted`));
+  /** Lets a job go that nobody wants any more: nothing works on it when this resolves, and nobody finds it. */
+  async halt(job: KnownJob): Promise<void> {
     job.isRemoved = true;
+    job.stop.abort(new CodedError("INTERRUPTED", `job ${job.jobId} is deleted`));
     job.bell.ring();
     await this.lives.get(job.jobId);
     await job.log.flush();
     this.lives.delete(job.jobId);
     this.known.delete(job.jobId);
+  }
+
+  /** Deletes a job with its objects, but for a result that is to be kept. */
+  private async delete(job: KnownJob): Promise<void> {
+    const keepsResult = operationOf(job.record.request?.spec ?? {}).deletionPolicy === "RETAIN";
+    await this.halt(job);
     await new JobObjects(this.deps.store, job.jobId).deleteAll({ exceptResult: keepsResult && job.board.state.phase === "Complete" });
+  }
+
+  /** The weights of a result of the same namespace, by its job's name or uid. @throws CodedError WEIGHTS_INVALID */
+  async readWeightsOf(from: string, namespace: string): Promise<Uint8Array> {
+    const [source] = this.all
+      .filter(
+        ({ record, jobId, board }) =>
+          (record.name === from || jobId === from) && namespaceOf(record) === namespace && board.state.phase === "Complete",
+      )
+      .sort((a, b) => b.record.submittedMs - a.record.submittedMs);
+    const weights = source && (await new JobObjects(this.deps.store, source.jobId).readResult("weights.safetensors"));
+    if (weights !== undefined) return weights;
+    throw new CodedError(
+      "WEIGHTS_INVALID",
+      `initialWeights.fromResult: namespace ${namespace} has no complete GraftJob ${JSON.stringify(from.slice(0, 100))}; on Kubernetes it is the name or the uid of one`,
+    );
   }
 
   /** The job as programs see it. */
@@ -315,7 +348,7 @@ export class Jobs {
   private async watchExpiry(job: KnownJob): Promise<void> {
     const { clock } = this.deps;
     while (!this.signal.aborted && !job.isRemoved) {
-      const { ttlSecondsAfterFinished, deletionPolicy } = operationOf(job.record.request?.spec ?? {});
+      const { ttlSecondsAfterFinished } = operationOf(job.record.request?.spec ?? {});
       const { endedMs } = job.board.current;
       const isOver = isFinal(job.board.state.phase) && endedMs !== undefined;
       if (isOver && ttlSecondsAfterFinished === undefined) return;
@@ -325,8 +358,8 @@ export class Jobs {
         await job.bell.next(clock, Math.min(leftMs, limits.longPollMs), this.signal);
         continue;
       }
-      if (this.deps.onExpired === undefined) void this.remove(job, deletionPolicy === "RETAIN");
-      else await this.deps.onExpired(job).catch((error: unknown) => this.deps.onFailure(job.jobId, error));
+      // Not waited for: a job that goes waits for this.
+      void (this.deps.onExpired?.(job) ?? this.delete(job)).catch((error: unknown) => this.deps.onFailure(job.jobId, error));
       return;
     }
   }
@@ -338,11 +371,15 @@ export class Jobs {
       log: job.log,
       workersOutlive: true,
       openDataset: (source) => this.deps.openDataset(source, job.record),
+      readWeights: (from) => this.deps.readWeights(from, job.record),
       trainers: job.record.job.trainers,
       // On Kubernetes it is for pods that failed; what workers report there may be a store that restarts.
       workerFailuresMax: this.deps.runner === "kubernetes" ? undefined : operationOf(job.record.request?.spec ?? {}).backoffLimit,
       profiles: async () => job.profiles.of(await this.deps.enginesOf(job.record.job), signal),
-      onChange: () => this.workBell.ring(),
+      onChange: () => {
+        this.workBell.ring();
+        this.deps.onChange?.(job);
+      },
     };
   }
 }

@@ -50,6 +50,7 @@ export interface Local {
   /** As `PlanRecord.domain` names it; opened once. */
   readonly domain: (name: string | undefined) => CacheDomain;
   readonly clock: Clock;
+  readonly retries: RetryDeps;
   readonly openDataset: (source: string) => Promise<OpenedDataset>;
   readonly decoder: () => ImageDecoder;
   /** The engine of that name, opened once. @throws CodedError ENGINE_UNAVAILABLE with how to install it */
@@ -87,6 +88,7 @@ export async function openLocal(location: string, access: LocalAccess = {}): Pro
     backbones: new BackboneStore(store),
     domain,
     clock: systemClock,
+    retries: retryDeps,
     openDataset: (source) => openDataset(source, access.datasets ?? access.store, retryDeps),
     decoder: once(() => new SharpImageDecoder()),
     engine: (name) => {
