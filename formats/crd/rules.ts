@@ -1,3 +1,4 @@
+import { cacheDomainPattern } from "../../domain/features/cache-domain.js";
 import { defaults } from "../../domain/job/defaults.js";
 import { defaultBackoffLimit, ownEnvironment, workerServiceAccount } from "../../domain/job/operation.js";
 import { limits } from "../../domain/limits.js";
@@ -68,7 +69,7 @@ export const messageRules: Readonly<Record<string, MessageRules>> = {
       cut: name,
       minimumAccuracy: { ...fraction, default: defaults.minimumAccuracy },
       numericsProfile: { default: defaults.numericsProfile },
-      cacheDomain: name,
+      cacheDomain: { pattern: cacheDomainPattern, maxLength: limits.cacheDomainCharacters },
       activeDeadlineSeconds: atLeastOne,
       ttlSecondsAfterFinished: nonNegative,
       suspend: { default: false },
