@@ -82,7 +82,7 @@ export async function readConfig<Schema extends z.ZodObject>(
     throw new CodedError("CONFIG_INVALID", `config file ${file}: ${cause instanceof Error ? cause.message : String(cause)}`, {}, cause);
   }
   const isFields = typeof value === "object" && value !== null && !Array.isArray(value);
-  const parsed = schema.safeParse(isFields ? { ...value, ...overrides } : value);
+  const parsed = schema.safeParse(isFields ? { ...(value as object), ...overrides } : value);
   if (!parsed.success) {
     const problems = parsed.error.issues.map(({ path, message }) => `${path.join(".") || "(top)"}: ${message}`);
     throw new CodedError(

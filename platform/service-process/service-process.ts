@@ -33,7 +33,7 @@ const SOFTWARE_EXIT_CODE = 70;
 
 /**
  * The life of a service's process: `--config FILE` and the flags that override fields of it read, effective values logged, /healthz, /readyz and /metrics served, JSON logs on stdout. The first SIGTERM or SIGINT aborts the signal and `body`
- * has until it returns; a second one ends the process at once. Exit code: 0 after a stop, else that of the failure.
+ * has until it returns; a second one ends the process at once. Exit code: 0 after a stop (130 of a worker of one job, whose 0 means that the job has ended), else that of the failure.
  */
 export async function runService<Schema extends z.ZodObject>(
   name: string,
@@ -49,14 +49,17 @@ export async function runService<Schema extends z.ZodObject>(
     const telemetry = (config as unknown as { readonly telemetry: Telemetry }).telemetry;
     log = pino({ base: { service: name, pid: process.pid }, level: telemetry.level, timestamp: pino.stdTimeFunctions.isoTime });
     log.info({ version, config: maskSecrets(config) }, "starting");
-    const { drainMs = 0, stopMs = 0 } = config as { readonly drainMs?: number; readonly stopMs?: number };
+    const { drainMs = 0, stopMs = 0, job } = config as { readonly drainMs?: number; readonly stopMs?: number; readonly job?: string };
     const graceMs = drainMs + stopMs + LAST_CALLS_MS;
+    // Of a worker of one job, 0 means that its job has ended.
+    const stoppedExitCode = job === undefined ? 0 : errorCodes.INTERRUPTED.exitCode;
     const stop = new AbortController();
     setMaxListeners(0, stop.signal); // every call that waits listens
     const onSignal = (signal: NodeJS.Signals): void => {
       if (stop.signal.aborted) process.exit(errorCodes.INTERRUPTED.exitCode);
       log.info({ signal }, "stopping");
       reason = "stopping";
+      process.exitCode = stoppedExitCode;
       stop.abort(new CodedError("INTERRUPTED", `${name} was stopped by ${signal}`));
       const overdue = setTimeout(() => {
         log.warn({ graceMs }, "not stopped in time; what was under way is left as it is");

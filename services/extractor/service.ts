@@ -7,7 +7,7 @@ import { JobFeatures } from "../../platform/job-features/job-features.js";
 import type { ServiceBody } from "../../platform/service-process/service-process.js";
 import { grpcWorkService } from "../../platform/work-service/grpc-client.js";
 import { openLocal } from "../local/local.js";
-import { openCoordinator, readDatasetCredentials, refuseEarlyEnd, workerName } from "../local/worker-process.js";
+import { openCoordinator, readDatasetCredentials, workerName } from "../local/worker-process.js";
 import { extractorConfig } from "./config.js";
 import { runExtractor } from "./extractor.js";
 

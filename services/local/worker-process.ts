@@ -31,7 +31,12 @@ export async function readDatasetCredentials(folder: string): Promise<S3Access> 
     try {
       return (await readFile(join(folder, name), "utf8")).trim();
     } catch (cause) {
-      throw new CodedError("CONFIG_INVALID", `datasetCredentials: ${join(folder, name)} cannot be read; the Secret needs ${name}`, {}, cause);
+      throw new CodedError(
+        "CONFIG_INVALID",
+        `datasetCredentials: ${join(folder, name)} cannot be read; the Secret needs ${name}`,
+        {},
+        cause,
+      );
     }
   };
   return {
@@ -40,9 +45,4 @@ export async function readDatasetCredentials(folder: string): Promise<S3Access> 
     secretKey: await read("secretKey"),
     region: await read("region").catch(() => "us-east-1"),
   };
-}
-
-/** A worker of one job that is stopped before the job has ended says so with its exit code: 0 means that the job has ended. @throws CodedError INTERRUPTED */
-export function refuseEarlyEnd(job: string | undefined, signal: AbortSignal): void {
-  if (job !== undefined && signal.aborted) throw signal.reason;
 }
