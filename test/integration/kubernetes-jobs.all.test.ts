@@ -182,18 +182,19 @@ describe.skipIf(missing.length > 0)(`GraftJobs on a Kubernetes API server (${bec
   });
 
   test("a namespace that nobody has prepared, and what admission cannot know, are told in the job", async () => {
-    await graft.apply({ apiVersion: "v1", kind: "Namespace", metadata: { name: "bare" } });
+    const secret = JSON.parse(await graft.control.kubectl(["get", "secret", "pictures", "-n", NAMESPACE, "-o", "json"])) as {
+      data: object;
+      type: string;
+    };
+    const { data, type } = secret;
+    await graft.apply(
+      { apiVersion: "v1", kind: "Namespace", metadata: { name: "bare" } },
+      { apiVersion: "v1", kind: "Secret", metadata: { name: "pictures", namespace: "bare" }, data, type },
+    );
     const at = (name: string, job: object) =>
       graft.apply({ apiVersion: "graft.dev/v1alpha1", kind: "GraftJob", metadata: { name, namespace: "bare" }, spec: job });
     await at("unprepared", spec());
-    await graft.control.kubectl([
-      "wait",
-      "--for=jsonpath={.status.conditions[?(@.type=='Progressing')].reason}=WorkersNotStarted",
-      "gj/unprepared",
-      "-n",
-      "bare",
-      "--timeout=60s",
-    ]);
+    await graft.control.kubectl(["wait", "--for=condition=Progressing=False", "gj/unprepared", "-n", "bare", "--timeout=60s"]);
     expect((await graft.read("unprepared", "bare")).status?.conditions?.find(({ type }) => type === "Progressing")?.message).toMatch(
       /no PodTemplate graft-extractor.*docs\/kubernetes\.md/,
     );

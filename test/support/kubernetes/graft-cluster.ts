@@ -1,10 +1,10 @@
 import { mkdtempSync, rmSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
-import { KubeConfig, Watch } from "@kubernetes/client-node";
+import { CustomObjectsApi, KubeConfig, type KubernetesListObject, type KubernetesObject, makeInformer } from "@kubernetes/client-node";
 import { freePort } from "../../../cli/free-port.js";
 import type { JobSpec } from "../../../domain/job/spec.js";
-import type { GraftJobObject } from "../../../formats/kubernetes/objects.js";
+import { type GraftJobObject, GROUP, PLURAL, VERSION } from "../../../formats/kubernetes/objects.js";
 import { uploadTo } from "../../../platform/dataset-source/open-dataset.js";
 import { systemClock } from "../../../platform/clock/system.js";
 import { openObjectStore } from "../../../platform/object-store/open-store.js";
@@ -158,16 +158,25 @@ export class GraftCluster {
     const seen: GraftJobObject[] = [];
     const config = new KubeConfig();
     config.loadFromFile(this.control.kubeconfig);
-    const path = `/apis/graft.dev/v1alpha1/namespaces/${NAMESPACE}/graftjobs`;
-    const watching = new Watch(config).watch(
-      path,
-      { fieldSelector: `metadata.name=${name}` },
-      (_type, job) => seen.push(job as GraftJobObject),
-      () => undefined,
-    );
+    const kind = { group: GROUP, version: VERSION, plural: PLURAL, namespace: NAMESPACE };
+    const path = `/apis/${GROUP}/${VERSION}/namespaces/${NAMESPACE}/${PLURAL}`;
+    const list = async (): Promise<KubernetesListObject<KubernetesObject>> =>
+      (await config.makeApiClient(CustomObjectsApi).listNamespacedCustomObject(kind)) as KubernetesListObject<KubernetesObject>;
+    const informer = makeInformer(config, path, list);
+    const note = (job: KubernetesObject): void => {
+      if (job.metadata?.name === name) seen.push(job as unknown as GraftJobObject);
+    };
+    informer.on("add", note);
+    informer.on("update", note);
+    let isOver = false;
+    informer.on("error", () => {
+      if (!isOver) setTimeout(() => void informer.start(), 100); // of a kind that is new the API server asks to come again
+    });
+    void informer.start();
     return {
       stop: () => {
-        void watching.then((controller) => controller.abort());
+        isOver = true;
+        void informer.stop();
         return seen;
       },
     };
