@@ -1,0 +1,1 @@
+remove_network_and_cgroups() { :; }
