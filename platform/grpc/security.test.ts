@@ -11,6 +11,8 @@ import { JobService } from "../../proto/gen/graft/v1/job_service_pb.js";
 import { WorkService } from "../../proto/gen/graft/v1/work_service_pb.js";
 import { selfSigned } from "../../test/support/certificates.js";
 import { serveForTest } from "../../test/support/grpc-services.js";
+import { everyone } from "../access/everyone.js";
+import { staticTokens } from "../access/static-tokens.js";
 import { grpcClient, openChannel, type GrpcChannel } from "./client.js";
 import { serveGrpc } from "./server.js";
 
@@ -78,7 +80,7 @@ test("a connection that never begins its handshake does not outlive the server",
 });
 
 test("certificates that are none", async () => {
-  const settings = { address: "127.0.0.1:0", services: [], onUnexpected: () => undefined };
+  const settings = { address: "127.0.0.1:0", access: everyone, services: [], onUnexpected: () => undefined };
   const garbage = Buffer.from("no PEM");
   await expect(serveGrpc({ ...settings, tls: { certificate: garbage, key: here.key } })).rejects.toMatchObject({ code: "CONFIG_INVALID" });
   await expect(serveGrpc({ ...settings, tls: { certificate: here.certificate, key: elsewhere.key } })).rejects.toMatchObject({
@@ -91,7 +93,7 @@ test("certificates that are none", async () => {
 });
 
 test("plaintext is for loopback, unless somebody says otherwise", async () => {
-  const settings = { services: [], onUnexpected: () => undefined };
+  const settings = { access: everyone, services: [], onUnexpected: () => undefined };
   for (const address of ["0.0.0.0:0", "[::]:0", "coordinator:7070"]) {
     await expect(serveGrpc({ ...settings, address })).rejects.toMatchObject({
       code: "CONFIG_INVALID",
@@ -107,8 +109,8 @@ test("plaintext is for loopback, unless somebody says otherwise", async () => {
 });
 
 test("tokens: each service has its own", async () => {
-  const tokens = { worker: ["worker-1", "worker-2"], client: ["client-1"] };
-  const { open } = await serveForTest(jobs, work, { tokens });
+  const access = staticTokens({ worker: ["worker-1", "worker-2"], client: ["client-1"] });
+  const { open } = await serveForTest(jobs, work, { access });
   const denied = { code: "ACCESS_DENIED" };
   await commitResult(open({ token: "worker-1" }));
   await commitResult(open({ token: "worker-2" }));
@@ -136,7 +138,7 @@ function statusWithout(channel: GrpcChannel, path: string): Promise<number> {
 }
 
 test("health is open to probes, reflection is not; other schemes of authorisation are none", async () => {
-  const { open } = await serveForTest(jobs, work, { tokens: { worker: ["w"], client: ["c"] } });
+  const { open } = await serveForTest(jobs, work, { access: staticTokens({ worker: ["w"], client: ["c"] }) });
   const channel = open();
   expect(await statusWithout(channel, healthDefinition["Check"]!.path)).toBe(0);
   expect(await statusWithout(channel, "/grpc.reflection.v1.ServerReflection/ServerReflectionInfo")).toBe(16);
@@ -145,13 +147,12 @@ test("health is open to probes, reflection is not; other schemes of authorisatio
   await expect(getJob(channel)).rejects.toMatchObject({ code: "ACCESS_DENIED" });
 });
 
-test("tokens that would let nobody in, or that no header can hold", async () => {
-  const settings = { address: "127.0.0.1:0", services: [], onUnexpected: () => undefined };
+test("tokens that would let nobody in, or that no header can hold", () => {
   for (const tokens of [
     { worker: [], client: ["c"] },
     { worker: ["w"], client: [""] },
   ]) {
-    await expect(serveGrpc({ ...settings, tokens })).rejects.toMatchObject({ code: "CONFIG_INVALID" });
+    expect(() => staticTokens(tokens)).toThrow(expect.objectContaining({ code: "CONFIG_INVALID" }));
   }
   expect(() => openChannel({ address: "127.0.0.1:1", tls: "plaintext", token: "secret\n" })).toThrow(
     expect.objectContaining({ code: "CONFIG_INVALID" }),

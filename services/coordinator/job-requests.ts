@@ -19,6 +19,7 @@ import type {
   ResultFile,
 } from "../../platform/job-service/job-service.js";
 import { explainJob } from "./explain.js";
+import { findJob, jobNotFound } from "./find-job.js";
 import type { Jobs, KnownJob } from "./jobs.js";
 
 export interface JobRequestsDeps {
@@ -80,12 +81,14 @@ export class JobRequests implements JobService {
   }
 
   async listJobs({
+    namespace,
     phases = [],
     pageSize,
     pageToken,
   }: ListJobs): Promise<{ readonly jobs: readonly JobResource[]; readonly nextPageToken: string }> {
     const all = this.deps.jobs.all
       .map((job) => this.deps.jobs.resource(job))
+      .filter(({ metadata }) => namespace === undefined || metadata.namespace === namespace)
       .filter(({ status }) => phases.length === 0 || phases.includes(status.phase))
       .sort((a, b) => (placeOf(a) < placeOf(b) ? 1 : -1));
     const after = pageToken === undefined || pageToken === "" ? all : all.filter((job) => placeOf(job) < decodeToken(pageToken));
@@ -187,14 +190,10 @@ export class JobRequests implements JobService {
     );
   }
 
-  /** By id, else the newest of that name. */
-  private find({ name }: JobReference): KnownJob {
-    const { jobs } = this.deps;
-    const found =
-      jobs.get(name) ??
-      jobs.all.filter(({ record }) => record.name === name).sort((a, b) => b.record.submittedMs - a.record.submittedMs)[0];
-    if (found !== undefined) return found;
-    throw new CodedError("JOB_NOT_FOUND", `there is no job ${JSON.stringify(name)}; "graft get" lists the jobs`);
+  private find(reference: JobReference): KnownJob {
+    const found = findJob(this.deps.jobs, reference);
+    if (found === undefined) throw jobNotFound(reference);
+    return found;
   }
 }
 

@@ -2,12 +2,16 @@ import { randomBytes } from "node:crypto";
 import { readFile } from "node:fs/promises";
 import { totalmem } from "node:os";
 import { Counter, Gauge } from "prom-client";
+import type { z } from "zod";
 import type { Milestone } from "../../domain/job/records.js";
 import { CodedError } from "../../domain/errors.js";
 import { renderEvent } from "../../domain/job/events.js";
 import { printable } from "../../domain/job/figures.js";
 import { renderPlan } from "../../domain/job/render-plan.js";
 import { isFinal, phases } from "../../domain/job/transitions.js";
+import type { Access } from "../../platform/access/access.js";
+import { everyone } from "../../platform/access/everyone.js";
+import { staticTokens } from "../../platform/access/static-tokens.js";
 import { serveGrpc } from "../../platform/grpc/server.js";
 import { jobServiceHandlers } from "../../platform/job-service/grpc-server.js";
 import type { ServiceBody } from "../../platform/service-process/service-process.js";
@@ -17,6 +21,8 @@ import { enginesOf, openLocal } from "../local/local.js";
 import { planLocalJob } from "../local/plan-job.js";
 import { readWeightsFile } from "../local/weights-file.js";
 import { coordinatorConfig } from "./config.js";
+import { AuthorizedJobs } from "./authorized-jobs.js";
+import { AuthorizedWork } from "./authorized-work.js";
 import { JobRequests } from "./job-requests.js";
 import { Jobs } from "./jobs.js";
 import { WorkRouter } from "./work-router.js";
@@ -91,7 +97,9 @@ export function coordinatorService(milestone: (milestone: Milestone) => void = (
       },
       urlOf: (key) => local.store.urlOf?.(key, RESULT_URL_SECONDS) ?? Promise.resolve(undefined),
     });
-    const { tls, clientToken, workerToken } = config;
+    const router = new WorkRouter(jobs);
+    const access = accessOf(config);
+    const { tls } = config;
     const server = await serveGrpc({
       address: config.listen,
       allowPlaintext: config.allowPlaintext,
@@ -102,8 +110,11 @@ export function coordinatorService(milestone: (milestone: Milestone) => void = (
           ...(tls.clientCa !== undefined && { clientCa: await readFile(tls.clientCa) }),
         },
       }),
-      ...(clientToken !== undefined && { tokens: { client: [clientToken], worker: [workerToken ?? clientToken] } }),
-      services: [jobServiceHandlers(requests), workServiceHandlers(new WorkRouter(jobs))],
+      access,
+      services: [
+        jobServiceHandlers((caller) => new AuthorizedJobs({ requests, jobs, access }, caller)),
+        workServiceHandlers((caller) => new AuthorizedWork({ work: router, access }, caller)),
+      ],
       onUnexpected: (error, method) => log.error({ err: error, method }, "unexpected failure"),
     });
     log.info(
@@ -122,4 +133,10 @@ export function coordinatorService(milestone: (milestone: Milestone) => void = (
     const open = jobs.all.filter(({ board }) => !isFinal(board.state.phase)).map(({ record }) => printable(record.name));
     if (open.length > 0) log.info({ jobs: open }, "jobs that go on with the next coordinator");
   };
+}
+
+/** Who may call. */
+function accessOf({ clientToken, workerToken }: z.output<typeof coordinatorConfig>): Access {
+  if (clientToken === undefined) return everyone;
+  return staticTokens({ client: [clientToken], worker: [workerToken ?? clientToken] });
 }
