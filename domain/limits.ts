@@ -141,8 +141,6 @@ export const limits = {
   accessReviewsPending: 256,
   /** A question without an answer has failed after this, well before the call that waits for it. */
   accessReviewMs: 15_000,
-  /** How often a file with a token is looked at: it is exchanged long before the old one expires (by the kubelet when a fifth of its time is left). */
-  tokenFileMs: 1_000,
   /** How often a trainer reports its step. */
   stepReportMs: 200,
   /** More parameters than this are trained in one grain: the gradient of several would not fit in memory. */
