@@ -50,7 +50,7 @@ const member = (trainer: string, jobId: string) => ({ trainer, jobId, generation
 
 test("every call of WorkService is among those that are tried here", () => {
   const methods = Object.getOwnPropertyNames(AuthorizedWork.prototype);
-  expect([...everyCall.map(([name]) => name), "constructor", "onTask", "asMember", "permitted"].sort()).toEqual(methods.sort());
+  expect([...everyCall.map(([name]) => name), "constructor", "ofTask", "asMember", "permitted"].sort()).toEqual(methods.sort());
 });
 
 test.each(everyCall)("%s is for a pod of the job, under its own name", async (name, ask) => {

@@ -36,23 +36,28 @@ export class AuthorizedWork implements WorkService {
   }
 
   async heartbeatTask(task: LeasedTask, progress: TaskProgress): Promise<"kept" | "lost"> {
-    return (await this.onTask(task)).heartbeatTask(task, progress);
+    await this.ofTask(task);
+    return this.deps.work.heartbeatTask(task, progress);
   }
 
   async lookupFeatures(task: LeasedTask, imageIds: Uint8Array, view: number): Promise<Uint8Array> {
-    return (await this.onTask(task)).lookupFeatures(task, imageIds, view);
+    await this.ofTask(task);
+    return this.deps.work.lookupFeatures(task, imageIds, view);
   }
 
   async commitTask(task: LeasedTask, commit: TaskCommit): Promise<"committed" | "already committed"> {
-    return (await this.onTask(task)).commitTask(task, commit);
+    await this.ofTask(task);
+    return this.deps.work.commitTask(task, commit);
   }
 
   async appendShards(task: LeasedTask, shards: readonly CommittedShard[]): Promise<void> {
-    await (await this.onTask(task)).appendShards(task, shards);
+    await this.ofTask(task);
+    return this.deps.work.appendShards(task, shards);
   }
 
   async releaseTask(task: LeasedTask, shards: readonly CommittedShard[]): Promise<void> {
-    await (await this.onTask(task)).releaseTask(task, shards);
+    await this.ofTask(task);
+    return this.deps.work.releaseTask(task, shards);
   }
 
   async joinTraining(trainer: string, profile: NumericsProfile, jobId: string | undefined, step: number | undefined): Promise<Joined> {
@@ -60,46 +65,51 @@ export class AuthorizedWork implements WorkService {
   }
 
   async reportMissingFeatures(member: Member, imageIds: readonly ImageId[]): Promise<void> {
-    await (await this.asMember(member)).reportMissingFeatures(member, imageIds);
+    await this.asMember(member);
+    return this.deps.work.reportMissingFeatures(member, imageIds);
   }
 
   async reportStep(member: Member, report: StepReport): Promise<number> {
-    return (await this.asMember(member)).reportStep(member, report);
+    await this.asMember(member);
+    return this.deps.work.reportStep(member, report);
   }
 
   async reportStall(member: Member, step: number, missing: readonly string[]): Promise<number> {
-    return (await this.asMember(member)).reportStall(member, step, missing);
+    await this.asMember(member);
+    return this.deps.work.reportStall(member, step, missing);
   }
 
   async reportEvaluation(member: Member, evaluation: ReportedEvaluation): Promise<void> {
-    await (await this.asMember(member)).reportEvaluation(member, evaluation);
+    await this.asMember(member);
+    return this.deps.work.reportEvaluation(member, evaluation);
   }
 
   async commitCheckpoint(member: Member, step: number): Promise<void> {
-    await (await this.asMember(member)).commitCheckpoint(member, step);
+    await this.asMember(member);
+    return this.deps.work.commitCheckpoint(member, step);
   }
 
   async reportPhase(member: Member, phase: "Evaluating" | "Exporting"): Promise<void> {
-    await (await this.asMember(member)).reportPhase(member, phase);
+    await this.asMember(member);
+    return this.deps.work.reportPhase(member, phase);
   }
 
   async commitResult(member: Member): Promise<void> {
-    await (await this.asMember(member)).commitResult(member);
+    await this.asMember(member);
+    return this.deps.work.commitResult(member);
   }
 
   async reportFailure(failure: WorkerFailure): Promise<void> {
     await this.permitted(failure.worker, failure.jobId);
-    await this.deps.work.reportFailure(failure);
+    return this.deps.work.reportFailure(failure);
   }
 
-  private async onTask({ worker, jobId }: LeasedTask): Promise<WorkService> {
+  private async ofTask({ worker, jobId }: LeasedTask): Promise<void> {
     await this.permitted(worker, jobId);
-    return this.deps.work;
   }
 
-  private async asMember({ trainer, jobId }: Member): Promise<WorkService> {
+  private async asMember({ trainer, jobId }: Member): Promise<void> {
     await this.permitted(trainer, jobId);
-    return this.deps.work;
   }
 
   /** The job that this worker may work on; undefined for any. @throws CodedError ACCESS_DENIED for another job, or under another name */
