@@ -12,7 +12,7 @@ import { CodedError } from "../../domain/errors.js";
 import { printable } from "../../domain/job/figures.js";
 import { limits } from "../../domain/limits.js";
 import type { Clock } from "../clock/clock.js";
-import type { Kubernetes } from "../kubernetes/kubernetes.js";
+import { Kubernetes, type KubernetesSettings } from "../kubernetes/kubernetes.js";
 import type { Access, Caller, Pod, Verb } from "./access.js";
 import { type Answer, Answers } from "./answers.js";
 import { readClaims } from "./token.js";
@@ -21,6 +21,14 @@ export interface KubernetesAccessSettings {
   /** What tokens must be made for, so that one for another service is not good here, nor one for here elsewhere. */
   readonly audience: string;
   readonly clock: Clock;
+}
+
+/**
+ * Access with a connection to the API server of its own: whoever sends tokens shares no bound on requests with the coordinator's other work.
+ * @throws CodedError CONFIG_INVALID
+ */
+export function openKubernetesAccess(settings: KubernetesSettings & KubernetesAccessSettings): Access {
+  return new KubernetesAccess(Kubernetes.open(settings), settings);
 }
 
 const GROUP = "graft.dev";

@@ -199,7 +199,8 @@ test("without Kubernetes jobs have no namespace, and a name means the newest job
     ["submitJob", "used elsewhere", { metadata: { name: "x" }, spec: {} }],
   ]);
   // A job without a namespace is nobody's on Kubernetes.
-  await expect(setup(["get team-a", "get "], { all }).jobs.getJob({ name: "flowers" })).rejects.toMatchObject({ code: "JOB_NOT_FOUND" });
+  for (const name of ["flowers", "uid-1"])
+    await expect(setup(["get team-a", "get "], { all }).jobs.getJob({ name })).rejects.toMatchObject({ code: "JOB_NOT_FOUND" });
 });
 
 test("where the answer is not to be had, nothing is done", async () => {

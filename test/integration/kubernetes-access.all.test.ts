@@ -5,14 +5,13 @@ import { dirname, join } from "node:path";
 import { afterAll, beforeAll, describe, expect, test, vi } from "vitest";
 import type { JobResource } from "../../domain/job/resource.js";
 import { limits } from "../../domain/limits.js";
-import { KubernetesAccess } from "../../platform/access/kubernetes.js";
+import { openKubernetesAccess } from "../../platform/access/kubernetes.js";
 import type { Clock } from "../../platform/clock/clock.js";
 import { systemClock } from "../../platform/clock/system.js";
 import { grpcClient, openChannel, type GrpcChannel } from "../../platform/grpc/client.js";
 import { serveGrpc, type RunningServer } from "../../platform/grpc/server.js";
 import { jobServiceHandlers } from "../../platform/job-service/grpc-server.js";
 import type { JobService as JobServicePort } from "../../platform/job-service/job-service.js";
-import { Kubernetes } from "../../platform/kubernetes/kubernetes.js";
 import { workServiceHandlers } from "../../platform/work-service/grpc-server.js";
 import type { WorkService as WorkServicePort } from "../../platform/work-service/work-service.js";
 import { JobService } from "../../proto/gen/graft/v1/job_service_pb.js";
@@ -197,8 +196,7 @@ describe.skipIf(noControlPlane !== undefined)(`access on Kubernetes (${noControl
       kubeconfig,
       readFileSync(cluster.kubeconfig, "utf8").replace(/^users: .*$/m, `users: [{ name: admin, user: { token: ${own} } }]`),
     );
-    const kubernetes = Kubernetes.open({ kubeconfig, clock: systemClock, onRequest: (what) => asked.push(what) });
-    const access = new KubernetesAccess(kubernetes, { audience: "graft", clock });
+    const access = openKubernetesAccess({ kubeconfig, audience: "graft", clock, onRequest: (what) => asked.push(what) });
     server = await serveGrpc({
       ...{ address: "127.0.0.1:0", access },
       services: [
