@@ -3,8 +3,8 @@ import { printable } from "../../domain/job/figures.js";
 import type { JobResource } from "../../domain/job/resource.js";
 import type { Access, Caller, Verb } from "../../platform/access/access.js";
 import type { JobReference, JobRequest, JobResult, JobService, ListJobs, Page, Reason } from "../../platform/job-service/job-service.js";
-import { findJob, jobNotFound, namespaceOf } from "./find-job.js";
-import type { Jobs, KnownJob } from "./jobs.js";
+import { findJob, jobNotFound } from "./find-job.js";
+import { type Jobs, namespaceOf } from "./jobs.js";
 
 export interface AuthorizedJobsDeps {
   readonly requests: JobService;
@@ -26,12 +26,7 @@ export class AuthorizedJobs implements JobService {
   }
 
   async submitJob(requestId: string, job: JobRequest): Promise<JobResource> {
-    const placed = await this.placed(job);
-    const resource = await this.deps.requests.submitJob(requestId, placed);
-    // The request of somebody else, under an id that this caller has from somewhere: nothing was made.
-    if (resource.metadata.namespace !== placed.metadata.namespace && this.caller.namespace !== undefined)
-      throw new CodedError("REQUEST_INVALID", "request_id: was used for a job of another namespace; take a new one");
-    return resource;
+    return this.deps.requests.submitJob(requestId, await this.placed(job));
   }
 
   async planJob(job: JobRequest, read: boolean): Promise<{ readonly text: string; readonly json: string }> {
@@ -89,22 +84,19 @@ export class AuthorizedJobs implements JobService {
 
   /** A reference to the one job that is meant, which the caller may do this to. @throws CodedError ACCESS_DENIED, JOB_NOT_FOUND */
   private async permitted(verb: Verb, reference: JobReference): Promise<JobReference> {
-    const { access } = this.deps;
-    const found = this.find(reference);
-    const namespace = found && (namespaceOf(found) ?? (this.caller.namespace === undefined ? "" : undefined));
-    if (found !== undefined && namespace !== undefined && (await access.mayDo(this.caller, verb, namespace, found.record.name)))
-      return { name: found.jobId, ...(namespace !== "" && { namespace }) };
+    const { access, jobs } = this.deps;
+    const { namespace: home } = this.caller;
+    if (home === undefined) {
+      await this.check(verb, "", reference.name);
+      return reference;
+    }
+    const found = findJob(jobs, reference, home);
+    const namespace = found === undefined ? "" : namespaceOf(found.record);
+    if (found !== undefined && namespace !== "" && (await access.mayDo(this.caller, verb, namespace, found.record.name)))
+      return { namespace, name: found.jobId };
     // From here on nothing depends on whether a job was found.
-    await this.check(verb, reference.namespace ?? this.caller.namespace ?? "", reference.name);
-    throw jobNotFound(reference);
-  }
-
-  /** Without a namespace: by name in the caller's own, by id in all. */
-  private find(reference: JobReference): KnownJob | undefined {
-    const { jobs } = this.deps;
-    const { namespace = this.caller.namespace, name } = reference;
-    const found = findJob(jobs, namespace === undefined ? { name } : { namespace, name });
-    return found ?? (reference.namespace === undefined ? jobs.get(name) : undefined);
+    await this.check(verb, reference.namespace ?? home, reference.name);
+    throw jobNotFound(reference, home);
   }
 
   private async check(verb: Verb, namespace: string, name?: string): Promise<void> {

@@ -3,4 +3,4 @@ import { runService } from "../../platform/service-process/service-process.js";
 import { trainerConfig } from "./config.js";
 import { trainerService } from "./service.js";
 
-await runService("trainer", trainerConfig, trainerService());
+await runService("trainer", trainerConfig, trainerService(), ["name", "job", "engine"]);
