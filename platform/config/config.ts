@@ -116,13 +116,8 @@ function isSecret(name: string): boolean {
   return /^(accessKey|secretKey|token|clientToken|workerToken|password)$/.test(name);
 }
 
-/** The user beside a password comes from where the password comes from, though it is no secret. */
+/** A user beside a password comes from where the password comes from, and a pod's names from the pod, though they are no secrets. */
 function mayBeElsewhere(name: string): boolean {
-  return isSecret(name) || name === "user";
-}
-
-/** Fields whose value may stand outside the file. */
-function isFromOutside(name: string): boolean {
   return isSecret(name) || /^(user|namespace|podName)$/.test(name);
 }
 
