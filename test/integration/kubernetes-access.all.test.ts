@@ -21,6 +21,7 @@ import { AuthorizedWork } from "../../services/coordinator/authorized-work.js";
 import type { Jobs, KnownJob } from "../../services/coordinator/jobs.js";
 import { portWith } from "../support/grpc-services.js";
 import { missingForControlPlane, startControlPlane, type TestCluster } from "../support/kubernetes/cluster.js";
+import { installCrd } from "../support/kubernetes/install-crd.js";
 
 /** Who may call the coordinator, on a real API server with real tokens of service accounts. */
 const noControlPlane = missingForControlPlane();
@@ -155,9 +156,7 @@ describe.skipIf(noControlPlane !== undefined)(`access on Kubernetes (${noControl
 
   beforeAll(async () => {
     cluster = await startControlPlane();
-    await cluster.kubectl(["apply", "-f", "deploy/k8s/base/graft-job-crd.yaml"]);
-    const established = 'jsonpath={.status.conditions[?(@.type=="Established")].status}=True';
-    await cluster.kubectl(["wait", `--for=${established}`, "crd/graftjobs.graft.dev", "--timeout=30s"]);
+    await installCrd(cluster);
     await apply(...objects);
     const names = ["team-a/flowers", "team-a/roses", "team-a/orphan", "team-b/flowers"];
     await apply(

@@ -173,7 +173,11 @@ export class ProcessKubelet {
     const { name = "", uid = "", namespace = "" } = pod.metadata ?? {};
     const own = join(this.folder, name);
     mkdirSync(own, { recursive: true });
-    writeFileSync(join(own, "config.json"), JSON.stringify(this.configOf(role)));
+    const tokenFile = join(own, "token");
+    writeFileSync(tokenFile, await this.token(pod));
+    const config = this.configOf(role);
+    const coordinator = { ...(config["coordinator"] as object), tokenFile };
+    writeFileSync(join(own, "config.json"), JSON.stringify({ ...config, coordinator }));
     const args = (pod.spec?.containers.find((each) => each.name === "worker")?.args ?? []).map((arg) => arg.replace("$(POD_NAME)", name));
     args[args.indexOf("--config") + 1] = join(own, "config.json");
     const mounted = args.indexOf("--dataset-credentials");
@@ -203,6 +207,18 @@ export class ProcessKubelet {
     this.running.set(name, running);
     this.all.push(running);
     this.wake();
+  }
+
+  /** The one that a projected volume would hold: of the pod's service account, bound to the pod, for graft. */
+  private async token(pod: V1Pod): Promise<string> {
+    const { name = "", uid = "", namespace = "" } = pod.metadata ?? {};
+    const boundObjectRef = { apiVersion: "v1", kind: "Pod", name, uid };
+    const { status } = await this.core.createNamespacedServiceAccountToken({
+      namespace,
+      name: pod.spec?.serviceAccountName ?? "default",
+      body: { spec: { audiences: ["graft"], expirationSeconds: 3_600, boundObjectRef } },
+    });
+    return status?.token ?? "";
   }
 
   private async say(pod: V1Pod, status: object): Promise<void> {
