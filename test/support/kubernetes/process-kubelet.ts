@@ -5,14 +5,17 @@ import { tmpdir } from "node:os";
 import { join, resolve } from "node:path";
 import { createInterface } from "node:readline";
 import {
+  AuthenticationV1TokenRequest,
   CoordinationV1Api,
   CoreV1Api,
   KubeConfig,
   makeInformer,
   PatchStrategy,
   setHeaderOptions,
+  V1BoundObjectReference,
   V1MicroTime,
   type V1Pod,
+  V1TokenRequestSpec,
 } from "@kubernetes/client-node";
 
 /** How a pod's container is to end, or not to begin, instead of running as it is. */
@@ -212,12 +215,11 @@ export class ProcessKubelet {
   /** The one that a projected volume would hold: of the pod's service account, bound to the pod, for graft. */
   private async token(pod: V1Pod): Promise<string> {
     const { name = "", uid = "", namespace = "" } = pod.metadata ?? {};
-    const boundObjectRef = { apiVersion: "v1", kind: "Pod", name, uid };
-    const { status } = await this.core.createNamespacedServiceAccountToken({
-      namespace,
-      name: pod.spec?.serviceAccountName ?? "default",
-      body: { spec: { audiences: ["graft"], expirationSeconds: 3_600, boundObjectRef } },
-    });
+    const boundObjectRef = Object.assign(new V1BoundObjectReference(), { apiVersion: "v1", kind: "Pod", name, uid });
+    const spec = Object.assign(new V1TokenRequestSpec(), { audiences: ["graft"], expirationSeconds: 3_600, boundObjectRef });
+    const body = Object.assign(new AuthenticationV1TokenRequest(), { spec });
+    const account = pod.spec?.serviceAccountName ?? "default";
+    const { status } = await this.core.createNamespacedServiceAccountToken({ namespace, name: account, body });
     return status?.token ?? "";
   }
 
