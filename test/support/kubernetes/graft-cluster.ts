@@ -1,6 +1,7 @@
 import { mkdtempSync, rmSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
+import { KubeConfig, Watch } from "@kubernetes/client-node";
 import { freePort } from "../../../cli/free-port.js";
 import type { JobSpec } from "../../../domain/job/spec.js";
 import type { GraftJobObject } from "../../../formats/kubernetes/objects.js";
@@ -150,6 +151,26 @@ export class GraftCluster {
 
   async read(name: string, namespace = NAMESPACE): Promise<GraftJobObject> {
     return JSON.parse(await this.control.kubectl(["get", "gj", name, "-n", namespace, "-o", "json"])) as GraftJobObject;
+  }
+
+  /** Every state of a GraftJob that the API server tells of from now on. */
+  watch(name: string): { readonly stop: () => GraftJobObject[] } {
+    const seen: GraftJobObject[] = [];
+    const config = new KubeConfig();
+    config.loadFromFile(this.control.kubeconfig);
+    const path = `/apis/graft.dev/v1alpha1/namespaces/${NAMESPACE}/graftjobs`;
+    const watching = new Watch(config).watch(
+      path,
+      { fieldSelector: `metadata.name=${name}` },
+      (_type, job) => seen.push(job as GraftJobObject),
+      () => undefined,
+    );
+    return {
+      stop: () => {
+        void watching.then((controller) => controller.abort());
+        return seen;
+      },
+    };
   }
 
   /** As an operator waits: `kubectl wait --for=…`. */
