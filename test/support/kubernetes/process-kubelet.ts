@@ -17,6 +17,7 @@ import {
   type V1Pod,
   V1TokenRequestSpec,
 } from "@kubernetes/client-node";
+import { keyOf } from "../../../platform/kubernetes/kubernetes.js";
 
 /** How a pod's container is to end, or not to begin, instead of running as it is. */
 export type PodFate =
@@ -214,7 +215,7 @@ export class ProcessKubelet {
 
   /** The one that a projected volume would hold: of the pod's service account, bound to the pod, for graft. */
   private async token(pod: V1Pod): Promise<string> {
-    const { name = "", uid = "", namespace = "" } = pod.metadata ?? {};
+    const { namespace, name, uid } = keyOf(pod);
     const boundObjectRef = Object.assign(new V1BoundObjectReference(), { apiVersion: "v1", kind: "Pod", name, uid });
     const spec = Object.assign(new V1TokenRequestSpec(), { audiences: ["graft"], expirationSeconds: 3_600, boundObjectRef });
     const body = Object.assign(new AuthenticationV1TokenRequest(), { spec });
