@@ -2,6 +2,7 @@ import { readFile } from "node:fs/promises";
 import { CodedError } from "../domain/errors.js";
 import { systemClock } from "../platform/clock/system.js";
 import { type ClientTls, openChannel } from "../platform/grpc/client.js";
+import { tokenFile } from "../platform/grpc/token-file.js";
 import { grpcJobService } from "../platform/job-service/grpc-client.js";
 import type { JobService } from "../platform/job-service/job-service.js";
 import { serverAddress, serverToken } from "./config.js";
@@ -15,7 +16,7 @@ const DEFAULT_SERVER = "127.0.0.1:7070";
 /** Calls `use` with the jobs of the server and closes the connection. */
 export async function withServer<T>(flags: ServerFlags, use: (jobs: JobService) => Promise<T>): Promise<T> {
   const address = serverAddress(flags) ?? (await localCluster())?.server ?? DEFAULT_SERVER;
-  const token = flags.tokenFile === undefined ? serverToken() : (await read(flags.tokenFile, "--token-file")).toString("utf8").trim();
+  const token = flags.tokenFile === undefined ? serverToken() : await tokenIn(flags.tokenFile);
   const channel = openChannel({
     address,
     allowPlaintext: flags.plaintext === true,
@@ -40,6 +41,11 @@ async function tlsOf({ ca, certificate, key, plaintext }: ServerFlags, address: 
     ...(certificate !== undefined &&
       key !== undefined && { own: { certificate: await read(certificate, "--certificate"), key: await read(key, "--key") } }),
   };
+}
+
+async function tokenIn(file: string): Promise<() => string> {
+  await read(file, "--token-file");
+  return tokenFile(file);
 }
 
 async function read(file: string, flag: string): Promise<Buffer> {

@@ -22,7 +22,8 @@ export interface ChannelSettings {
   /** "plaintext" only to a loopback address, or with `allowPlaintext`. */
   readonly tls: ClientTls | "plaintext";
   readonly allowPlaintext?: boolean;
-  readonly token?: string;
+  /** A function is asked at every call: tokens are exchanged while a channel is open. */
+  readonly token?: string | (() => string);
 }
 
 /** All in PEM. */
@@ -39,6 +40,7 @@ export interface ClientTls {
 export interface GrpcChannel {
   readonly address: string;
   readonly client: Client;
+  /** What a call that begins now is sent with. */
   readonly metadata: Metadata;
   close(): void;
 }
@@ -61,15 +63,19 @@ export function openChannel({ address, tls, allowPlaintext = false, token }: Cha
   if (tls === "plaintext") refuseForeignPlaintext(address, allowPlaintext);
   const metadata = new Metadata();
   metadata.set(CONTRACT_HEADER, CONTRACT_VERSION);
-  if (token !== undefined) {
-    if (!/^[\x21-\x7e]+$/.test(token)) {
+  let sent: string | undefined;
+  const sendToken = (current: string): void => {
+    if (current === sent) return;
+    if (!/^[\x21-\x7e]+$/.test(current)) {
       throw new CodedError(
         "CONFIG_INVALID",
         "token: must be printable ASCII without blanks and line ends; check the file that it comes from",
       );
     }
-    metadata.set("authorization", `Bearer ${token}`);
-  }
+    metadata.set("authorization", `Bearer ${current}`);
+    sent = current;
+  };
+  if (token !== undefined) sendToken(typeof token === "string" ? token : token());
   const client = new Client(address, tls === "plaintext" ? credentials.createInsecure() : tlsCredentials(tls), {
     "grpc.max_receive_message_length": limits.grpcMessageBytes,
     "grpc.max_send_message_length": limits.grpcMessageBytes,
@@ -84,7 +90,15 @@ export function openChannel({ address, tls, allowPlaintext = false, token }: Cha
       ? { "grpc.ssl_target_name_override": tls.serverName, "grpc.default_authority": tls.serverName }
       : {}),
   });
-  return { address, client, metadata, close: () => client.close() };
+  return {
+    address,
+    client,
+    get metadata() {
+      if (typeof token === "function") sendToken(token());
+      return metadata;
+    },
+    close: () => client.close(),
+  };
 }
 
 /** The calls of a service over a channel, typed. */
