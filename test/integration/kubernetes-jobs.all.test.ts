@@ -71,17 +71,20 @@ describe.skipIf(missing.length > 0)(`GraftJobs on a Kubernetes API server (${bec
     expect(await graft.control.kubectl(["describe", "gj", "good", "-n", NAMESPACE])).toMatch(/Normal\s+Complete\s/);
   });
 
-  test("suspended in mid-extraction and in mid-training, and resumed: no pod stays meanwhile, and the weights are the same", async () => {
-    const before = await finished({ store: join(folder.path, "long"), spec: jobOn(pictures, longJob) });
-    // Features of its own, or there is no mid-extraction.
-    await graft.submit("pausing", { ...spec(longJob), cacheDomain: NAMESPACE, numericsProfile: "PINNED", views: undefined } as never);
-    await graft.wait("pausing", "jsonpath={.status.phase}=TRAINING");
-    await patch("pausing", { spec: { suspend: true } });
-    await graft.wait("pausing", "condition=Suspended");
-    await graft.control.kubectl(["wait", "--for=delete", "pods", "-n", NAMESPACE, "-l", "graft.dev/job=pausing", "--timeout=60s"]);
-    expect((await graft.read("pausing")).status?.phase).toBe("TRAINING");
-    await patch("pausing", { spec: { suspend: false } });
-    expect(await graft.digest("pausing")).toBe(before.result.metrics.weightsSha256);
+  test.each([
+    ["EXTRACTING", { ...richJob, preprocessing: { size: 192 } }], // features that no other test has
+    ["TRAINING", longJob],
+  ] as const)("suspended in %s and resumed: no pod stays meanwhile, and the weights are the same", async (phase, job) => {
+    const before = await finished({ store: join(folder.path, phase), spec: jobOn(pictures, job) });
+    const name = `pausing-${phase.toLowerCase()}`;
+    await graft.submit(name, spec(job));
+    await graft.wait(name, `jsonpath={.status.phase}=${phase}`);
+    await patch(name, { spec: { suspend: true } });
+    await graft.wait(name, "condition=Suspended");
+    await graft.control.kubectl(["wait", "--for=delete", "pods", "-n", NAMESPACE, "-l", `graft.dev/job=${name}`, "--timeout=60s"]);
+    expect((await graft.read(name)).status?.phase).toBe(phase);
+    await patch(name, { spec: { suspend: false } });
+    expect(await graft.digest(name)).toBe(before.result.metrics.weightsSha256);
   });
 
   test("its status erased in extraction, in training and at the end: it comes back, with the same weights", async () => {
