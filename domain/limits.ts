@@ -123,6 +123,10 @@ export const limits = {
   pageSize: 1_000,
   /** Rounds of extracting lost features again in one run; a store that damages more is broken. */
   repairRounds: 5,
+  /** Requests to the API server of Kubernetes: twice what a client of Go sends by default, a small part of what a server takes; a thousand jobs that start at once need minutes, not more of it. */
+  kubernetesRequestsPerSecond: 40,
+  /** A watch that broke is opened anew after this. */
+  kubernetesWatchRetryMs: 1_000,
   /** How often a trainer reports its step. */
   stepReportMs: 200,
   /** More parameters than this are trained in one grain: the gradient of several would not fit in memory. */

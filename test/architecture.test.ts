@@ -6,10 +6,18 @@ import { expect, test } from "vitest";
 const rules: readonly (readonly [from: string, ...may: string[]])[] = [
   ["domain/", "domain/", "npm:node:(assert|assert/strict|crypto)$"], // crypto for its hashes
   ["formats/", "domain/", "formats/", "proto/", "npm:"], // bytes <-> values: codecs' packages, no I/O
-  ["platform/(grpc|config|service-process)/", "domain/", "formats/", "platform/$1/", "platform/(config|clock)/", "proto/", "npm:"], // no ports: what several adapters or every service's process share
+  [
+    "platform/(grpc|kubernetes|config|service-process)/",
+    "domain/",
+    "formats/",
+    "platform/$1/",
+    "platform/(config|clock)/",
+    "proto/",
+    "npm:",
+  ], // no ports: what several adapters or every service's process share
   ["platform/([^/]+)/\\1.ts", "domain/", "formats/", "platform/([^/]+)/\\1.ts", "npm:node:(assert|assert/strict|crypto)$"], // a port: no SDK, no adapter
   ["platform/([^/]+)/open-[a-z]+.ts", "domain/", "formats/", "platform/", "npm:"], // chooses and puts together one port's adapters
-  ["platform/([^/]+)/", "domain/", "formats/", "platform/$1/", "platform/grpc/", "platform/([^/]+)/\\1.ts", "proto/", "npm:"], // an adapter
+  ["platform/([^/]+)/", "domain/", "formats/", "platform/$1/", "platform/(grpc|kubernetes)/", "platform/([^/]+)/\\1.ts", "proto/", "npm:"], // an adapter
   ["services/local/", "domain/", "formats/", "platform/", "services/", "proto/", "npm:"], // the one place that sees every service
   ["services/([^/]+)/(main|service).ts", "domain/", "formats/", "platform/", "services/$1/", "services/local/", "proto/", "npm:"], // puts the adapters together as a run in one process does
   ["services/([^/]+)/config.ts", "domain/", "platform/config/", "npm:zod$"],

@@ -279,19 +279,19 @@ describe("resolveJob", () => {
     [{ dataset, cacheDomain: "x" }, "cacheDomain"],
     [{ dataset, extractors: { pod: {} } }, "extractors.pod"],
     [{ dataset, trainers: { pod: {} } }, "trainers.pod"],
-    [{ dataset, activeDeadlineSeconds: 0 }, "activeDeadlineSeconds"],
+    [{ dataset, activeDeadlineSeconds: 60 }, "activeDeadlineSeconds"],
     [{ dataset, ttlSecondsAfterFinished: 0 }, "ttlSecondsAfterFinished"],
     [{ dataset, backoffLimit: 0 }, "backoffLimit"],
     [{ dataset, deletionPolicy: "DELETE" }, "deletionPolicy"],
-  ])("%j is refused: not supported in this version", (spec, path) => {
+  ])("%j is refused where one process runs the job", (spec, path) => {
     const problems = problemsOf(spec);
     assert.equal(problems.length, 1, problems.join("\n"));
-    expect(problems[0]).toContain(`${path}: not supported in this version; `);
+    expect(problems[0]).toContain(`${path}: not supported where one process runs the job; `);
   });
 
   test("only a job that a coordinator carries out may begin suspended", () => {
     expect(problemsOf({ dataset, suspend: true })).toEqual([
-      'suspend: not supported where one process runs the job, which nobody could resume; leave it out, or give the job to a server with "graft submit"',
+      'suspend: not supported where one process runs the job; leave it out, or give the job to a server with "graft submit"',
     ]);
     assert.deepEqual(resolveJob({ dataset, suspend: true }, "job", "coordinator"), resolveJob({ dataset }));
   });

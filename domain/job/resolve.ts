@@ -3,6 +3,7 @@ import { defaults } from "./defaults.js";
 import { FieldCheck, finite, fraction, integer, percent, positive, seedNumber, shareBelowOne } from "./field-check.js";
 import { engineNames, type EngineName } from "../training/trainable-layers.js";
 import type { HeadLayer, InitialWeights, Initializer, ResolvedJob, Workers } from "./job.js";
+import { checkOperation } from "./operation.js";
 import { specInvalid } from "./problems.js";
 import { resolveRecipe } from "./resolve-recipe.js";
 import { resolveViews } from "./resolve-views.js";
@@ -17,6 +18,7 @@ import { type JobRunner, unsupportedFields } from "./unsupported.js";
 export function resolveJob(spec: JobSpec, subject = "job", runner: JobRunner = "process"): ResolvedJob {
   const check = new FieldCheck();
   for (const problem of unsupportedFields(spec, runner)) check.report(problem.path, problem.message);
+  checkOperation(spec, check);
   const training = resolveRecipe(spec.training ?? {}, check);
   const job: ResolvedJob = {
     dataset: resolveDataset(spec.dataset ?? {}, check),
@@ -42,7 +44,7 @@ export function resolveJob(spec: JobSpec, subject = "job", runner: JobRunner = "
       extraction: resolveEngine("extractors.engine", spec.extractors?.engine, check),
       training: resolveEngine("trainers.engine", spec.trainers?.engine, check),
     },
-    numericsProfile: spec.numericsProfile ?? "PINNED",
+    numericsProfile: spec.numericsProfile ?? defaults.numericsProfile,
   };
   if (job.trainers.min < 1) check.report("trainers.min", `must be at least 1, found ${job.trainers.min}`);
   if (job.trainers.min > training.grains) {
@@ -120,7 +122,7 @@ function resolveHeadLayer(given: NonNullable<HeadSpec["layers"]>[number], path: 
   return {
     kind: "dense",
     units: check.required(`${path}.dense.units`, dense.units, integer(1, 65_536), 1),
-    activation: dense.activation ?? "RELU",
+    activation: dense.activation ?? defaults.activation,
   };
 }
 

@@ -165,4 +165,15 @@ export interface PodSpec {
   readonly annotations?: Readonly<Record<string, string>>;
   readonly priorityClassName?: string;
   readonly runtimeClassName?: string;
+  /** As in Kubernetes. */
+  readonly affinity?: JsonObject;
+  readonly imagePullSecrets?: readonly string[];
+  readonly env?: Readonly<Record<string, string>>;
+  readonly serviceAccountName?: string;
 }
+
+/** What graft hands on as it is. */
+export interface JsonObject {
+  [name: string]: JsonValue;
+}
+type JsonValue = number | string | boolean | null | JsonObject | JsonValue[];

@@ -41,6 +41,8 @@ export function graftJobCrd(comments: ReadonlyMap<string, string>): Schema {
           },
           additionalPrinterColumns: [
             { name: "State", type: "string", jsonPath: ".status.phase" },
+            { name: "Progress", type: "string", jsonPath: ".status.progress.summary" },
+            { name: "ETA", type: "string", jsonPath: ".status.progress.eta" },
             { name: "Cached", type: "integer", jsonPath: ".status.progress.cached" },
             { name: "Accuracy", type: "number", jsonPath: ".status.result.testAccuracy" },
             { name: "Age", type: "date", jsonPath: ".metadata.creationTimestamp" },
@@ -67,6 +69,8 @@ export function graftJobCrd(comments: ReadonlyMap<string, string>): Schema {
 
 function messageSchema(message: DescMessage, comments: ReadonlyMap<string, string>): Schema {
   if (message.typeName === "google.protobuf.Timestamp") return { type: "string", format: "date-time" };
+  // Kubernetes' own: the API server checks it where the pods are made.
+  if (message.typeName === "google.protobuf.Struct") return { type: "object", "x-kubernetes-preserve-unknown-fields": true };
   const { required, fields = {}, together = [], oneofNeeded } = messageRules[message.name] ?? {};
   const properties = Object.fromEntries(
     message.fields.map((field): [string, Schema] => {
