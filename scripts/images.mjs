@@ -35,7 +35,7 @@ examples:
   npm run images -- --archive out/images --only trainer
 
 This machine's settings of npm (registry, proxy, credentials, cafile) and pip go along as secrets of the build, and into no image.
-In a restricted machine or container, buildah is told by its own variables: BUILDAH_ISOLATION=chroot STORAGE_DRIVER=vfs npm run images -- …
+Where buildah cannot start containers (inside a container, without iptables): BUILDAH_ISOLATION=chroot npm run images -- …
 `;
 
 /** What is asked for; undefined after the help was printed. */
@@ -120,13 +120,17 @@ async function make(builder, { target, name, image }, flags, { push, archive, ta
   return said.join("  ");
 }
 
-/** For the kustomization.yaml of an overlay: graft's manifests name localhost/graft-ROLE. */
-function kustomizeBlock(images, { push, tag }) {
-  const entries = images.map(
-    ({ role, name }) =>
-      `  - name: localhost/graft-${role}\n    newName: ${push ?? "localhost"}/${name}\n    newTag: ${JSON.stringify(tag)}`,
+/** For the kustomization.yaml of an overlay: graft's manifests name localhost/graft-ROLE, those of components/gpu localhost/graft-ROLE-cuda. */
+function kustomizeBlock(images, { push, tag, cuda }) {
+  const entries = images.map(({ role, name }) =>
+    [
+      `  - name: localhost/${cuda ? name : `graft-${role}`}`,
+      `    newName: ${push ?? "localhost"}/${name}`,
+      `    newTag: ${JSON.stringify(tag)}`,
+    ].join("\n"),
   );
-  return `# kustomization.yaml\nimages:\n${entries.join("\n")}`;
+  const component = cuda ? "\n# with the component deploy/k8s/components/gpu, which asks for a GPU and for these images" : "";
+  return `# kustomization.yaml${component}\nimages:\n${entries.join("\n")}`;
 }
 
 /** The commit that is built, marked where files differ from it; undefined outside of a clone. */

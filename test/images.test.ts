@@ -129,7 +129,9 @@ test.skipIf(process.platform === "win32")("builds each role and pushes it under 
     ["trainer-cuda", "localhost/graft-trainer-cuda:7"],
   ]);
   expect(calls).toContain("push localhost/graft-trainer-cuda:7 docker://registry.example.com/ml/graft-trainer-cuda:7");
-  expect(stdout).toContain(`  - name: localhost/graft-trainer\n    newName: registry.example.com/ml/graft-trainer-cuda\n    newTag: "7"\n`);
+  expect(stdout).toContain(
+    `  - name: localhost/graft-trainer-cuda\n    newName: registry.example.com/ml/graft-trainer-cuda\n    newTag: "7"\n`,
+  );
   expect(stdout).toContain("localhost/graft-trainer-cuda:7  510 MB");
   // The token was there for the build, on no command line, and is gone.
   const seen = readFileSync(join(folder, "seen-npmrc"), "utf8");
