@@ -10,8 +10,8 @@ import { builderNames, findBuilder, ImagesFailure } from "./images/builders.mjs"
 const root = fileURLToPath(new URL("..", import.meta.url));
 const { version } = JSON.parse(readFileSync(join(root, "package.json"), "utf8"));
 
-/** The variants that there are of each, beside the plain one. */
-const roles = { coordinator: [], extractor: ["tensorflow", "cuda"], trainer: ["tensorflow", "cuda"] };
+/** Whether there are variants of it with the TensorFlow engine. */
+const roles = { coordinator: false, extractor: true, trainer: true };
 
 const help = `usage: npm run images -- --load | --push REGISTRY | --archive FOLDER [options]
 
@@ -68,14 +68,14 @@ function parse(args) {
   return values;
 }
 
-/** The images to build. `role` is the name in graft's manifests. */
+/** The images to build. `role` is the target in the container file and the name in graft's manifests. */
 function imagesOf({ only, tensorflow, cuda, tag }) {
   const variant = tensorflow ? "tensorflow" : cuda ? "cuda" : undefined;
   return Object.entries(roles)
     .filter(([role]) => only === undefined || only.includes(role))
-    .map(([role, variants]) => {
-      const target = variants.includes(variant) ? `${role}-${variant}` : role;
-      return { role, target, name: `graft-${target}`, image: `localhost/graft-${target}:${tag}` };
+    .map(([role, hasVariants]) => {
+      const name = hasVariants && variant !== undefined ? `graft-${role}-${variant}` : `graft-${role}`;
+      return { role, name, image: `localhost/${name}:${tag}` };
     });
 }
 
@@ -85,12 +85,13 @@ async function main(args) {
   const builder = findBuilder(options.tool);
   const images = imagesOf(options);
   const settings = buildSettings({ withPip: options.tensorflow || options.cuda });
-  const labels = { version, revision: revision() };
-  const flags = [
-    ...settings.flags,
-    ...Object.entries(labels).flatMap(([label, value]) => (value ? ["--label", `org.opencontainers.image.${label}=${value}`] : [])),
-    ...(options.base === undefined ? [] : ["--build-arg", `NODE_IMAGE=${options.base}`]),
-  ];
+  const buildArguments = {
+    VERSION: version,
+    REVISION: revision(),
+    ENGINE: options.tensorflow ? "tensorflow" : options.cuda ? "cuda" : "onnx",
+    ...(options.base !== undefined && { NODE_IMAGE: options.base }),
+  };
+  const flags = [...settings.flags, ...Object.entries(buildArguments).flatMap(([name, value]) => ["--build-arg", `${name}=${value}`])];
   const rows = [];
   try {
     for (const image of images) rows.push(await make(builder, image, flags, options));
@@ -101,9 +102,9 @@ async function main(args) {
 }
 
 /** Builds one image and brings it where it is wanted. Returns what to say of it. */
-async function make(builder, { target, name, image }, flags, { push, archive, tag }) {
+async function make(builder, { role, name, image }, flags, { push, archive, tag }) {
   const start = performance.now();
-  await builder.build({ image, target, flags });
+  await builder.build({ image, target: role, flags });
   const said = [image, megabytes(builder.size(image)), `${((performance.now() - start) / 1000).toFixed(0)} s`];
   if (push !== undefined) {
     const to = `${push}/${name}:${tag}`;
@@ -133,14 +134,14 @@ function kustomizeBlock(images, { push, tag, cuda }) {
   return `# kustomization.yaml${component}\nimages:\n${entries.join("\n")}`;
 }
 
-/** The commit that is built, marked where files differ from it; undefined outside of a clone. */
+/** The commit that is built, marked where files differ from it; nothing outside of a clone. */
 function revision() {
   const git = (...args) => {
     const { status, stdout } = spawnSync("git", args, { cwd: root, encoding: "utf8" });
-    return status === 0 ? stdout.trim() : undefined;
+    return status === 0 ? stdout.trim() : "";
   };
   const commit = git("rev-parse", "HEAD");
-  return commit && `${commit}${git("status", "--porcelain") ? "-dirty" : ""}`;
+  return `${commit}${git("status", "--porcelain") === "" ? "" : "-dirty"}`;
 }
 
 function megabytes(bytes) {

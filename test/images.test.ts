@@ -32,35 +32,35 @@ const containerFile = readFileSync("deploy/images/Containerfile", "utf8");
 const stages = stagesOf(containerFile);
 
 /** What holds in a stage: its own instructions after those that it inherits. */
-function inherited(name: string): Stage["instructions"] {
-  const stage = stages.find((each) => each.name === name);
-  return stage === undefined ? [] : [...inherited(stage.from), ...stage.instructions];
+function inherited(name: string, engine: string): Stage["instructions"] {
+  const stage = stages.find((each) => each.name === name.replace("${ENGINE}", engine));
+  return stage === undefined ? [] : [...inherited(stage.from, engine), ...stage.instructions];
 }
 
-const targets = [...roles, ...["extractor", "trainer"].flatMap((role) => [`${role}-tensorflow`, `${role}-cuda`])];
+const engines = ["onnx", "tensorflow", "cuda"];
+const images = roles.flatMap((role) => (role === "coordinator" ? [[role, "onnx"]] : engines.map((engine) => [role, engine]))) as [
+  string,
+  string,
+][];
 
-test.each(targets)("the image %s runs its role's program as a user without rights, from /app", (target) => {
-  const last = (name: string): string | undefined => inherited(target).findLast((instruction) => instruction.name === name)?.text;
+test.each(images)("the image of the %s with %s runs its role's program as a user without rights, from /app", (role, engine) => {
+  const instructions = inherited(role, engine);
+  const last = (name: string): string | undefined => instructions.findLast((instruction) => instruction.name === name)?.text;
   expect(last("USER")).toBe("10001:10001");
   expect(last("WORKDIR")).toBe("/app");
   const [command, program = "", ...rest] = JSON.parse(last("ENTRYPOINT") ?? "null") as string[];
-  const role = target.replace(/-.*/, "");
   expect([command, program, ...rest]).toEqual(["node", `dist/services/${role}/main.js`]);
   expect(existsSync(program.replace(/^dist\/(.*)\.js$/, "$1.ts"))).toBe(true);
   expect(JSON.parse(last("CMD") ?? "null")).toEqual(["--config", `/etc/graft/${role}.yaml`]);
-  const preloaded =
-    /NODE_OPTIONS=--require=\/app\/(\S+)/.exec(
-      inherited(target)
-        .map(({ text }) => text)
-        .join("\n"),
-    )?.[1] ?? "";
+  const preloaded = /NODE_OPTIONS=--require=\/app\/(\S+)/.exec(instructions.map(({ text }) => text).join("\n"))?.[1] ?? "";
   expect(existsSync(preloaded)).toBe(true);
 });
 
 test("every stage stands on a base of a fixed version or on another stage, and nothing is 'latest'", () => {
   const bases = [...containerFile.matchAll(/^ARG \w+_IMAGE=(\S+)$/gm)].map(([, image]) => image);
   expect(bases).toEqual([expect.stringMatching(/^docker\.io\/library\/node:24-bookworm-slim$/)]);
-  const known = ["${NODE_IMAGE}", ...stages.map(({ name }) => name)];
+  expect(engines.filter((engine) => !stages.some(({ name }) => name === engine))).toEqual([]);
+  const known = ["${NODE_IMAGE}", "${ENGINE}", ...stages.map(({ name }) => name)];
   expect(stages.filter(({ name, from }) => name === "" || !known.includes(from))).toEqual([]);
   expect(containerFile).not.toContain("latest");
 });
@@ -122,11 +122,13 @@ test.skipIf(process.platform === "win32")("builds each role and pushes it under 
   const { status, stdout, stderr } = run("--push", "registry.example.com/ml", "--cuda", "--tag", "7");
   expect(status, stderr).toBe(0);
   const calls = readFileSync(join(folder, "calls"), "utf8").split("\n");
-  const built = calls.filter((call) => call.startsWith("build ")).map((call) => / --target (\S+) --tag (\S+)/.exec(call)?.slice(1));
+  const built = calls
+    .filter((call) => call.startsWith("build "))
+    .map((call) => / ENGINE=(\S+) --target (\S+) --tag (\S+)/.exec(call)?.slice(1));
   expect(built).toEqual([
-    ["coordinator", "localhost/graft-coordinator:7"],
-    ["extractor-cuda", "localhost/graft-extractor-cuda:7"],
-    ["trainer-cuda", "localhost/graft-trainer-cuda:7"],
+    ["cuda", "coordinator", "localhost/graft-coordinator:7"],
+    ["cuda", "extractor", "localhost/graft-extractor-cuda:7"],
+    ["cuda", "trainer", "localhost/graft-trainer-cuda:7"],
   ]);
   expect(calls).toContain("push localhost/graft-trainer-cuda:7 docker://registry.example.com/ml/graft-trainer-cuda:7");
   expect(stdout).toContain(

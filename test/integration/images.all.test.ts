@@ -12,6 +12,9 @@ import { graft } from "../support/program.js";
 /** A token that npm has on this machine, for a registry that no package comes from. */
 const token = "graft-test-token-5f0c1e";
 
+/** Also where the image came from an earlier build by and large. */
+const commit = new RegExp(`^${spawnSync("git", ["rev-parse", "HEAD"], { encoding: "utf8" }).stdout.trim()}(-dirty)?$`);
+
 /** A training that is over within seconds. */
 const training = ["train", "samples/flowers", "--backbone", "mobilenet_v2_0.35_224", "--steps", "20", "--json"];
 
@@ -83,7 +86,11 @@ describe.skipIf(withoutImages !== undefined)(`images of all roles${withoutImages
     const image = open(role);
     expect(image.config).toMatchObject({
       ...{ User: "10001:10001", WorkingDir: "/app", Cmd: ["--config", `/etc/graft/${role}.yaml`] },
-      Labels: { "org.opencontainers.image.version": version, "org.opencontainers.image.title": `graft-${role}` },
+      Labels: {
+        "org.opencontainers.image.title": `graft-${role}`,
+        "org.opencontainers.image.version": version,
+        "org.opencontainers.image.revision": expect.stringMatching(commit) as unknown,
+      },
     });
     expect(await run(image, [...image.config.Entrypoint, "--help"])).toContain(`usage: graft-${role} --config FILE`);
     const program = `
