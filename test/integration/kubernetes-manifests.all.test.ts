@@ -63,6 +63,14 @@ describe.skipIf(missing !== undefined)(`what kubectl renders${because}`, () => {
       expect(
         manifests.filter(({ kind, metadata }) => clusterWide.includes(kind) === namespaces.includes(metadata.namespace ?? "")),
       ).toEqual([]);
+      // Those of a team's namespace are in production.
+      const roles = overlay === "namespace" ? [...manifests, ...rendered.production] : manifests;
+      for (const { metadata, roleRef } of manifests)
+        if (roleRef !== undefined)
+          expect(
+            roles.filter(({ kind, metadata: { name } }) => kind === roleRef.kind && name === roleRef.name).length,
+            `the role of ${metadata.name}`,
+          ).toBe(1);
       const templates = podTemplatesOf(manifests);
       for (const { kind, metadata, spec } of manifests) {
         if (kind !== "Service") continue;
