@@ -106,7 +106,7 @@ describe.skipIf(missing.length > 0)(`the bootstrap of the demo${missing.map((why
   }
 
   /** `waits` is told when it waits. */
-  async function usersStep(waits: () => void = () => undefined): Promise<{ readonly status: unknown; readonly output: string }> {
+  async function usersStep(waits: () => void = () => undefined): Promise<{ readonly status: number | null; readonly output: string }> {
     const program = goProgram("mc") ?? "";
     const script = readFileSync(join(overlay, "minio-users.sh"), "utf8").replace("/tmp/mc", join(folder, "mc"));
     writeFileSync(join(folder, "minio-users.sh"), script);
@@ -120,8 +120,8 @@ describe.skipIf(missing.length > 0)(`the bootstrap of the demo${missing.map((why
         output += text;
         if (output.includes("waiting for MinIO")) waits();
       });
-    const [status] = await once(child, "close");
-    return { status, output };
+    await once(child, "close");
+    return { status: child.exitCode, output };
   }
 
   async function contentStep(): Promise<void> {
@@ -200,7 +200,9 @@ describe.skipIf(missing.length > 0)(`the bootstrap of the demo${missing.map((why
     await secretsStep();
     await minio.kill("SIGKILL");
     let users: ReturnType<typeof usersStep> | undefined;
-    await new Promise<void>((resolve) => (users = usersStep(resolve)));
+    await new Promise<void>((resolve) => {
+      users = usersStep(resolve);
+    });
     await minio.restart();
     expect(await users).toMatchObject({ status: 0 });
   });
