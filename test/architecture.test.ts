@@ -19,7 +19,16 @@ const rules: readonly (readonly [from: string, ...may: string[]])[] = [
   ["platform/([^/]+)/open-[a-z]+.ts", "domain/", "formats/", "platform/", "npm:"], // chooses and puts together one port's adapters
   ["platform/([^/]+)/", "domain/", "formats/", "platform/$1/", "platform/(grpc|kubernetes)/", "platform/([^/]+)/\\1.ts", "proto/", "npm:"], // an adapter
   ["services/local/", "domain/", "formats/", "platform/", "services/", "proto/", "npm:"], // the one place that sees every service
-  ["services/([^/]+)/(main|service).ts", "domain/", "formats/", "platform/", "services/$1/", "services/local/", "proto/", "npm:"], // puts the adapters together as a run in one process does
+  [
+    "services/([^/]+)/(main|service|kubernetes).ts",
+    "domain/",
+    "formats/",
+    "platform/",
+    "services/$1/",
+    "services/local/",
+    "proto/",
+    "npm:",
+  ], // puts the adapters together as a run in one process does
   ["services/([^/]+)/config.ts", "domain/", "platform/config/", "npm:zod$"],
   ["services/([^/]+)/", "domain/", "formats/", "platform/([^/]+)/\\1.ts", "services/$1/", "proto/", "npm:node:assert$"],
   ["cli/", "domain/", "formats/", "platform/", "services/local/", "cli/", "proto/", "npm:"],

@@ -1,8 +1,10 @@
-import { readFileSync, writeFileSync } from "node:fs";
+import { readdirSync, readFileSync, writeFileSync } from "node:fs";
 import type { DescMessage } from "@bufbuild/protobuf";
 import { expect, test } from "vitest";
-import { stringify } from "yaml";
+import { parse, stringify } from "yaml";
+import { operationOf, defaultBackoffLimit } from "../domain/job/operation.js";
 import { resolveJob } from "../domain/job/resolve.js";
+import type { JobSpec } from "../domain/job/spec.js";
 import { graftJobCrd } from "../formats/crd/graft-job-crd.js";
 import { messageRules, mutableSpecFields } from "../formats/crd/rules.js";
 import { JobSpecSchema } from "../proto/gen/graft/v1/job_pb.js";
@@ -35,7 +37,10 @@ function protoComments(text: string): Map<string, string> {
 }
 
 function messagesIn(message: DescMessage): DescMessage[] {
-  return [message, ...message.fields.flatMap((field) => (field.message === undefined ? [] : messagesIn(field.message)))];
+  return [
+    message,
+    ...message.fields.flatMap((field) => (field.message?.typeName.startsWith("graft.") === true ? messagesIn(field.message) : [])),
+  ];
 }
 
 test(`${FILE} is what the proto says (written by GRAFT_WRITE_DOCS=1 npx vitest run test/crd)`, () => {
@@ -49,7 +54,7 @@ test(`${FILE} is what the proto says (written by GRAFT_WRITE_DOCS=1 npx vitest r
 });
 
 test.each(badSpecs)("$field: $spec is refused by resolveJob", ({ field, spec }) => {
-  expect(() => resolveJob(spec, "job", "coordinator")).toThrow(
+  expect(() => resolveJob(spec, "job", "kubernetes")).toThrow(
     expect.objectContaining({
       code: "SPEC_INVALID",
       details: expect.objectContaining({ problems: [expect.objectContaining({ path: field })] as unknown }) as unknown,
@@ -66,4 +71,73 @@ test("every rule speaks of fields that there are", () => {
       for (const [, field = ""] of rule.matchAll(/self\.(\w+)/gu)) expect(known, `${name}: ${rule}`).toContain(field);
   }
   for (const field of mutableSpecFields) expect(JobSpecSchema.fields.map(({ jsonName }) => jsonName)).toContain(field);
+});
+
+/** As much of OpenAPI as defaults need. */
+interface Schema {
+  readonly default?: unknown;
+  readonly properties?: Readonly<Record<string, Schema>>;
+  readonly items?: Schema;
+}
+
+/** `value` as the API server stores it: what is left out has its default, where the schema has one. `applied` takes the paths of the defaults. */
+function defaulted(value: unknown, schema: Schema, applied: Set<string>, path = "spec"): unknown {
+  if (Array.isArray(value)) return value.map((item) => defaulted(item, schema.items ?? {}, applied, `${path}[]`));
+  if (typeof value !== "object" || value === null) return value;
+  const given = new Map(Object.entries(value));
+  for (const [name, property] of Object.entries(schema.properties ?? {})) {
+    if (property.default === undefined || given.has(name)) continue;
+    applied.add(`${path}.${name}`);
+    given.set(name, property.default);
+  }
+  return Object.fromEntries(
+    [...given].map(([name, item]) => [name, defaulted(item, schema.properties?.[name] ?? {}, applied, `${path}.${name}`)]),
+  );
+}
+
+function defaultsIn(schema: Schema, path = "spec"): string[] {
+  return [
+    ...(schema.default === undefined ? [] : [path]),
+    ...Object.entries(schema.properties ?? {}).flatMap(([name, property]) => defaultsIn(property, `${path}.${name}`)),
+    ...(schema.items === undefined ? [] : defaultsIn(schema.items, `${path}[]`)),
+  ];
+}
+
+const dataset = { source: "s3://bucket/pictures/" };
+const training = (recipe: NonNullable<JobSpec["training"]>): JobSpec => ({ dataset, training: recipe });
+
+/** Specs that leave out what they can; together they have every part in which a default stands. */
+const sparseSpecs: readonly JobSpec[] = [
+  { dataset },
+  { dataset: { ...dataset, split: {} }, backbone: {}, preprocessing: {}, views: {}, head: {}, training: {}, extractors: {}, trainers: {} },
+  { dataset, views: { count: 2, randomResizedCrop: {} } },
+  { dataset, head: { layers: [{ dense: { units: 8 } }], initializer: { truncatedNormal: {} } }, trainers: { max: 3 } },
+  training({ steps: 10, batchSize: 4, optimizer: { sgd: {} }, schedule: { cosine: {} }, earlyStopping: { patienceEvaluations: 3 } }),
+  training({ optimizer: { rmsprop: {} }, schedule: { step: { everySteps: 10 } } }),
+  training({ optimizer: { adam: {} }, schedule: { exponential: { decaySteps: 10 } } }),
+  training({ optimizer: { adamw: {} }, batchNorm: "BATCH" }),
+];
+
+test("a spec with the defaults of the schema means what it meant without, and every default is such a one", () => {
+  const crd = parse(readFileSync(FILE, "utf8")) as {
+    spec: { versions: [{ schema: { openAPIV3Schema: { properties: { spec: Schema; status: Schema } } } }] };
+  };
+  const { spec: schema, status } = crd.spec.versions[0].schema.openAPIV3Schema.properties;
+  const examples = readdirSync("examples")
+    .filter((name) => name.endsWith(".yaml"))
+    .map((name) => (parse(readFileSync(`examples/${name}`, "utf8")) as { spec: JobSpec }).spec);
+  expect(examples.length).toBeGreaterThan(5);
+  const applied = new Set<string>();
+  for (const spec of [...sparseSpecs, ...examples]) {
+    const stored = defaulted(spec, schema, applied) as JobSpec;
+    expect(resolveJob(stored, "job", "kubernetes")).toEqual(resolveJob(spec, "job", "kubernetes"));
+    expect(operationOf(stored)).toEqual({ ...operationOf(spec), backoffLimit: spec.backoffLimit ?? defaultBackoffLimit });
+    expect(stored.suspend).toBe(spec.suspend ?? false);
+    // No part of a spec comes into being by a default.
+    expect(Object.keys(stored).filter((name) => !Object.hasOwn(spec, name) && typeof stored[name as keyof JobSpec] === "object")).toEqual(
+      [],
+    );
+  }
+  expect([...applied].sort()).toEqual(defaultsIn(schema).sort());
+  expect(defaultsIn(status)).toEqual([]);
 });

@@ -23,7 +23,9 @@ export const defaults = {
   step: { factor: 0.1 },
   exponential: { rate: 0.9 },
   truncatedNormal: { stddev: 0.001 },
+  activation: "RELU",
   weightDecay: 0.001,
+  loss: "SOFTMAX_CROSS_ENTROPY",
   labelSmoothing: 0,
   sampling: "SHUFFLED",
   batchNorm: "FROZEN",
@@ -35,6 +37,8 @@ export const defaults = {
   minimumDelta: 0,
   seed: 42,
   minimumAccuracy: 0,
+  numericsProfile: "PINNED",
+  deletionPolicy: "RETAIN",
   extractors: { min: 0, max: 1 },
   trainers: { min: 1, max: 1 },
 } as const;

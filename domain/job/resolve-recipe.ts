@@ -41,7 +41,7 @@ export function resolveRecipe(given: TrainingSpec, check: FieldCheck): Recipe {
       check.text(`${path}.weightDecayExempt[${index}]`, pattern, ""),
     ),
     loss: {
-      kind: given.loss === "SIGMOID_CROSS_ENTROPY" ? "sigmoid" : "softmax",
+      kind: (given.loss ?? defaults.loss) === "SIGMOID_CROSS_ENTROPY" ? "sigmoid" : "softmax",
       labelSmoothing: check.number(`${path}.labelSmoothing`, given.labelSmoothing, defaults.labelSmoothing, shareBelowOne),
     },
     classWeights: resolveClassWeights(given.classWeights, check),

@@ -1,8 +1,11 @@
+import { cacheDomainPattern } from "../features/cache-domain.js";
+import { limits } from "../limits.js";
 import type { Preprocessing } from "../network/preprocessing.js";
 import { defaults } from "./defaults.js";
 import { FieldCheck, finite, fraction, integer, percent, positive, seedNumber, shareBelowOne } from "./field-check.js";
 import { engineNames, type EngineName } from "../training/trainable-layers.js";
 import type { HeadLayer, InitialWeights, Initializer, ResolvedJob, Workers } from "./job.js";
+import { checkOperation } from "./operation.js";
 import { specInvalid } from "./problems.js";
 import { resolveRecipe } from "./resolve-recipe.js";
 import { resolveViews } from "./resolve-views.js";
@@ -17,6 +20,7 @@ import { type JobRunner, unsupportedFields } from "./unsupported.js";
 export function resolveJob(spec: JobSpec, subject = "job", runner: JobRunner = "process"): ResolvedJob {
   const check = new FieldCheck();
   for (const problem of unsupportedFields(spec, runner)) check.report(problem.path, problem.message);
+  checkOperation(spec, check);
   const training = resolveRecipe(spec.training ?? {}, check);
   const job: ResolvedJob = {
     dataset: resolveDataset(spec.dataset ?? {}, check),
@@ -42,7 +46,8 @@ export function resolveJob(spec: JobSpec, subject = "job", runner: JobRunner = "
       extraction: resolveEngine("extractors.engine", spec.extractors?.engine, check),
       training: resolveEngine("trainers.engine", spec.trainers?.engine, check),
     },
-    numericsProfile: spec.numericsProfile ?? "PINNED",
+    numericsProfile: spec.numericsProfile ?? defaults.numericsProfile,
+    cacheDomain: resolveCacheDomain(spec.cacheDomain, check),
   };
   if (job.trainers.min < 1) check.report("trainers.min", `must be at least 1, found ${job.trainers.min}`);
   if (job.trainers.min > training.grains) {
@@ -120,7 +125,7 @@ function resolveHeadLayer(given: NonNullable<HeadSpec["layers"]>[number], path: 
   return {
     kind: "dense",
     units: check.required(`${path}.dense.units`, dense.units, integer(1, 65_536), 1),
-    activation: dense.activation ?? "RELU",
+    activation: dense.activation ?? defaults.activation,
   };
 }
 
@@ -156,6 +161,16 @@ function resolveEngine(path: string, given: string | undefined, check: FieldChec
   if (given !== undefined && known === undefined)
     check.report(path, `must be one of ${engineNames.join(", ")}, found ${JSON.stringify(given.slice(0, 80))}`);
   return known;
+}
+
+function resolveCacheDomain(given: string | undefined, check: FieldCheck): string {
+  if (given !== undefined && !(given.length <= limits.cacheDomainCharacters && new RegExp(cacheDomainPattern).test(given))) {
+    check.report(
+      "cacheDomain",
+      `must be at most ${limits.cacheDomainCharacters} lower-case letters, digits and "-", with no "-" at either end; found ${JSON.stringify(given.slice(0, 80))}`,
+    );
+  }
+  return given ?? "";
 }
 
 /** More workers than this on one job are a slip of the finger. */

@@ -70,6 +70,10 @@ export interface JobProgress {
   /** Extractors at work. */
   readonly extractors?: number;
   readonly checkpointStep?: number;
+  /** What of this phase is done, for people. */
+  readonly summary?: string;
+  /** To the end of this phase, for people. */
+  readonly eta?: string;
 }
 
 export interface JobEvaluation {

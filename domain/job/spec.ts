@@ -18,7 +18,7 @@ export interface JobSpec {
   readonly trainers?: WorkersSpec;
   /** ANY lets features of other numerics profiles be used; the passport says so. */
   readonly numericsProfile?: "PINNED" | "ANY";
-  /** Features are shared among jobs of one domain only. */
+  /** Features are shared among jobs of one domain only. Default: none; on Kubernetes the namespace. */
   readonly cacheDomain?: string;
   readonly suspend?: boolean;
   readonly activeDeadlineSeconds?: number;
@@ -165,4 +165,15 @@ export interface PodSpec {
   readonly annotations?: Readonly<Record<string, string>>;
   readonly priorityClassName?: string;
   readonly runtimeClassName?: string;
+  /** As in Kubernetes. */
+  readonly affinity?: JsonObject;
+  readonly imagePullSecrets?: readonly string[];
+  readonly env?: Readonly<Record<string, string>>;
+  readonly serviceAccountName?: string;
 }
+
+/** What graft hands on as it is. */
+export interface JsonObject {
+  [name: string]: JsonValue;
+}
+type JsonValue = number | string | boolean | null | JsonObject | JsonValue[];

@@ -1,4 +1,6 @@
-import type { JobCondition, JobEvaluation, JobResourceStatus, JobResultSummary, ResourcePhase } from "./resource.js";
+import { conditionsOf } from "./conditions.js";
+import { count, duration } from "./figures.js";
+import type { JobEvaluation, JobResourceStatus, JobResultSummary, ResourcePhase } from "./resource.js";
 import { isFinal, type JobState } from "./transitions.js";
 
 /** `status.json`: where a job is, why, and what is missing. A projection of its facts; losing it loses nothing. */
@@ -30,6 +32,8 @@ export interface JobStatus extends JobState {
   /** The step that a restart goes on from; 0 before the first checkpoint and once the result stands. */
   readonly checkpointStep?: number;
   readonly result?: JobResultSummary;
+  /** On Kubernetes: what keeps all workers of a role that is needed from running, or what else there is to say of the workers. */
+  readonly workers?: { readonly blocked?: { readonly code: string; readonly message: string }; readonly remark?: string };
   /** Why the job stands still, or has failed; null while all is well. */
   readonly failure: { readonly code: string; readonly message: string } | null;
 }
@@ -39,6 +43,7 @@ export const pendingStatus: JobStatus = { formatVersion: 1, phase: "Pending", su
 /** What programs and kubectl see of it. */
 export function resourceStatus(status: JobStatus): JobResourceStatus {
   const { phase, suspended, failure, startedMs, endedMs, evaluation, result } = status;
+  const left = secondsLeft(status);
   return {
     phase: phase.toUpperCase() as ResourcePhase,
     suspended,
@@ -52,7 +57,7 @@ export function resourceStatus(status: JobStatus): JobResourceStatus {
       step: status.step,
       steps: status.steps,
       millisecondsPerStep: status.millisecondsPerStep,
-      secondsLeft: secondsLeft(status),
+      secondsLeft: left,
       trainers: status.trainers,
       trainersReason: status.trainersReason,
       generation: status.generation,
@@ -60,6 +65,8 @@ export function resourceStatus(status: JobStatus): JobResourceStatus {
       tasksCommitted: status.tasksCommitted,
       extractors: status.extractors,
       checkpointStep: status.checkpointStep,
+      summary: summaryOf(status),
+      eta: left === undefined || suspended ? undefined : duration(left),
     }),
     ...(evaluation && { evaluation }),
     ...(failure && { failure }),
@@ -67,18 +74,6 @@ export function resourceStatus(status: JobStatus): JobResourceStatus {
     ...(startedMs !== undefined && { startTime: new Date(startedMs).toISOString() }),
     ...(endedMs !== undefined && { completionTime: new Date(endedMs).toISOString() }),
   };
-}
-
-/** `Complete` and `Failed` as batch/v1 Job has them, so that `kubectl wait` works; `Suspended` beside them. */
-function conditionsOf({ phase, suspended, failure, endedMs }: JobStatus): readonly JobCondition[] {
-  const at = endedMs === undefined ? {} : { lastTransitionTime: new Date(endedMs).toISOString() };
-  const reason = failure === null ? phase : camelCase(failure.code);
-  const message = failure?.message ?? "";
-  if (phase === "Complete") return [{ type: "Complete", status: "True", reason: "Complete", message: "the result is whole", ...at }];
-  if (isFinal(phase)) return [{ type: "Failed", status: "True", reason, message: message === "" ? "by request" : message, ...at }];
-  if (suspended) return [{ type: "Suspended", status: "True", reason: "Suspended", message: "by request; everything done is kept" }];
-  if (failure !== null) return [{ type: "Progressing", status: "False", reason, message }];
-  return [{ type: "Progressing", status: "True", reason: phase, message: "" }];
 }
 
 /** To the end of extraction or of the steps, as the last rate has it. */
@@ -90,12 +85,13 @@ function secondsLeft({ phase, pictures, extracted, imagesPerSecond, step, steps,
   return undefined;
 }
 
-function camelCase(code: string): string {
-  return code
-    .toLowerCase()
-    .split("_")
-    .map((word) => word.charAt(0).toUpperCase() + word.slice(1))
-    .join("");
+/** What of this phase is done, for people. */
+function summaryOf({ phase, suspended, pictures, extracted, step, steps }: JobStatus): string | undefined {
+  if (suspended || isFinal(phase)) return undefined;
+  if (phase === "Scanning" && pictures !== undefined) return `${count(pictures)} pictures`;
+  if (phase === "Extracting" && pictures !== undefined) return `${count(extracted ?? 0)}/${count(pictures)} pictures`;
+  if (phase === "Training" && steps !== undefined) return `step ${count(step ?? 0)}/${count(steps)}`;
+  return undefined;
 }
 
 /** Without the fields that are undefined. */

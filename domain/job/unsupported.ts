@@ -1,34 +1,30 @@
 import type { Problem } from "./problems.js";
 import type { JobSpec } from "./spec.js";
 
-/** What carries a job out: one process that ends with it, or a coordinator that people can ask. */
-export type JobRunner = "process" | "coordinator";
+/** What carries a job out: one process that ends with it, a coordinator that people can ask, or one that has a cluster's pods for workers. */
+export type JobRunner = "process" | "coordinator" | "kubernetes";
 
-/**
- * Fields that the contract has and that this version does not carry out yet: each is refused where it asks for something, never ignored.
- * What implements a field takes its line out.
- */
-const rows: readonly (readonly [path: string, asked: (spec: JobSpec) => unknown, advice?: string])[] = [
-  ["dataset.credentialsSecret", (spec) => spec.dataset?.credentialsSecret !== undefined],
-  ["cacheDomain", (spec) => spec.cacheDomain],
-  ["extractors.pod", (spec) => spec.extractors?.pod],
-  ["trainers.pod", (spec) => spec.trainers?.pod],
-  ["activeDeadlineSeconds", (spec) => spec.activeDeadlineSeconds !== undefined],
-  ["ttlSecondsAfterFinished", (spec) => spec.ttlSecondsAfterFinished !== undefined],
-  ["backoffLimit", (spec) => spec.backoffLimit !== undefined],
-  ["deletionPolicy", (spec) => spec.deletionPolicy === "DELETE", "use RETAIN"],
+/** Fields that mean something only to some runners: each is refused by the others where it asks for something, never ignored. */
+const rows: readonly (readonly [path: string, runners: readonly JobRunner[], asked: (spec: JobSpec) => unknown])[] = [
+  ["dataset.credentialsSecret", ["kubernetes"], (spec) => spec.dataset?.credentialsSecret !== undefined],
+  ["extractors.pod", ["kubernetes"], (spec) => spec.extractors?.pod],
+  ["trainers.pod", ["kubernetes"], (spec) => spec.trainers?.pod],
+  ["suspend", ["coordinator", "kubernetes"], (spec) => spec.suspend],
+  ["activeDeadlineSeconds", ["coordinator", "kubernetes"], (spec) => spec.activeDeadlineSeconds !== undefined],
+  ["ttlSecondsAfterFinished", ["coordinator", "kubernetes"], (spec) => spec.ttlSecondsAfterFinished !== undefined],
+  ["backoffLimit", ["coordinator", "kubernetes"], (spec) => spec.backoffLimit !== undefined],
+  ["deletionPolicy", ["coordinator", "kubernetes"], (spec) => spec.deletionPolicy === "DELETE"],
 ];
 
-/** What of `spec` this version does not support, at all or where one process runs the job. */
+const only: Readonly<Record<JobRunner, string>> = {
+  process: 'where one process runs the job; leave it out, or give the job to a server with "graft submit"',
+  coordinator: "by a server outside Kubernetes; leave it out",
+  kubernetes: "on Kubernetes; leave it out",
+};
+
+/** What of `spec` means nothing where `runner` carries it out. */
 export function unsupportedFields(spec: JobSpec, runner: JobRunner): Problem[] {
-  const problems = rows
-    .filter(([, asked]) => Boolean(asked(spec)))
-    .map(([path, , advice]) => ({ path, message: `not supported in this version; ${advice ?? "leave it out"}` }));
-  if (spec.suspend === true && runner === "process")
-    problems.push({
-      path: "suspend",
-      message:
-        'not supported where one process runs the job, which nobody could resume; leave it out, or give the job to a server with "graft submit"',
-    });
-  return problems;
+  return rows
+    .filter(([, runners, asked]) => !runners.includes(runner) && Boolean(asked(spec)))
+    .map(([path]) => ({ path, message: `not supported ${only[runner]}` }));
 }

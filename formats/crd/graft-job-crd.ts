@@ -1,6 +1,6 @@
 import { type DescEnum, type DescField, type DescMessage, ScalarType } from "@bufbuild/protobuf";
 import { JobSpecSchema, JobStatusSchema } from "../../proto/gen/graft/v1/job_pb.js";
-import { messageRules, mutableSpecFields, type MessageRule } from "./rules.js";
+import { type FieldRule, messageRules, mutableSpecFields, type MessageRule } from "./rules.js";
 
 type Schema = Readonly<Record<string, unknown>>;
 
@@ -41,6 +41,8 @@ export function graftJobCrd(comments: ReadonlyMap<string, string>): Schema {
           },
           additionalPrinterColumns: [
             { name: "State", type: "string", jsonPath: ".status.phase" },
+            { name: "Progress", type: "string", jsonPath: ".status.progress.summary" },
+            { name: "ETA", type: "string", jsonPath: ".status.progress.eta" },
             { name: "Cached", type: "integer", jsonPath: ".status.progress.cached" },
             { name: "Accuracy", type: "number", jsonPath: ".status.result.testAccuracy" },
             { name: "Age", type: "date", jsonPath: ".metadata.creationTimestamp" },
@@ -54,8 +56,12 @@ export function graftJobCrd(comments: ReadonlyMap<string, string>): Schema {
                 apiVersion: { type: "string" },
                 kind: { type: "string" },
                 metadata: { type: "object" },
-                spec: { ...spec, "x-kubernetes-validations": [...(spec["x-kubernetes-validations"] as MessageRule[]), ...immutable()] },
-                status: messageSchema(JobStatusSchema, comments),
+                spec: {
+                  description: comments.get("JobSpec"),
+                  ...spec,
+                  "x-kubernetes-validations": [...(spec["x-kubernetes-validations"] as MessageRule[]), ...immutable()],
+                },
+                status: { description: comments.get("JobStatus"), ...messageSchema(JobStatusSchema, comments) },
               },
             },
           },
@@ -67,14 +73,14 @@ export function graftJobCrd(comments: ReadonlyMap<string, string>): Schema {
 
 function messageSchema(message: DescMessage, comments: ReadonlyMap<string, string>): Schema {
   if (message.typeName === "google.protobuf.Timestamp") return { type: "string", format: "date-time" };
+  // Kubernetes' own: the API server checks it where the pods are made.
+  if (message.typeName === "google.protobuf.Struct") return { type: "object", "x-kubernetes-preserve-unknown-fields": true };
   const { required, fields = {}, together = [], oneofNeeded } = messageRules[message.name] ?? {};
   const properties = Object.fromEntries(
     message.fields.map((field): [string, Schema] => {
       const description = comments.get(`${message.name}.${field.jsonName}`);
-      return [
-        field.jsonName,
-        { ...(description !== undefined && { description }), ...fieldSchema(field, comments), ...fields[field.jsonName] },
-      ];
+      const { each, ...rule } = fields[field.jsonName] ?? {};
+      return [field.jsonName, { ...(description !== undefined && { description }), ...fieldSchema(field, comments, each), ...rule }];
     }),
   );
   const validations = [...exclusions(message, oneofNeeded === true), ...together];
@@ -86,7 +92,7 @@ function messageSchema(message: DescMessage, comments: ReadonlyMap<string, strin
   };
 }
 
-function fieldSchema(field: DescField, comments: ReadonlyMap<string, string>): Schema {
+function fieldSchema(field: DescField, comments: ReadonlyMap<string, string>, each?: FieldRule): Schema {
   switch (field.fieldKind) {
     case "scalar":
       return scalarSchema(field.scalar);
@@ -104,9 +110,9 @@ function fieldSchema(field: DescField, comments: ReadonlyMap<string, string>): S
             "x-kubernetes-list-type": "map",
             "x-kubernetes-list-map-keys": ["type"],
           }
-        : { type: "array", maxItems: LIST_MAX, items: elementSchema(field, comments), "x-kubernetes-list-type": "atomic" };
+        : { type: "array", maxItems: LIST_MAX, items: { ...elementSchema(field, comments), ...each }, "x-kubernetes-list-type": "atomic" };
     case "map":
-      return { type: "object", maxProperties: MAP_MAX, additionalProperties: elementSchema(field, comments) };
+      return { type: "object", maxProperties: MAP_MAX, additionalProperties: { ...elementSchema(field, comments), ...each } };
   }
 }
 

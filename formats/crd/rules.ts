@@ -1,4 +1,6 @@
+import { cacheDomainPattern } from "../../domain/features/cache-domain.js";
 import { defaults } from "../../domain/job/defaults.js";
+import { defaultBackoffLimit, ownEnvironment, workerServiceAccount } from "../../domain/job/operation.js";
 import { limits } from "../../domain/limits.js";
 import { engineNames } from "../../domain/training/trainable-layers.js";
 
@@ -15,6 +17,10 @@ export interface FieldRule {
   readonly minItems?: number;
   readonly maxItems?: number;
   readonly maxProperties?: number;
+  /** What each value of a list or map must hold. */
+  readonly each?: FieldRule;
+  /** What the API server writes into the object where the field is left out: the same as `resolveJob` takes for it, so that everybody reads what a job does. */
+  readonly default?: string | number | boolean;
 }
 
 /** What fields of a message must hold together: a rule in CEL (`self` is the message), in the words of `resolveJob`. */
@@ -44,22 +50,31 @@ const crop = defaults.randomResizedCrop;
 const name: FieldRule = { minLength: 1, maxLength: 253 };
 const pattern: FieldRule = { minLength: 1, maxLength: 253 };
 const workers: FieldRule = { minimum: 0, maximum: 4_096 };
+const viewsDiffer = [
+  ...["randomResizedCrop", "randomCrop", "color", "rotation", "shift", "zoom"].map((kind) => `has(self.${kind})`),
+  ...["horizontalFlip", "verticalFlip"].map((flip) => `(has(self.${flip}) && self.${flip})`),
+].join(" || ");
 const engine: FieldRule = { enum: engineNames };
 
 /**
  * The validation of `resolveJob` (domain/job) that a schema can say, by message of proto/graft/v1/job.proto. A field that is left out has the default of the proto's comment;
  * the rules say the same of it. What is left to the coordinator needs the pictures or the network.
+ * Defaults stand where they are constants. What follows from other fields (grains, the length in epochs, min and max of workers) has none, and no part of a spec comes into being by
+ * a default: `training: {}` is filled in, no `training` stays so.
  */
 export const messageRules: Readonly<Record<string, MessageRules>> = {
   JobSpec: {
     required: ["dataset"],
     fields: {
       cut: name,
-      minimumAccuracy: fraction,
-      cacheDomain: name,
+      minimumAccuracy: { ...fraction, default: defaults.minimumAccuracy },
+      numericsProfile: { default: defaults.numericsProfile },
+      cacheDomain: { pattern: cacheDomainPattern, maxLength: limits.cacheDomainCharacters },
       activeDeadlineSeconds: atLeastOne,
       ttlSecondsAfterFinished: nonNegative,
-      backoffLimit: nonNegative,
+      suspend: { default: false },
+      backoffLimit: { ...nonNegative, default: defaultBackoffLimit },
+      deletionPolicy: { default: defaults.deletionPolicy },
     },
     together: [
       {
@@ -81,10 +96,19 @@ export const messageRules: Readonly<Record<string, MessageRules>> = {
   },
   DatasetSpec: {
     required: ["source"],
-    fields: { source: { minLength: 1, maxLength: 1_024 }, maxRejectedPercent: percent, credentialsSecret: name },
+    fields: {
+      source: { minLength: 1, maxLength: 1_024 },
+      maxRejectedPercent: { ...percent, default: defaults.maxRejectedPercent },
+      credentialsSecret: name,
+    },
   },
   SplitSpec: {
-    fields: { trainPercent: { ...percent, exclusiveMinimum: true }, validationPercent: percent, testPercent: percent, seed },
+    fields: {
+      trainPercent: { ...percent, exclusiveMinimum: true, default: defaults.split.trainPercent },
+      validationPercent: { ...percent, default: defaults.split.validationPercent },
+      testPercent: { ...percent, default: defaults.split.testPercent },
+      seed: { ...seed, default: defaults.split.seed },
+    },
     together: [
       {
         // 33.3 + 33.3 + 33.4 may miss 100 by a rounding error.
@@ -93,36 +117,42 @@ export const messageRules: Readonly<Record<string, MessageRules>> = {
       },
     ],
   },
-  BackboneSpec: { fields: { name, digest: { pattern: "^[0-9a-f]{64}$", maxLength: 64 }, lastLayer: name } },
+  BackboneSpec: {
+    fields: { name: { ...name, default: defaults.backbone }, digest: { pattern: "^[0-9a-f]{64}$", maxLength: 64 }, lastLayer: name },
+  },
   PreprocessingSpec: {
     fields: {
       size: { minimum: 1, maximum: 4_096 },
       resizeTo: { minimum: 1, maximum: 8_192 },
       mean: { minItems: 3, maxItems: 3 },
-      deviation: { minItems: 3, maxItems: 3 },
+      deviation: { minItems: 3, maxItems: 3, each: positive },
     },
     together: [
       { rule: "!has(self.resizeTo) || has(self.resize)", message: "needs resize beside it: STRETCH or SHORT_SIDE", fieldPath: ".resizeTo" },
       { rule: "!has(self.crop) || has(self.resize)", message: "needs resize beside it: STRETCH or SHORT_SIDE", fieldPath: ".crop" },
       {
         rule: "!has(self.resize) || self.resize != 'SHORT_SIDE' || has(self.resizeTo)",
-        message: "resizeTo is required with resize: SHORT_SIDE",
+        message: "is required with resize: SHORT_SIDE",
+        fieldPath: ".resizeTo",
       },
       {
         rule: "!has(self.resizeTo) || !has(self.size) || self.resizeTo >= self.size",
         message: "must be at least size",
         fieldPath: ".resizeTo",
       },
-      { rule: "!has(self.deviation) || self.deviation.all(value, value > 0.0)", message: "values must be > 0", fieldPath: ".deviation" },
     ],
   },
   ViewsSpec: {
     fields: { count: { minimum: 1, maximum: 1_000 } },
     together: [
       {
-        rule: "(has(self.count) && self.count > 1) == (has(self.randomResizedCrop) || has(self.randomCrop) || has(self.color) || has(self.rotation) || has(self.shift) || has(self.zoom) || (has(self.horizontalFlip) && self.horizontalFlip) || (has(self.verticalFlip) && self.verticalFlip))",
-        message:
-          "a count above 1 and something that makes views differ (a crop, a flip, color, rotation, shift, zoom) need each other: view 0 is the plain picture",
+        rule: `!has(self.count) || self.count <= 1 || ${viewsDiffer}`,
+        message: "more than one view needs something that makes them differ: a crop, a flip, color, rotation, shift or zoom",
+      },
+      {
+        rule: `(has(self.count) && self.count > 1) || !(${viewsDiffer})`,
+        message: "must be at least 2 where views differ: view 0 is the plain picture",
+        fieldPath: ".count",
       },
       {
         rule: "!has(self.randomResizedCrop) || !has(self.randomCrop)",
@@ -132,10 +162,10 @@ export const messageRules: Readonly<Record<string, MessageRules>> = {
   },
   RandomResizedCropSpec: {
     fields: {
-      minScale: { minimum: 0, exclusiveMinimum: true, maximum: 1 },
-      maxScale: { minimum: 0, exclusiveMinimum: true, maximum: 1 },
-      minAspect: { minimum: 0.01, maximum: 100 },
-      maxAspect: { minimum: 0.01, maximum: 100 },
+      minScale: { minimum: 0, exclusiveMinimum: true, maximum: 1, default: crop.minScale },
+      maxScale: { minimum: 0, exclusiveMinimum: true, maximum: 1, default: crop.maxScale },
+      minAspect: { minimum: 0.01, maximum: 100, default: crop.minAspect },
+      maxAspect: { minimum: 0.01, maximum: 100, default: crop.maxAspect },
     },
     together: [
       {
@@ -176,9 +206,9 @@ export const messageRules: Readonly<Record<string, MessageRules>> = {
   },
   HeadSpec: { fields: { layers: { maxItems: 32 }, initialFromClass: { maxLength: 253 } } },
   HeadLayerSpec: { oneofNeeded: true },
-  DenseSpec: { required: ["units"], fields: { units: { minimum: 1, maximum: 65_536 } } },
+  DenseSpec: { required: ["units"], fields: { units: { minimum: 1, maximum: 65_536 }, activation: { default: defaults.activation } } },
   DropoutSpec: { required: ["rate"], fields: { rate: shareBelowOne } },
-  TruncatedNormalSpec: { fields: { stddev: positive } },
+  TruncatedNormalSpec: { fields: { stddev: { ...positive, default: defaults.truncatedNormal.stddev } } },
   InitialWeightsSpec: {
     fields: { fromResult: { minLength: 1, maxLength: 1_024 } },
     together: [
@@ -190,17 +220,20 @@ export const messageRules: Readonly<Record<string, MessageRules>> = {
     fields: {
       epochs: positive,
       steps: atLeastOne,
-      batchSize: { minimum: 2, maximum: 65_536 },
+      batchSize: { minimum: 2, maximum: 65_536, default: defaults.batchSize },
       grains: { enum: Array.from({ length: 16 }, (_, exponent) => 2 ** exponent) },
       learningRateMultipliers: { maxItems: 64 },
-      weightDecay: nonNegative,
+      weightDecay: { ...nonNegative, default: defaults.weightDecay },
       weightDecayExempt: { maxItems: 64 },
-      labelSmoothing: shareBelowOne,
+      loss: { default: defaults.loss },
+      labelSmoothing: { ...shareBelowOne, default: defaults.labelSmoothing },
+      sampling: { default: defaults.sampling },
+      batchNorm: { default: defaults.batchNorm },
       evaluateEverySteps: atLeastOne,
       evaluateEveryEpochs: positive,
-      seed,
+      seed: { ...seed, default: defaults.seed },
       batchNormMomentum: shareBelowOne,
-      featureMemoryMib: { minimum: 1, maximum: limits.residentFeatureMib },
+      featureMemoryMib: { minimum: 1, maximum: limits.residentFeatureMib, default: defaults.featureMemoryMib },
     },
     together: [
       {
@@ -216,7 +249,7 @@ export const messageRules: Readonly<Record<string, MessageRules>> = {
     ],
   },
   SgdSpec: {
-    fields: { learningRate: positive, momentum: shareBelowOne },
+    fields: withDefaults({ learningRate: positive, momentum: shareBelowOne, nesterov: {} }, defaults.sgd),
     together: [
       {
         rule: "!has(self.nesterov) || !self.nesterov || !has(self.momentum) || self.momentum > 0.0",
@@ -225,27 +258,49 @@ export const messageRules: Readonly<Record<string, MessageRules>> = {
       },
     ],
   },
-  RmspropSpec: { fields: { learningRate: positive, decay: shareBelowOne, momentum: shareBelowOne, epsilon: positive } },
-  AdamSpec: { fields: { learningRate: positive, beta1: shareBelowOne, beta2: shareBelowOne, epsilon: positive } },
-  AdamwSpec: { fields: { learningRate: positive, beta1: shareBelowOne, beta2: shareBelowOne, epsilon: positive } },
-  ScheduleSpec: { fields: { warmupSteps: nonNegative } },
-  CosineScheduleSpec: { fields: { finalFraction: fraction } },
-  StepScheduleSpec: { required: ["everySteps"], fields: { everySteps: atLeastOne, factor: positive } },
-  ExponentialScheduleSpec: { required: ["decaySteps"], fields: { decaySteps: atLeastOne, rate: positive } },
+  RmspropSpec: {
+    fields: withDefaults({ learningRate: positive, decay: shareBelowOne, momentum: shareBelowOne, epsilon: positive }, defaults.rmsprop),
+  },
+  AdamSpec: {
+    fields: withDefaults({ learningRate: positive, beta1: shareBelowOne, beta2: shareBelowOne, epsilon: positive }, defaults.adam),
+  },
+  AdamwSpec: {
+    fields: withDefaults({ learningRate: positive, beta1: shareBelowOne, beta2: shareBelowOne, epsilon: positive }, defaults.adamw),
+  },
+  ScheduleSpec: { fields: { warmupSteps: { ...nonNegative, default: defaults.warmupSteps } } },
+  CosineScheduleSpec: { fields: { finalFraction: { ...fraction, default: defaults.cosine.finalFraction } } },
+  StepScheduleSpec: {
+    required: ["everySteps"],
+    fields: { everySteps: atLeastOne, factor: { ...positive, default: defaults.step.factor } },
+  },
+  ExponentialScheduleSpec: {
+    required: ["decaySteps"],
+    fields: { decaySteps: atLeastOne, rate: { ...positive, default: defaults.exponential.rate } },
+  },
   LearningRateMultiplierSpec: { required: ["layers", "factor"], fields: { layers: pattern, factor: nonNegative } },
   ClassWeightsSpec: { oneofNeeded: true },
   GivenClassWeightsSpec: {
     required: ["weights"],
-    fields: { weights: { maxProperties: 1_024 } },
-    together: [
-      { rule: "self.weights.size() > 0", message: "needs at least one class with its weight", fieldPath: ".weights" },
-      { rule: "self.weights.all(name, self.weights[name] > 0.0)", message: "weights must be > 0", fieldPath: ".weights" },
-    ],
+    fields: { weights: { maxProperties: 1_024, each: positive } },
+    together: [{ rule: "self.weights.size() > 0", message: "needs at least one class with its weight", fieldPath: ".weights" }],
   },
-  EarlyStoppingSpec: { required: ["patienceEvaluations"], fields: { patienceEvaluations: atLeastOne, minimumDelta: nonNegative } },
+  EarlyStoppingSpec: {
+    required: ["patienceEvaluations"],
+    fields: { patienceEvaluations: atLeastOne, minimumDelta: { ...nonNegative, default: defaults.minimumDelta } },
+  },
   WorkersSpec: {
     fields: { min: workers, max: { minimum: 1, maximum: 4_096 }, engine },
     together: [{ rule: "!has(self.min) || !has(self.max) || self.max >= self.min", message: "must be at least min", fieldPath: ".max" }],
+  },
+  PodSpec: {
+    fields: { serviceAccountName: { pattern: workerServiceAccount.source } },
+    together: [
+      {
+        rule: `!has(self.env) || self.env.all(name, name.matches('^[A-Za-z_][A-Za-z0-9_]*$') && !name.matches('${ownEnvironment.source}'))`,
+        message: 'must have names of letters, digits and "_" that do not begin with GRAFT_, NODE_ or LD_',
+        fieldPath: ".env",
+      },
+    ],
   },
   TolerationSpec: {
     fields: { operator: { enum: ["Equal", "Exists"] }, effect: { enum: ["NoSchedule", "PreferNoSchedule", "NoExecute"] } },
@@ -262,6 +317,14 @@ export const mutableSpecFields: ReadonlySet<string> = new Set([
   "backoffLimit",
   "deletionPolicy",
 ]);
+
+/** The rules of fields, each with the default of its name. */
+function withDefaults<Name extends string>(
+  fields: Readonly<Record<Name, FieldRule>>,
+  values: Readonly<Record<Name, string | number | boolean>>,
+): Readonly<Record<string, FieldRule>> {
+  return Object.fromEntries(Object.entries<FieldRule>(fields).map(([name, rule]) => [name, { ...rule, default: values[name as Name] }]));
+}
 
 /** Numbers that are 0 by default, of which one has to be more. */
 function changesSomething(...fields: readonly string[]): MessageRule {

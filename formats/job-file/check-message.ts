@@ -77,6 +77,7 @@ function checkElement(field: DescField & { fieldKind: "list" | "map" }, value: u
 }
 
 function checkSingleMessage(message: DescMessage, value: unknown, path: Path, problems: LocatedProblem[]): unknown {
+  if (message.typeName === "google.protobuf.Struct" && isObject(value)) return value;
   if (message.typeName !== "google.protobuf.Timestamp") return checkMessage(message, value, path, problems);
   if (typeof value === "string" && !Number.isNaN(Date.parse(value))) return value;
   report(problems, path, `must be a time as in "2026-01-31T12:00:00Z", found ${show(value)}`);

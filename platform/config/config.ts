@@ -8,6 +8,9 @@ import { CodedError } from "../../domain/errors.js";
 /** A secret, `env:NAME` for an environment variable, or `file:PATH` for the content of a file. */
 export const secret = z.string().min(1).meta({ secret: true });
 
+/** What is no secret and yet not known when the file is written: a value, `env:NAME`, or `file:PATH`. */
+export const fromOutside = z.string().min(1);
+
 /** `host:port`; port 0 takes a free one. */
 export const address = z.string().regex(/^(\[[0-9a-fA-F:]+\]|[^:\s]+):\d{1,5}$/, "must be host:port");
 
@@ -64,17 +67,22 @@ export const threads = z.number().int().positive().optional().describe("Of one e
 export const milliseconds = z.number().int().positive();
 
 /**
- * Reads a YAML or JSON file against a schema. `env:` and `file:` are resolved in secrets and users only.
+ * Reads a YAML or JSON file, with `overrides` in place of its fields of these names, against a schema. `env:` and `file:` are resolved in secrets and users only.
  * @throws CodedError CONFIG_INVALID with every problem, each with its path
  */
-export async function readConfig<Schema extends z.ZodObject>(file: string, schema: Schema): Promise<z.output<Schema>> {
+export async function readConfig<Schema extends z.ZodObject>(
+  file: string,
+  schema: Schema,
+  overrides: Readonly<Record<string, string>> = {},
+): Promise<z.output<Schema>> {
   let value: unknown;
   try {
     value = parse(await readFile(file, "utf8")) ?? {};
   } catch (cause) {
     throw new CodedError("CONFIG_INVALID", `config file ${file}: ${cause instanceof Error ? cause.message : String(cause)}`, {}, cause);
   }
-  const parsed = schema.safeParse(value);
+  const isFields = typeof value === "object" && value !== null && !Array.isArray(value);
+  const parsed = schema.safeParse(isFields ? { ...(value as object), ...overrides } : value);
   if (!parsed.success) {
     const problems = parsed.error.issues.map(({ path, message }) => `${path.join(".") || "(top)"}: ${message}`);
     throw new CodedError(
@@ -97,9 +105,9 @@ function isSecret(name: string): boolean {
   return /^(accessKey|secretKey|token|clientToken|workerToken|password)$/.test(name);
 }
 
-/** The user beside a password comes from where the password comes from, though it is no secret. */
+/** A user beside a password comes from where the password comes from, and a pod's names from the pod, though they are no secrets. */
 function mayBeElsewhere(name: string): boolean {
-  return isSecret(name) || name === "user";
+  return isSecret(name) || /^(user|namespace|podName)$/.test(name);
 }
 
 async function resolveSecrets(value: unknown, file: string, path: string): Promise<unknown> {

@@ -32,26 +32,34 @@ export const LAST_CALLS_MS = 5_000;
 const SOFTWARE_EXIT_CODE = 70;
 
 /**
- * The life of a service's process: `--config FILE` read, effective values logged, /healthz, /readyz and /metrics served, JSON logs on stdout. The first SIGTERM or SIGINT aborts the signal and `body`
- * has until it returns; a second one ends the process at once. Exit code: 0 after a stop, else that of the failure.
+ * The life of a service's process: `--config FILE` and the flags that override fields of it read, effective values logged, /healthz, /readyz and /metrics served, JSON logs on stdout. The first SIGTERM or SIGINT aborts the signal and `body`
+ * has until it returns; a second one ends the process at once. Exit code: 0 after a stop (130 of a worker of one job, whose 0 means that the job has ended), else that of the failure.
  */
-export async function runService<Schema extends z.ZodObject>(name: string, schema: Schema, body: ServiceBody<Schema>): Promise<void> {
-  const file = configFile(name);
-  if (file === undefined) return;
+export async function runService<Schema extends z.ZodObject>(
+  name: string,
+  schema: Schema,
+  body: ServiceBody<Schema>,
+  flags: readonly string[] = [],
+): Promise<void> {
+  const given = readFlags(name, flags);
+  if (given === undefined) return;
   let log = pino({ base: { service: name, pid: process.pid }, timestamp: pino.stdTimeFunctions.isoTime });
   try {
-    const config = await readConfig(file, schema);
+    const config = await readConfig(given.file, schema, given.overrides);
     const telemetry = (config as unknown as { readonly telemetry: Telemetry }).telemetry;
     log = pino({ base: { service: name, pid: process.pid }, level: telemetry.level, timestamp: pino.stdTimeFunctions.isoTime });
     log.info({ version, config: maskSecrets(config) }, "starting");
-    const { drainMs = 0, stopMs = 0 } = config as { readonly drainMs?: number; readonly stopMs?: number };
+    const { drainMs = 0, stopMs = 0, job } = config as { readonly drainMs?: number; readonly stopMs?: number; readonly job?: string };
     const graceMs = drainMs + stopMs + LAST_CALLS_MS;
+    // Of a worker of one job, 0 means that its job has ended.
+    const stoppedExitCode = job === undefined ? 0 : errorCodes.INTERRUPTED.exitCode;
     const stop = new AbortController();
     setMaxListeners(0, stop.signal); // every call that waits listens
     const onSignal = (signal: NodeJS.Signals): void => {
       if (stop.signal.aborted) process.exit(errorCodes.INTERRUPTED.exitCode);
       log.info({ signal }, "stopping");
       reason = "stopping";
+      process.exitCode = stoppedExitCode;
       stop.abort(new CodedError("INTERRUPTED", `${name} was stopped by ${signal}`));
       const overdue = setTimeout(() => {
         log.warn({ graceMs }, "not stopped in time; what was under way is left as it is");
@@ -81,13 +89,30 @@ export async function runService<Schema extends z.ZodObject>(name: string, schem
   }
 }
 
-/** Undefined where there is nothing to run. */
-function configFile(name: string): string | undefined {
-  const at = process.argv.indexOf("--config");
-  const file = at < 0 ? undefined : process.argv[at + 1];
-  if (file !== undefined) return file;
-  const isHelp = process.argv.includes("--help");
-  const text = `usage: graft-${name} --config FILE\n\nThe fields of the config file, with examples, are in docs/operations.md.\n`;
+/** The config file and the fields that flags of the same name (`--dataset-credentials` for datasetCredentials) override; undefined where there is nothing to run. */
+function readFlags(
+  name: string,
+  fields: readonly string[],
+): { readonly file: string; readonly overrides: Readonly<Record<string, string>> } | undefined {
+  const flagOf = (field: string): string => `--${field.replace(/[A-Z]/g, (letter) => `-${letter.toLowerCase()}`)}`;
+  const values = new Map<string, string>();
+  const [, , ...words] = process.argv;
+  const known = ["config", ...fields];
+  let isWrong = words.length === 0;
+  for (let at = 0; at < words.length; at += 2) {
+    const field = known.find((each) => flagOf(each) === words[at]);
+    const value = words[at + 1];
+    if (field === undefined || value === undefined) isWrong = true;
+    else values.set(field, value);
+  }
+  const file = values.get("config");
+  if (!isWrong && file !== undefined) {
+    values.delete("config");
+    return { file, overrides: Object.fromEntries(values) };
+  }
+  const isHelp = words.includes("--help");
+  const more = fields.map((field) => ` [${flagOf(field)} VALUE]`).join("");
+  const text = `usage: graft-${name} --config FILE${more}\n\nThe fields of the config file, with examples, are in docs/operations.md${fields.length === 0 ? "" : "; the flags override those of their names"}.\n`;
   (isHelp ? process.stdout : process.stderr).write(text);
   if (!isHelp) process.exitCode = errorCodes.USAGE_INVALID.exitCode;
   return undefined;

@@ -1,11 +1,13 @@
 import { CodedError } from "../../domain/errors.js";
 import { sha256Hex } from "../../domain/features/sha256.js";
+import type { ResolvedJob } from "../../domain/job/job.js";
 import { jobIdFromRequest } from "../../domain/job/job-id.js";
 import type { JobRecord } from "../../domain/job/records.js";
 import { resolveJob } from "../../domain/job/resolve.js";
 import type { JobResource, JobResultSummary } from "../../domain/job/resource.js";
 import { isFinal } from "../../domain/job/transitions.js";
 import { limits } from "../../domain/limits.js";
+import type { JobName, NewGraftJob } from "../../platform/job-resources/job-resources.js";
 import { JobObjects } from "../../platform/job-store/job-store.js";
 import type {
   JobReference,
@@ -19,15 +21,31 @@ import type {
   ResultFile,
 } from "../../platform/job-service/job-service.js";
 import { explainJob } from "./explain.js";
-import type { Jobs, KnownJob } from "./jobs.js";
+import { REQUEST_ID_ANNOTATION } from "./controller/job-controller.js";
+import { type Jobs, type KnownJob, namespaceOf } from "./jobs.js";
 
 export interface JobRequestsDeps {
   readonly jobs: Jobs;
+  /** On Kubernetes: the records of jobs, which kubectl writes too. */
+  readonly records?: JobRecords | undefined;
   /** `graft plan` for a job that is not submitted. */
-  readonly plan: (job: ReturnType<typeof resolveJob>, read: boolean) => Promise<{ readonly text: string; readonly json: string }>;
+  readonly plan: (job: ResolvedJob, request: JobRequest, read: boolean) => Promise<{ readonly text: string; readonly json: string }>;
   /** A reference to an object of the store that can be read for a while without credentials. */
   readonly urlOf: (key: string) => Promise<string | undefined>;
 }
+
+/** Records of jobs that are kept elsewhere than in the store. */
+export interface JobRecords {
+  /** Checks what admission cannot. @throws CodedError SPEC_INVALID */
+  resolve(job: Pick<NewGraftJob, "metadata" | "spec">): ResolvedJob;
+  /** @throws CodedError CLUSTER_CONFLICT where there is one of that name */
+  submit(job: NewGraftJob): Promise<KnownJob>;
+  find(name: JobName): Promise<KnownJob | undefined>;
+  suspend(job: KnownJob, suspend: boolean): Promise<void>;
+}
+
+/** The namespace of jobs of whom nobody says another, as kubectl has it. */
+const DEFAULT_NAMESPACE = "default";
 
 /** What people and programs ask of jobs. */
 export class JobRequests implements JobService {
@@ -37,13 +55,20 @@ export class JobRequests implements JobService {
     this.deps = deps;
   }
 
-  async submitJob(requestId: string, { metadata, spec }: JobRequest): Promise<JobResource> {
-    const { jobs } = this.deps;
-    const jobId = jobIdFromRequest(requestId);
-    const earlier = jobs.get(jobId);
+  async submitJob(requestId: string, request: JobRequest): Promise<JobResource> {
+    const { jobs, records } = this.deps;
+    const namespace = this.namespaceOf(request.metadata.namespace);
+    const earlier = jobs.all.find(({ record }) => record.requestId === requestId && namespaceOf(record) === namespace);
     if (earlier !== undefined) return jobs.resource(earlier);
-    const name = nameOf(metadata.name, jobId);
-    const job = resolveJob(spec, `job ${name}`, "coordinator");
+    const name = nameOf(request.metadata.name, jobIdFromRequest(requestId));
+    const job = this.resolve({ ...request, metadata: { ...request.metadata, name } });
+    if (records === undefined) return jobs.resource(await this.submitToStore(requestId, name, request, job));
+    await jobs.deps.enginesOf(job); // before there is a GraftJob that can only fail
+    return jobs.resource(await submitAsResource(records, requestId, { name, namespace }, request));
+  }
+
+  private async submitToStore(requestId: string, name: string, { metadata, spec }: JobRequest, job: ResolvedJob): Promise<KnownJob> {
+    const { jobs } = this.deps;
     if (!job.dataset.source.startsWith("s3://") && !job.dataset.source.startsWith("/"))
       throw new CodedError(
         "SPEC_INVALID",
@@ -57,22 +82,33 @@ export class JobRequests implements JobService {
         `a job named ${name} has not ended (${namesake.jobId}); give another metadata.name, or cancel that one`,
       );
     await jobs.deps.enginesOf(job); // a backbone or a cut that there is not is refused here
-    const record: JobRecord = {
-      formatVersion: 1,
-      requestId,
-      name,
-      out: `${name}-model`,
-      submittedMs: jobs.deps.clock.now(),
-      job,
-      request: { metadata, spec },
-    };
-    const added = await jobs.add(jobId, record);
+    const submittedMs = jobs.deps.clock.now();
+    const record: JobRecord = { formatVersion: 1, requestId, name, out: `${name}-model`, submittedMs, job, request: { metadata, spec } };
+    const added = await jobs.add(jobIdFromRequest(requestId), record);
     if (spec.suspend === true && added.outcome === "created") added.job.log.append("request", "submitted with suspend: true");
-    return jobs.resource(added.job);
+    return added.job;
   }
 
-  async planJob({ spec, metadata }: JobRequest, read: boolean): Promise<{ readonly text: string; readonly json: string }> {
-    return this.deps.plan(resolveJob(spec, `job ${metadata.name ?? ""}`.trim(), "coordinator"), read);
+  async planJob(request: JobRequest, read: boolean): Promise<{ readonly text: string; readonly json: string }> {
+    return this.deps.plan(
+      this.resolve(request),
+      { ...request, metadata: { ...request.metadata, namespace: this.namespaceOf(request.metadata.namespace) } },
+      read,
+    );
+  }
+
+  /** @throws CodedError SPEC_INVALID */
+  private resolve({ metadata, spec }: JobRequest): ResolvedJob {
+    const { records } = this.deps;
+    const { name = "" } = metadata;
+    if (records !== undefined) return records.resolve({ metadata: { name, namespace: this.namespaceOf(metadata.namespace) }, spec });
+    return resolveJob(spec, `job ${name}`.trim(), "coordinator");
+  }
+
+  /** "" outside Kubernetes, whatever a caller says. */
+  private namespaceOf(namespace: string | undefined): string {
+    if (this.deps.records === undefined) return "";
+    return namespace === undefined || namespace === "" ? DEFAULT_NAMESPACE : namespace;
   }
 
   async getJob(reference: JobReference): Promise<JobResource> {
@@ -80,11 +116,13 @@ export class JobRequests implements JobService {
   }
 
   async listJobs({
+    namespace,
     phases = [],
     pageSize,
     pageToken,
   }: ListJobs): Promise<{ readonly jobs: readonly JobResource[]; readonly nextPageToken: string }> {
     const all = this.deps.jobs.all
+      .filter(({ record }) => namespace === undefined || this.deps.records === undefined || namespaceOf(record) === namespace)
       .map((job) => this.deps.jobs.resource(job))
       .filter(({ status }) => phases.length === 0 || phases.includes(status.phase))
       .sort((a, b) => (placeOf(a) < placeOf(b) ? 1 : -1));
@@ -172,7 +210,8 @@ export class JobRequests implements JobService {
 
   private async request(reference: JobReference, action: "suspend" | "resume" | "cancel"): Promise<JobResource> {
     const job = this.find(reference);
-    await this.deps.jobs.request(job, action);
+    if (action !== "cancel" && this.deps.records !== undefined) await this.deps.records.suspend(job, action === "suspend");
+    else await this.deps.jobs.request(job, action);
     return this.deps.jobs.resource(job);
   }
 
@@ -187,14 +226,39 @@ export class JobRequests implements JobService {
     );
   }
 
-  /** By id, else the newest of that name. */
-  private find({ name }: JobReference): KnownJob {
+  /** By id, else the newest of that name in the namespace. */
+  private find({ namespace, name }: JobReference): KnownJob {
     const { jobs } = this.deps;
+    const where = this.namespaceOf(namespace);
     const found =
       jobs.get(name) ??
-      jobs.all.filter(({ record }) => record.name === name).sort((a, b) => b.record.submittedMs - a.record.submittedMs)[0];
+      jobs.all
+        .filter(({ record }) => record.name === name && namespaceOf(record) === where)
+        .sort((a, b) => b.record.submittedMs - a.record.submittedMs)[0];
     if (found !== undefined) return found;
-    throw new CodedError("JOB_NOT_FOUND", `there is no job ${JSON.stringify(name)}; "graft get" lists the jobs`);
+    throw new CodedError(
+      "JOB_NOT_FOUND",
+      `there is no job ${JSON.stringify(name)}${where === "" ? "" : ` in namespace ${where}`}; "graft get" lists the jobs`,
+    );
+  }
+}
+
+/** The same request id is the same job; another job of that name is in the way, whether it has ended or not. */
+async function submitAsResource(records: JobRecords, requestId: string, at: JobName, { metadata, spec }: JobRequest): Promise<KnownJob> {
+  const { labels, annotations } = metadata;
+  try {
+    return await records.submit({
+      metadata: { ...at, ...(labels && { labels }), annotations: { ...annotations, [REQUEST_ID_ANNOTATION]: requestId } },
+      spec,
+    });
+  } catch (error) {
+    if (!(error instanceof CodedError && error.code === "CLUSTER_CONFLICT")) throw error;
+    const stands = await records.find(at);
+    if (stands?.record.requestId === requestId) return stands;
+    throw new CodedError(
+      "JOB_EXISTS",
+      `namespace ${at.namespace} has a GraftJob ${at.name}; give another metadata.name, or delete that one`,
+    );
   }
 }
 

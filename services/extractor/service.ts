@@ -7,7 +7,7 @@ import { JobFeatures } from "../../platform/job-features/job-features.js";
 import type { ServiceBody } from "../../platform/service-process/service-process.js";
 import { grpcWorkService } from "../../platform/work-service/grpc-client.js";
 import { openLocal } from "../local/local.js";
-import { openCoordinator, workerName } from "../local/worker-process.js";
+import { openCoordinator, readDatasetCredentials, workerName } from "../local/worker-process.js";
 import { extractorConfig } from "./config.js";
 import { runExtractor } from "./extractor.js";
 
@@ -22,7 +22,10 @@ export function extractorService(milestone: (milestone: Milestone) => void = () 
     const channel = await openCoordinator(config.coordinator);
     const local = await openLocal(config.store.location, {
       store: config.store.s3,
-      datasets: config.datasets.s3 ?? config.store.s3,
+      datasets:
+        config.datasetCredentials === undefined
+          ? (config.datasets.s3 ?? config.store.s3)
+          : await readDatasetCredentials(config.datasetCredentials),
       threads: config.threads,
     });
     const work = grpcWorkService(channel, { clock: local.clock, random: Math.random, signal });
@@ -49,8 +52,9 @@ export function extractorService(milestone: (milestone: Milestone) => void = () 
               backbones: local.backbones,
               openDataset: local.openDataset,
               clock: local.clock,
-              identities: local.identities,
-              openFeatures: async ({ featureSpec, viewSpec }) => JobFeatures.forWriting(local.store, featureSpec, viewSpec),
+              identitiesOf: (plan) => local.domain(plan.domain).identities,
+              openFeatures: async ({ featureSpec, viewSpec, domain }) =>
+                JobFeatures.forWriting(local.domain(domain).store, featureSpec, viewSpec),
               decoder: local.decoder(),
               engine: () => local.engine(config.engine),
               heartbeatMs: limits.heartbeatMs,

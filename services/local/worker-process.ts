@@ -1,6 +1,9 @@
 import { readFile } from "node:fs/promises";
 import { hostname } from "node:os";
+import { join } from "node:path";
 import type { z } from "zod";
+import { CodedError } from "../../domain/errors.js";
+import type { S3Access } from "../../platform/bucket/bucket.js";
 import type { coordinator } from "../../platform/config/config.js";
 import { type GrpcChannel, openChannel } from "../../platform/grpc/client.js";
 
@@ -20,4 +23,26 @@ export async function openCoordinator({ address, token, tls, allowPlaintext }: z
       tls.key !== undefined && { own: { certificate: await readFile(tls.certificate), key: await readFile(tls.key) } }),
   };
   return openChannel({ address, allowPlaintext, tls: encrypted ?? "plaintext", ...(token !== undefined && { token }) });
+}
+
+/** The keys to a dataset out of a mounted Secret. @throws CodedError CONFIG_INVALID naming the file that is missing */
+export async function readDatasetCredentials(folder: string): Promise<S3Access> {
+  const read = async (name: string): Promise<string> => {
+    try {
+      return (await readFile(join(folder, name), "utf8")).trim();
+    } catch (cause) {
+      throw new CodedError(
+        "CONFIG_INVALID",
+        `datasetCredentials: ${join(folder, name)} cannot be read; the Secret needs ${name}`,
+        {},
+        cause,
+      );
+    }
+  };
+  return {
+    endpoint: await read("endpoint"),
+    accessKey: await read("accessKey"),
+    secretKey: await read("secretKey"),
+    region: await read("region").catch(() => "us-east-1"),
+  };
 }

@@ -19,3 +19,6 @@ export const trainerConfig = z.strictObject({
   drainMs: milliseconds.default(20_000).describe("After SIGTERM: until then a checkpoint is written and the others are told."),
   telemetry,
 });
+
+/** Fields that are given on the command line where one file is for many workers. */
+export const trainerFlags = ["name", "job", "engine"] as const satisfies readonly (keyof z.output<typeof trainerConfig>)[];

@@ -56,4 +56,11 @@ export const badSpecs: readonly { readonly field: string; readonly spec: JobSpec
   { field: "trainers.min", spec: { dataset, trainers: { min: 0 } } },
   { field: "trainers.min", spec: { dataset, trainers: { min: 4 }, training: { grains: 2 } } },
   { field: "trainers.engine", spec: { dataset, trainers: { engine: "jax" } } },
+  { field: "activeDeadlineSeconds", spec: { dataset, activeDeadlineSeconds: 0 } },
+  { field: "ttlSecondsAfterFinished", spec: { dataset, ttlSecondsAfterFinished: -1 } },
+  { field: "backoffLimit", spec: { dataset, backoffLimit: -1 } },
+  { field: "extractors.pod.env", spec: { dataset, extractors: { pod: { env: { GRAFT_STORE_SECRET_KEY: "mine" } } } } },
+  { field: "trainers.pod.serviceAccountName", spec: { dataset, trainers: { pod: { serviceAccountName: "admin" } } } },
+  { field: "cacheDomain", spec: { dataset, cacheDomain: "Team A" } },
+  { field: "cacheDomain", spec: { dataset, cacheDomain: "a".repeat(64) } },
 ];

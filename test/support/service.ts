@@ -2,9 +2,9 @@ import { milestones, type Milestone } from "../../domain/job/records.js";
 import { runService } from "../../platform/service-process/service-process.js";
 import { coordinatorConfig } from "../../services/coordinator/config.js";
 import { coordinatorService } from "../../services/coordinator/service.js";
-import { extractorConfig } from "../../services/extractor/config.js";
+import { extractorConfig, extractorFlags } from "../../services/extractor/config.js";
 import { extractorService } from "../../services/extractor/service.js";
-import { trainerConfig } from "../../services/trainer/config.js";
+import { trainerConfig, trainerFlags } from "../../services/trainer/config.js";
 import { trainerService } from "../../services/trainer/service.js";
 
 /**
@@ -20,6 +20,8 @@ const kill =
         occurrence: Number(process.argv[at + 2]),
         signal: process.argv[at + 3] as NodeJS.Signals,
       };
+process.argv.splice(2, 1); // the service itself reads the rest
+if (at >= 0) process.argv.splice(at - 1, 4);
 if (kill !== undefined && !milestones.includes(kill.milestone)) throw new Error(`there is no milestone ${kill.milestone}`);
 
 let reached = 0;
@@ -28,6 +30,6 @@ function milestone(name: Milestone): void {
 }
 
 if (kind === "coordinator") await runService(kind, coordinatorConfig, coordinatorService(milestone));
-else if (kind === "extractor") await runService(kind, extractorConfig, extractorService(milestone));
-else if (kind === "trainer") await runService(kind, trainerConfig, trainerService(milestone));
+else if (kind === "extractor") await runService(kind, extractorConfig, extractorService(milestone), extractorFlags);
+else if (kind === "trainer") await runService(kind, trainerConfig, trainerService(milestone), trainerFlags);
 else throw new Error(`there is no service ${String(kind)}`);
