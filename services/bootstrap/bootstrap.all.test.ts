@@ -19,7 +19,7 @@ import { podTemplatesOf, readUnpatched } from "../../test/support/manifests.js";
 import { type MinioServer, startMinio } from "../../test/support/minio.js";
 import { contentConfig } from "./config.js";
 import { demoSecrets } from "./demo-secrets.js";
-import { bringContent, makeSecrets } from "./service.js";
+import { bringContent, makeSecrets, storeIsThere } from "./service.js";
 
 const overlay = "deploy/k8s/overlays/demo";
 const missing = [
@@ -136,6 +136,31 @@ describe.skipIf(missing.length > 0)(`the bootstrap of the demo${missing.map((why
   }
   const storeKeys = ["store-access-key", "store-secret-key"] as const;
   const picturesKeys = ["accessKey", "secretKey"] as const;
+
+  test("the coordinator's pod waits until users and bucket are made", async () => {
+    await secretsStep();
+    const store = { location: "s3://graft/store", s3: { region: "us-east-1", ...(await accessOf("graft-coordinator", storeKeys)) } };
+    const said: string[] = [];
+    let saysCode: (code: string) => void = () => undefined;
+    const heard = (code: string): Promise<void> =>
+      new Promise((resolve) => (saysCode = (found) => (found === code ? resolve() : undefined)));
+    const telling = pino(
+      { level: "info" },
+      {
+        write: (line) => {
+          said.push(line);
+          saysCode((JSON.parse(line) as { readonly code?: string }).code ?? "there");
+        },
+      },
+    );
+    const denied = heard("ACCESS_DENIED");
+    const waited = storeIsThere({ store }, telling);
+    await denied;
+    await usersStep();
+    await contentStep();
+    await waited;
+    expect(said.at(-1)).toContain("bucket can be read");
+  });
 
   test("makes everything that is missing, however often it runs, and each user may do only what it has to", async () => {
     await secretsStep();
