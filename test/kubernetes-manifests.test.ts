@@ -4,7 +4,7 @@ import { parse } from "yaml";
 import type { z } from "zod";
 import { version } from "../domain/version.js";
 import { LAST_CALLS_MS } from "../platform/service-process/service-process.js";
-import { contentConfig, secretsConfig } from "../services/bootstrap/config.js";
+import { contentConfig, secretsConfig, waitConfig } from "../services/bootstrap/config.js";
 import { demoSecrets } from "../services/bootstrap/demo-secrets.js";
 import { coordinatorConfig } from "../services/coordinator/config.js";
 import { extractorConfig } from "../services/extractor/config.js";
@@ -22,10 +22,11 @@ const schemas: Readonly<Record<string, z.ZodObject>> = {
   trainer: trainerConfig,
   "bootstrap secrets": secretsConfig,
   "bootstrap content": contentConfig,
+  "bootstrap wait": waitConfig,
 };
 
 /** Fields of the contract that the schemas do not have yet. */
-const awaited = ["kubernetes", "tokenFile"];
+const awaited = ["tokenFile"];
 
 function problemsOf(schema: z.ZodObject | undefined, config: unknown): string[] {
   if (schema === undefined) return ["no schema is known for it"];

@@ -16,3 +16,6 @@ export const contentConfig = z.strictObject({
     location: z.string().describe("s3://bucket/prefix on the store's server."),
   }),
 });
+
+/** `main.js wait --config FILE`. */
+export const waitConfig = z.strictObject({ store });

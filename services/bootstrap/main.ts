@@ -5,9 +5,9 @@ import { CodedError, errorCodes } from "../../domain/errors.js";
 import { systemClock } from "../../platform/clock/system.js";
 import { readConfig } from "../../platform/config/config.js";
 import { Kubernetes } from "../../platform/kubernetes/kubernetes.js";
-import { contentConfig, secretsConfig } from "./config.js";
+import { contentConfig, secretsConfig, waitConfig } from "./config.js";
 import { demoSecrets } from "./demo-secrets.js";
-import { bringContent, makeSecrets } from "./service.js";
+import { bringContent, makeSecrets, storeIsThere } from "./service.js";
 
 /** The exit code of a fault of graft, as sysexits.h has it. */
 const SOFTWARE_EXIT_CODE = 70;
@@ -25,6 +25,7 @@ try {
     const secrets = demoSecrets(pictures.endpoint, () => `k${randomBytes(19).toString("hex")}`);
     await makeSecrets(kubernetes, await kubernetes.namespace(), secrets, log);
   } else if (step === "content") await bringContent(await readConfig(file, contentConfig), log);
+  else if (step === "wait") await storeIsThere(await readConfig(file, waitConfig), log);
   else throw usage();
 } catch (error) {
   const isKnown = error instanceof CodedError;
@@ -33,5 +34,5 @@ try {
 }
 
 function usage(): CodedError {
-  return new CodedError("USAGE_INVALID", 'bootstrap: expected "secrets --config FILE" or "content --config FILE"');
+  return new CodedError("USAGE_INVALID", "bootstrap: expected secrets, content or wait, and --config FILE");
 }

@@ -1,17 +1,21 @@
 import { V1Secret } from "@kubernetes/client-node";
 import type { Logger } from "pino";
 import type { z } from "zod";
-import { CodedError } from "../../domain/errors.js";
+import { CodedError, type ErrorCode } from "../../domain/errors.js";
 import { BackboneStore } from "../../platform/backbone-store/backbone-store.js";
 import { findOrAddBackbone, listBundledBackbones } from "../../platform/backbone-store/bundled.js";
 import { connectBucket, makeBucket } from "../../platform/bucket/minio.js";
 import { systemClock } from "../../platform/clock/system.js";
 import { uploadTo } from "../../platform/dataset-source/open-dataset.js";
 import type { Kubernetes } from "../../platform/kubernetes/kubernetes.js";
-import { checkedLocation, openObjectStore, serverRetries } from "../../platform/object-store/open-store.js";
+import { checkedLocation, openBucket, openObjectStore, serverRetries } from "../../platform/object-store/open-store.js";
 import { retry, type RetryDeps } from "../../platform/retry/retry.js";
-import type { contentConfig } from "./config.js";
+import type { contentConfig, waitConfig } from "./config.js";
 import type { DemoSecret } from "./demo-secrets.js";
+
+/** Of a store that is being made: nobody listens, it does not know the user, it has no such bucket. */
+const passing: readonly ErrorCode[] = ["STORE_UNAVAILABLE", "ACCESS_DENIED", "STORE_NOT_FOUND"];
+const WAIT_MS = 1_000;
 
 const retryDeps: RetryDeps = { clock: systemClock, random: Math.random };
 
@@ -53,4 +57,20 @@ export async function bringContent({ store, pictures }: z.output<typeof contentC
   }
   const { files, skipped, source } = await uploadTo(pictures.folder, pictures.location, s3, retryDeps, () => undefined);
   log.info({ source, files, skipped }, "pictures are there");
+}
+
+/** Resolves once the store's bucket can be read with these keys; says each second why not. @throws CodedError CONFIG_INVALID */
+export async function storeIsThere({ store }: z.output<typeof waitConfig>, log: Logger): Promise<void> {
+  const { bucket } = checkedLocation(store.location, "store");
+  const opened = await openBucket(store.location, bucket, store.s3);
+  for (;;)
+    try {
+      await opened.list({ prefix: "" });
+      log.info({ bucket }, "bucket can be read");
+      return;
+    } catch (error) {
+      if (!(error instanceof CodedError) || !passing.includes(error.code)) throw error;
+      log.info({ code: error.code }, `waiting: ${error.message}`);
+      await systemClock.sleep(WAIT_MS);
+    }
 }

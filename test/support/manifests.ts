@@ -75,6 +75,8 @@ export interface Manifest {
   readonly data?: Readonly<Record<string, string>>;
   /** Of a PodTemplate. */
   readonly template?: PodTemplate;
+  /** Of a binding. */
+  readonly roleRef?: { readonly kind: string; readonly name: string };
   /** Of a role. */
   readonly rules?: readonly {
     readonly apiGroups?: readonly string[];

@@ -5,10 +5,8 @@ policies=$(dirname "$0")
 export MC_CONFIG_DIR=/tmp/mc
 export MC_HOST_store="${MINIO_URL%%://*}://$MINIO_ROOT_USER:$MINIO_ROOT_PASSWORD@${MINIO_URL#*://}"
 
-until mc --quiet ready store >/dev/null 2>&1; do
-  echo "waiting for MinIO at $MINIO_URL"
-  sleep 1
-done
+echo "waiting for MinIO at $MINIO_URL"
+until mc --quiet ready store; do sleep 1; done
 
 mc --quiet admin policy create store graft-store "$policies/store-policy.json"
 mc --quiet admin policy create store graft-pictures "$policies/pictures-policy.json"
