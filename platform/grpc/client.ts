@@ -24,6 +24,8 @@ export interface ChannelSettings {
   readonly allowPlaintext?: boolean;
   /** A function is asked at every call: tokens are exchanged while a channel is open. */
   readonly token?: string | (() => string);
+  /** Asked and waited for before each call, where the next token comes over the network; instead of `token`. */
+  readonly freshToken?: () => Promise<string>;
 }
 
 /** All in PEM. */
@@ -42,6 +44,8 @@ export interface GrpcChannel {
   readonly client: Client;
   /** What a call that begins now is sent with. */
   readonly metadata: Metadata;
+  /** To be waited for before a call begins; absent where there is nothing to wait for. */
+  readonly prepare?: () => Promise<void>;
   close(): void;
 }
 
@@ -58,7 +62,7 @@ export type GrpcClient<S extends DescService> = {
 };
 
 /** Opens a channel; whether somebody answers is seen at the first call. @throws CodedError CONFIG_INVALID */
-export function openChannel({ address, tls, allowPlaintext = false, token }: ChannelSettings): GrpcChannel {
+export function openChannel({ address, tls, allowPlaintext = false, token, freshToken }: ChannelSettings): GrpcChannel {
   parseAddress(address);
   if (tls === "plaintext") refuseForeignPlaintext(address, allowPlaintext);
   const metadata = new Metadata();
@@ -97,6 +101,7 @@ export function openChannel({ address, tls, allowPlaintext = false, token }: Cha
       if (typeof token === "function") sendToken(token());
       return metadata;
     },
+    ...(freshToken && { prepare: async () => sendToken(await freshToken()) }),
     close: () => client.close(),
   };
 }
@@ -115,6 +120,10 @@ export function grpcClient<S extends DescService>(service: S, channel: GrpcChann
 async function callUnary(channel: GrpcChannel, method: DescMethod, request: object, settings: CallSettings): Promise<unknown> {
   const { deadlineMs, signal } = settings;
   signal?.throwIfAborted();
+  if (channel.prepare !== undefined) {
+    await channel.prepare();
+    signal?.throwIfAborted();
+  }
   const { client, metadata } = channel;
   const options = { deadline: deadlineIn(deadlineMs) };
   const bytes = await new Promise<Buffer>((resolve, reject) => {
@@ -137,6 +146,10 @@ async function* callStream(
   { deadlineMs, signal }: CallSettings,
 ): AsyncGenerator<unknown, void> {
   signal?.throwIfAborted();
+  if (channel.prepare !== undefined) {
+    await channel.prepare();
+    signal?.throwIfAborted();
+  }
   const options = { deadline: deadlineIn(deadlineMs) };
   const call: ClientReadableStream<Buffer> = channel.client.makeServerStreamRequest(
     methodPath(method),

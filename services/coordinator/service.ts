@@ -147,7 +147,8 @@ async function serve(
         probe: false,
         progress: () => undefined,
       });
-      return { text: renderPlan(planned.plan), json: JSON.stringify(planned) };
+      const { plan, ...leftOut } = planned;
+      return { text: renderPlan(plan), json: JSON.stringify({ ...plan, ...leftOut }) };
     },
     urlOf: (key) => local.store.urlOf?.(key, RESULT_URL_SECONDS) ?? Promise.resolve(undefined),
   });
