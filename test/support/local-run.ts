@@ -16,6 +16,8 @@ import { resultOf, type JobResult } from "./job-result.js";
 export interface LocalRunRequest {
   readonly store: string;
   readonly spec: JobSpec;
+  /** Of an engine call; default: one for each processor. */
+  readonly threads?: number;
   /** Ends this process by SIGKILL when the milestone is reached for the `occurrence`-th time, counted over all workers. */
   readonly kill?: { readonly milestone: Milestone; readonly occurrence: number };
 }
@@ -26,7 +28,7 @@ export type LocalRunLine =
   | { readonly event: "decoded" }
   | { readonly event: "job"; readonly kind: string; readonly [field: string]: unknown };
 
-const { store, spec, kill } = JSON.parse(process.argv[2] ?? "") as LocalRunRequest;
+const { store, spec, threads, kill } = JSON.parse(process.argv[2] ?? "") as LocalRunRequest;
 if (kill !== undefined && !milestones.includes(kill.milestone)) throw new Error(`there is no milestone ${kill.milestone}`);
 
 function print(line: LocalRunLine): void {
@@ -42,7 +44,7 @@ const interrupt = new AbortController();
 process.once("SIGINT", () => interrupt.abort());
 
 try {
-  const local = countingDecodes(await openLocal(store), () => print({ event: "decoded" }));
+  const local = countingDecodes(await openLocal(store, { threads }), () => print({ event: "decoded" }));
   const job = resolveJob(spec, "test");
   await findOrAddBackbone(local.backbones, job.backbone.name, job.backbone.digest);
   const outcome = await runLocalJob(local, {

@@ -1,0 +1,131 @@
+import { cpSync, mkdirSync, mkdtempSync, rmSync, writeFileSync } from "node:fs";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
+import type { GraftJobObject } from "../../../formats/kubernetes/objects.js";
+import { buildah, buildGraftImages } from "../graft-images.js";
+import { goProgram } from "../go-program.js";
+import { startNode, type TestNode } from "./cluster.js";
+import { makeImage } from "./images.js";
+
+const OVERLAY = "deploy/k8s/overlays/demo";
+const NAMESPACE = "graft";
+/** As the manifests name them. */
+const images = { minio: "docker.io/minio/minio:RELEASE.2025-09-07T16-13-09Z", nats: "docker.io/library/nats:2.15.2" };
+const NODE_IMAGE = "docker.io/library/node:24-bookworm-slim";
+const MINIO_USER = "10002";
+
+/** The demo of deploy/k8s on a node of this machine: graft's images built by its container file, MinIO and NATS from their Go-built programs. */
+export class Demo {
+  readonly node: TestNode;
+  private readonly folder: string;
+
+  private constructor(node: TestNode, folder: string) {
+    this.node = node;
+    this.folder = folder;
+  }
+
+  static async start(): Promise<Demo> {
+    const folder = mkdtempSync(join(tmpdir(), "graft-demo-"));
+    const own = await buildGraftImages(join(folder, "images"));
+    const servers = [await minioImage(folder), await natsImage(folder)];
+    const node = await startNode();
+    const demo = new Demo(node, folder);
+    for (const tar of [...Object.values(own), ...servers]) {
+      await node.importImage(tar);
+      rmSync(tar);
+    }
+    // There is no storage class here: the volume that MinIO asks for.
+    const path = "/var/lib/graft-minio";
+    await node.runInNode(["mkdir", "-p", path]);
+    await node.runInNode(["chown", MINIO_USER, path]);
+    const volume = {
+      apiVersion: "v1",
+      kind: "PersistentVolume",
+      metadata: { name: "minio" },
+      spec: {
+        capacity: { storage: "10Gi" },
+        accessModes: ["ReadWriteOnce"],
+        hostPath: { path },
+        claimRef: { namespace: NAMESPACE, name: "data-minio-0" },
+      },
+    };
+    await node.kubectl(["apply", "-f", "-"], JSON.stringify(volume));
+    return demo;
+  }
+
+  /** As an operator brings it: one command, and one to wait. */
+  async install(): Promise<void> {
+    await this.node.kubectl(["apply", "-k", OVERLAY]).catch(async (error: unknown) => {
+      // A kind that has only just come: kubectl asks to run it again.
+      if (!String(error).includes("ensure CRDs are installed first")) throw error;
+      await this.node.kubectl(["apply", "-k", OVERLAY]);
+    });
+    await this.node.kubectl(["wait", "-n", NAMESPACE, "--for=condition=Complete", "job/graft-bootstrap", "--timeout=300s"]);
+    await this.node.kubectl(["rollout", "status", "-n", NAMESPACE, "deployment/graft-coordinator", "--timeout=120s"]);
+  }
+
+  async apply(object: object): Promise<void> {
+    await this.node.kubectl(["apply", "-f", "-"], JSON.stringify(object));
+  }
+
+  async read(job: string): Promise<GraftJobObject> {
+    return JSON.parse(await this.node.kubectl(["get", "gj", job, "-n", NAMESPACE, "-o", "json"])) as GraftJobObject;
+  }
+
+  async wait(job: string, condition: string, seconds = 300): Promise<void> {
+    await this.node.kubectl(["wait", `--for=${condition}`, `gj/${job}`, "-n", NAMESPACE, `--timeout=${String(seconds)}s`]);
+  }
+
+  async digest(job: string): Promise<string> {
+    await this.wait(job, "condition=Complete");
+    return (await this.read(job)).status?.result?.weightsSha256 ?? "";
+  }
+
+  /** Names of the pods that run with these labels. */
+  async pods(labels: string): Promise<string[]> {
+    const names = await this.node.kubectl([
+      "get",
+      "pods",
+      "-n",
+      NAMESPACE,
+      "-l",
+      labels,
+      "--field-selector=status.phase=Running",
+      "-o",
+      "name",
+    ]);
+    return names.split("\n").filter((name) => name !== "");
+  }
+
+  /** Deletes pods at once, without letting them finish anything. */
+  async kill(labels: string): Promise<void> {
+    await this.node.kubectl(["delete", "pods", "-n", NAMESPACE, "-l", labels, "--grace-period=0", "--force"]);
+  }
+
+  async stop(): Promise<void> {
+    await this.node.stop();
+    rmSync(this.folder, { recursive: true, force: true });
+  }
+}
+
+/** MinIO with mc and a shell, as its official image has them. */
+async function minioImage(folder: string): Promise<string> {
+  const context = join(folder, "minio");
+  mkdirSync(context);
+  for (const name of ["minio", "mc"] as const) cpSync(goProgram(name)!, join(context, name));
+  writeFileSync(join(context, "Containerfile"), `FROM ${NODE_IMAGE}\nCOPY minio mc /usr/bin/\nENTRYPOINT ["/usr/bin/minio"]\n`);
+  buildah("bud", "--pull-never", "-t", images.minio, context);
+  const tar = join(folder, "minio.tar");
+  buildah("push", images.minio, `docker-archive:${tar}:${images.minio}`);
+  buildah("rmi", images.minio);
+  return tar;
+}
+
+async function natsImage(folder: string): Promise<string> {
+  const root = join(folder, "nats");
+  mkdirSync(root);
+  cpSync(goProgram("nats-server")!, join(root, "nats-server"));
+  const tar = join(folder, "nats.tar");
+  await makeImage(images.nats, root, tar, ["/nats-server"]);
+  return tar;
+}
