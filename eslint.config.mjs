@@ -44,7 +44,13 @@ export default tseslint.config(
   },
   {
     // The client's classes of Kubernetes' objects are names for plain JSON.
-    files: ["formats/kubernetes/**/*.ts", "platform/**/kubernetes.ts", "services/bootstrap/**/*.ts"],
+    files: [
+      "formats/kubernetes/**/*.ts",
+      "platform/kubernetes/**/*.ts",
+      "platform/**/kubernetes.ts",
+      "cli/kubernetes/**/*.ts",
+      "services/bootstrap/**/*.ts",
+    ],
     rules: { "@typescript-eslint/no-unsafe-class-instance-assignment": "off", "@typescript-eslint/no-misused-spread": "off" },
   },
 );

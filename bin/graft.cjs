@@ -1,6 +1,4 @@
 #!/usr/bin/env node
-// Pictures are read and decoded on libuv's threads: one a core, and some for files. Their number is read when the first of them starts, which Node does to load an ES module;
-// so it is set here, before there is any.
-process.env.UV_THREADPOOL_SIZE ??= String(require("node:os").availableParallelism() + 4);
+require("./thread-pool.cjs");
 
 import("../dist/cli/main.js");

@@ -1,5 +1,6 @@
+import { existsSync } from "node:fs";
 import { homedir } from "node:os";
-import { join, resolve } from "node:path";
+import { delimiter, join, resolve } from "node:path";
 import { CodedError } from "../domain/errors.js";
 import { isS3Location, type S3Access } from "../platform/bucket/bucket.js";
 
@@ -37,6 +38,23 @@ export function serverAddress(flags: { readonly server?: string }): string | und
 /** $GRAFT_TOKEN; undefined where it is not set. */
 export function serverToken(): string | undefined {
   return process.env["GRAFT_TOKEN"] || undefined;
+}
+
+/**
+ * Kubeconfig files, as kubectl finds them: the flag, else those of $KUBECONFIG, else ~/.kube/config; undefined in a pod that has none: it has a service account.
+ * @throws CodedError CONFIG_INVALID where there is neither
+ */
+export function kubeconfigFiles(flags: { readonly kubeconfig?: string }): readonly string[] | undefined {
+  if (flags.kubeconfig !== undefined) return [flags.kubeconfig];
+  const listed = (process.env["KUBECONFIG"] ?? "").split(delimiter).filter((file) => file !== "");
+  if (listed.length > 0) return listed;
+  const usual = join(homedir(), ".kube", "config");
+  if (existsSync(usual)) return [usual];
+  if (process.env["KUBERNETES_SERVICE_HOST"]) return undefined;
+  throw new CodedError(
+    "CONFIG_INVALID",
+    `no kubeconfig: expected ${usual}, $KUBECONFIG or --kubeconfig FILE; take the one that kubectl uses`,
+  );
 }
 
 /** Where a cluster on this machine keeps its objects, logs and keys: the flag, else beside the store. */

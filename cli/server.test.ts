@@ -1,7 +1,8 @@
-import { mkdtempSync, rmSync } from "node:fs";
+import { mkdtempSync, rmSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { afterAll, expect, test } from "vitest";
+import { staticTokens } from "../platform/access/static-tokens.js";
 import { selfSigned } from "../test/support/certificates.js";
 import { serveForTest } from "../test/support/grpc-services.js";
 import type { ServerFlags } from "./server-flags.js";
@@ -31,4 +32,18 @@ test("a certificate without its key is refused, and a file that is not there nam
   await expect(explain({ server, certificate: "/none.pem", key: "/none.pem" })).rejects.toThrow(
     /--certificate \/none\.pem: cannot be read/,
   );
+});
+
+test("the command line sends the token of its file", async () => {
+  const access = staticTokens({ client: ["secret"], worker: ["w"] });
+  const { address: server } = await serveForTest({ explainJob: async () => [] }, {}, { access });
+  const tokenFile = join(folder, "token");
+  writeFileSync(tokenFile, "secret\n");
+  expect(await explain({ server, tokenFile })).toEqual([]);
+  writeFileSync(tokenFile, "other\n");
+  await expect(explain({ server, tokenFile })).rejects.toMatchObject({ code: "ACCESS_DENIED" });
+  await expect(explain({ server, tokenFile: "/none" })).rejects.toMatchObject({
+    code: "USAGE_INVALID",
+    message: expect.stringMatching(/^--token-file \/none: cannot be read/) as string,
+  });
 });

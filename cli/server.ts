@@ -1,21 +1,25 @@
-import { readFile } from "node:fs/promises";
-import { CodedError } from "../domain/errors.js";
 import { systemClock } from "../platform/clock/system.js";
-import { type ClientTls, openChannel } from "../platform/grpc/client.js";
+import { openChannel } from "../platform/grpc/client.js";
 import { grpcJobService } from "../platform/job-service/grpc-client.js";
-import type { JobService } from "../platform/job-service/job-service.js";
-import { serverAddress, serverToken } from "./config.js";
+import type { JobReference, JobService } from "../platform/job-service/job-service.js";
+import { serverAddress } from "./config.js";
 import { localCluster } from "./local-cluster.js";
+import { programName } from "./program-name.js";
+import { chooseServer, givenToken, tlsOf } from "./server-access.js";
 import type { ServerFlags } from "./server-flags.js";
-import { systemError } from "./system-error.js";
 
 /** Where a coordinator listens that was told nothing else. */
 const DEFAULT_SERVER = "127.0.0.1:7070";
 
+/** What is done with the jobs of a server; `namespace` is that of the jobs that are meant, on Kubernetes. */
+export type UseServer<T> = (jobs: JobService, namespace: string | undefined) => Promise<T>;
+
 /** Calls `use` with the jobs of the server and closes the connection. */
-export async function withServer<T>(flags: ServerFlags, use: (jobs: JobService) => Promise<T>): Promise<T> {
-  const address = serverAddress(flags) ?? (await localCluster())?.server ?? DEFAULT_SERVER;
-  const token = flags.tokenFile === undefined ? serverToken() : (await read(flags.tokenFile, "--token-file")).toString("utf8").trim();
+export async function withServer<T>(flags: ServerFlags, use: UseServer<T>): Promise<T> {
+  const token = await givenToken(flags);
+  const choice = chooseServer(flags, { program: programName, address: serverAddress(flags), hasToken: token !== undefined });
+  if (choice.via !== "address") return (await import("./kubernetes/server.js")).withKubernetesServer(flags, choice, token, use);
+  const address = choice.address ?? (await localCluster())?.server ?? DEFAULT_SERVER;
   const channel = openChannel({
     address,
     allowPlaintext: flags.plaintext === true,
@@ -23,29 +27,13 @@ export async function withServer<T>(flags: ServerFlags, use: (jobs: JobService) 
     ...(token !== undefined && { token }),
   });
   try {
-    return await use(grpcJobService(channel, { clock: systemClock, random: Math.random }));
+    return await use(grpcJobService(channel, { clock: systemClock, random: Math.random }), undefined);
   } finally {
     channel.close();
   }
 }
 
-/** A certificate of either side is for TLS; without one this machine is reached in plaintext. */
-async function tlsOf({ ca, certificate, key, plaintext }: ServerFlags, address: string): Promise<ClientTls | "plaintext"> {
-  if ((certificate === undefined) !== (key === undefined))
-    throw new CodedError("USAGE_INVALID", "--certificate and --key belong together; give both, or neither");
-  const isLoopback = /^(127\.|localhost:|\[::1\])/.test(address);
-  if (ca === undefined && certificate === undefined && (plaintext === true || isLoopback)) return "plaintext";
-  return {
-    ...(ca !== undefined && { ca: await read(ca, "--ca") }),
-    ...(certificate !== undefined &&
-      key !== undefined && { own: { certificate: await read(certificate, "--certificate"), key: await read(key, "--key") } }),
-  };
-}
-
-async function read(file: string, flag: string): Promise<Buffer> {
-  try {
-    return await readFile(file);
-  } catch (error) {
-    throw new CodedError("USAGE_INVALID", `${flag} ${file}: cannot be read (${systemError(error)}); give a file that is there`, {}, error);
-  }
+/** A job by name or id, in the namespace that is meant. */
+export function jobReference(name: string, namespace: string | undefined): JobReference {
+  return { name, ...(namespace !== undefined && { namespace }) };
 }

@@ -131,6 +131,26 @@ export const limits = {
   kubernetesWatchRetryMs: 1_000,
   /** … after twice as long each time, and at least this often: a namespace that is being prepared for graft need not wait longer. */
   kubernetesWatchRetryMsMax: 15_000,
+  /** For how long a token of the command line is asked for: a watch renews it, and whoever steals it has it no longer. */
+  clientTokenSeconds: 3_600,
+  /** It is renewed when less than this part of its life is left. */
+  clientTokenRenewAt: 0.2,
+  /** Containers of one job whose logs are followed at the same time, each over its own connection to the API server; more wait until one of them has ended. */
+  logsFollowed: 64,
+  /** What the API server says of a token is believed for this long, and never beyond the token's own expiry: the token of a ServiceAccount that was deleted is good for no longer … */
+  accessTokenMs: 10_000,
+  /** … but for this where it is bound to a pod: a thousand workers make 17 reviews a second, and one that is gone for a minute can do no harm in it, since all of its calls may be repeated. */
+  accessPodTokenMs: 60_000,
+  /** What a user may do is believed for this long: a program that asks twice a second costs one review in twenty calls, and a right that is taken away is gone before anyone looks. */
+  accessRightMs: 10_000,
+  /** A no is believed for this long only: who was just given a right tries again at once. */
+  accessRefusedMs: 2_000,
+  /** Answers of each kind that are remembered: four times the connections, at some kilobytes each. */
+  accessAnswers: 16_384,
+  /** Questions about access that wait for the API server, at 40 a second: six seconds. More are refused, to be asked again: whoever sends tokens that nobody knows keeps nobody out for longer. */
+  accessReviewsPending: 256,
+  /** A question without an answer has failed after this, well before the call that waits for it. */
+  accessReviewMs: 15_000,
   /** How often a trainer reports its step. */
   stepReportMs: 200,
   /** More parameters than this are trained in one grain: the gradient of several would not fit in memory. */

@@ -12,6 +12,7 @@ const rules: readonly (readonly [from: string, ...may: string[]])[] = [
     "formats/",
     "platform/$1/",
     "platform/(config|clock)/",
+    "platform/access/access.ts",
     "proto/",
     "npm:",
   ], // no ports: what several adapters or every service's process share

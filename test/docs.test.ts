@@ -49,8 +49,8 @@ test("docs/errors.md has every error code with its exit code and whether it pass
 });
 
 test("docs/user-guide.md and README.md show every command", () => {
-  const commands = commandsOf(readFileSync("cli/main.ts", "utf8"));
-  expect(commands).toEqual(expect.arrayContaining(["train", "predict", "backbone add", "doctor"]));
+  const commands = ["cli/local-commands.ts", "cli/server-commands.ts"].flatMap((file) => commandsOf(readFileSync(file, "utf8")));
+  expect(commands).toEqual(expect.arrayContaining(["train", "predict", "backbone add", "doctor", "submit"]));
   for (const document of ["docs/user-guide.md", "README.md"]) {
     const text = readFileSync(document, "utf8");
     expect(
@@ -68,8 +68,7 @@ function commandsOf(source: string): string[] {
   return [...source.matchAll(/(\w+)\s*\.command\("([\w-]+)"\)/g)].flatMap(([, parent = "", name = ""]) => {
     if (parent === "program") return [...groups.values()].includes(name) ? [] : [name];
     const group = groups.get(parent);
-    if (group === undefined)
-      throw new Error(`cli/main.ts: ${parent}.command("${name}"): a command of the program or of a group was expected`);
+    if (group === undefined) throw new Error(`cli: ${parent}.command("${name}"): a command of the program or of a group was expected`);
     return [`${group} ${name}`];
   });
 }

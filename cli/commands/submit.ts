@@ -1,69 +1,37 @@
 import { randomUUID } from "node:crypto";
-import { basename, extname, isAbsolute } from "node:path";
 import { CodedError } from "../../domain/errors.js";
-import { uploadFolder } from "../upload.js";
-import { applyOverrides } from "../../domain/job/override.js";
-import { readJobFile } from "./job-file.js";
 import { interruptSignal } from "../interrupt.js";
-import { withServer } from "../server.js";
-import type { ServerFlags } from "../server-flags.js";
+import { nextCommand } from "../program-name.js";
+import { jobReference, withServer } from "../server.js";
+import { inNamespace, jobRequest, type RequestFlags } from "./job-request.js";
 import { watchToTheEnd } from "./watch.js";
 
-export interface SubmitFlags extends ServerFlags {
-  readonly upload?: string;
-  readonly to?: string;
-  readonly name?: string;
+export interface SubmitFlags extends RequestFlags {
   readonly requestId?: string;
   readonly watch?: boolean;
-  readonly [jobFlag: string]: unknown;
+  readonly wait?: boolean;
 }
 
 /** `graft submit [JOB.yaml]`: hands a job to the server; with `--upload DIR` the folder is put into a bucket first and is the job's dataset. */
 export async function submit(file: string | undefined, flags: SubmitFlags): Promise<void> {
-  if (file === undefined && flags.upload === undefined && flags["dataset"] === undefined)
-    throw new CodedError(
-      "USAGE_INVALID",
-      "give a job file, --dataset s3://bucket/prefix/, or --upload DIR; graft submit --help shows examples",
-    );
-  const { dataset } = flags;
-  if (typeof dataset === "string" && !dataset.includes("://") && !isAbsolute(dataset))
-    throw new CodedError(
-      "USAGE_INVALID",
-      `--dataset ${dataset}: the workers cannot know where that is; put it into a bucket with --upload ${dataset}, or give s3://bucket/prefix/, or the absolute path of a folder that all workers see`,
-    );
-  const source = flags.upload === undefined ? undefined : await uploadFolder(flags.upload, flags);
-  const overrides = { ...flags, ...(source !== undefined && { dataset: source }) };
-  const request =
-    file === undefined
-      ? { spec: applyOverrides({}, overrides), metadata: {}, name: flags.upload ?? String(flags["dataset"]) }
-      : await readJobFile(file, overrides);
-  const { spec } = request;
-  const metadata = { ...request.metadata, name: flags.name ?? request.metadata.name ?? nameFrom(request.name) };
+  const { request, serverFlags } = await jobRequest("submit", file, flags);
   const requestId = flags.requestId ?? randomUUID();
-  await withServer(flags, async (server) => {
-    const job = await server.submitJob(requestId, { metadata, spec });
+  const staysOn = flags.watch === true || flags.wait === true;
+  await withServer(serverFlags, async (server, namespace) => {
+    const job = await server.submitJob(requestId, inNamespace(request, namespace));
     const name = job.metadata.name ?? "";
+    const watchIt = nextCommand("watch", name, serverFlags);
     if (flags.json === true) process.stdout.write(`${JSON.stringify(job)}\n`);
-    else
-      process.stdout.write(
-        `submitted ${name} (${job.metadata.uid ?? ""})${flags.watch === true ? "" : `; watch it with: graft watch ${name}`}\n`,
-      );
-    if (flags.watch !== true) return;
-    const interrupt = interruptSignal(() => new CodedError("INTERRUPTED", `no longer watching; the job goes on: graft watch ${name}`));
+    else process.stdout.write(`submitted ${name} (${job.metadata.uid ?? ""})${staysOn ? "" : `; watch it with: ${watchIt}`}\n`);
+    if (!staysOn) return;
+    const interrupt = interruptSignal(() => new CodedError("INTERRUPTED", `no longer watching; the job goes on: ${watchIt}`));
     try {
-      await watchToTheEnd(server, name, flags, interrupt.signal);
+      const watching = { ...serverFlags, silent: flags.watch !== true };
+      const last = await watchToTheEnd(server, jobReference(name, namespace), watching, interrupt.signal);
+      if (flags.watch === true) return;
+      process.stdout.write(flags.json === true ? `${JSON.stringify(last)}\n` : `${name} is complete\n`);
     } finally {
       interrupt.release();
     }
   });
-}
-
-/** A name that a server takes, from that of a file or folder. */
-function nameFrom(path: string): string {
-  const name = basename(path.replace(/\/+$/, ""), extname(path))
-    .toLowerCase()
-    .replace(/[^a-z0-9]+/g, "-")
-    .replace(/^-+|-+$/g, "")
-    .slice(0, 40);
-  return `${name === "" ? "job" : name}-${randomUUID().slice(0, 6)}`;
 }

@@ -49,6 +49,12 @@ export interface JobCondition {
   readonly lastTransitionTime?: string;
 }
 
+/** What keeps a job that has not ended, and was not suspended, from getting on: its condition Progressing where that is False. */
+export function hindranceOf({ status }: JobResource): JobCondition | undefined {
+  if (status.suspended || ["COMPLETE", "FAILED", "CANCELLED"].includes(status.phase)) return undefined;
+  return status.conditions?.find((condition) => condition.type === "Progressing" && condition.status === "False");
+}
+
 export interface JobProgress {
   readonly pictures?: number;
   /** Pictures whose features are known, cached ones included. */

@@ -38,23 +38,34 @@ export const telemetry = z
   .prefault({});
 
 /** Where workers find the coordinator. */
-export const coordinator = z.strictObject({
-  address: address.describe("host:port of the coordinator."),
-  token: secret.optional().describe("Bearer token; its workerToken, where it has one."),
-  tls: z
-    .strictObject({
-      ca: z.string().optional().describe("PEM file of the authority that signed the server's certificate."),
-      serverName: z.string().optional().describe("The name in the server's certificate, where it is not that of the address."),
-      certificate: z.string().optional().describe("PEM file of this worker's own, where the coordinator has a tls.clientCa."),
-      key: z.string().optional().describe("PEM file; belongs to certificate."),
-    })
-    .refine(({ certificate, key }) => (certificate === undefined) === (key === undefined), {
-      message: "needs certificate and key together, or neither",
-    })
-    .optional()
-    .describe("Given, even as {}: TLS."),
-  allowPlaintext: z.boolean().default(false).describe("Plaintext to an address that is not this machine."),
-});
+export const coordinator = z
+  .strictObject({
+    address: address.describe("host:port of the coordinator."),
+    token: secret.optional().describe("Bearer token; its workerToken, where it has one."),
+    tokenFile: z
+      .string()
+      .optional()
+      .describe(
+        "File with the bearer token, read again whenever it changes; instead of token. On Kubernetes the projected token of the worker's ServiceAccount.",
+      ),
+    tls: z
+      .strictObject({
+        ca: z.string().optional().describe("PEM file of the authority that signed the server's certificate."),
+        serverName: z.string().optional().describe("The name in the server's certificate, where it is not that of the address."),
+        certificate: z.string().optional().describe("PEM file of this worker's own, where the coordinator has a tls.clientCa."),
+        key: z.string().optional().describe("PEM file; belongs to certificate."),
+      })
+      .refine(({ certificate, key }) => (certificate === undefined) === (key === undefined), {
+        message: "needs certificate and key together, or neither",
+      })
+      .optional()
+      .describe("Given, even as {}: TLS."),
+    allowPlaintext: z.boolean().default(false).describe("Plaintext to an address that is not this machine."),
+  })
+  .refine(({ token, tokenFile }) => token === undefined || tokenFile === undefined, {
+    path: ["tokenFile"],
+    message: "give token or tokenFile, not both",
+  });
 
 export const workerName = z
   .string()

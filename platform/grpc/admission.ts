@@ -1,4 +1,3 @@
-import { createHash, timingSafeEqual } from "node:crypto";
 import {
   ResponderBuilder,
   ServerInterceptingCall,
@@ -6,59 +5,65 @@ import {
   status,
   type Metadata,
   type ServerInterceptor,
+  type StatusObject,
 } from "@grpc/grpc-js";
 import { CodedError } from "../../domain/errors.js";
+import type { Access, Audience, Caller } from "../access/access.js";
 import { CONTRACT_HEADER, CONTRACT_VERSION } from "./contract.js";
 import { statusOf } from "./errors.js";
-import type { Audience, GrpcService } from "./service.js";
-
-/** Bearer tokens that are let in. Several of one kind let them be exchanged one after the other; the two kinds may hold the same. */
-export interface Tokens {
-  /** For WorkService. */
-  readonly worker: readonly string[];
-  /** For JobService. */
-  readonly client: readonly string[];
-}
+import type { GrpcService } from "./service.js";
 
 /** Open to everybody: probes of a cluster have no token. */
 const OPEN = "/grpc.health.v1.Health/";
 
+export interface Admission {
+  readonly services: readonly GrpcService[];
+  readonly access: Access;
+  /** Told of every caller that is let in: gRPC hands the metadata of a call on to its handler as this very object. */
+  readonly onAdmitted: (metadata: Metadata, caller: Caller) => void;
+  /** A failure that nobody expected; the client sees nothing of it. */
+  readonly onUnexpected: (error: unknown, method: string) => void;
+}
+
 /** Refuses a call before its message is read: token, then version of the contract. */
-export function admission(services: readonly GrpcService[], tokens: Tokens | undefined): ServerInterceptor {
-  const known = tokens === undefined ? undefined : { worker: tokens.worker.map(digest), client: tokens.client.map(digest) };
+export function admission({ services, access, onAdmitted, onUnexpected }: Admission): ServerInterceptor {
   return (method, call) => {
     const service = services.find(({ descriptor }) => method.path.startsWith(`/${descriptor.typeName}/`));
+    const admit = async (metadata: Metadata): Promise<StatusObject | undefined> => {
+      if (method.path.startsWith(OPEN)) return undefined;
+      const caller = await access.authenticate(tokenOf(metadata)).catch(unauthenticated);
+      if (!("user" in caller)) return caller;
+      const refusal = service && (refuseAudience(caller, service.audience, access.advice) ?? refuseContract(metadata, service));
+      if (refusal === undefined) onAdmitted(metadata, caller);
+      return refusal;
+    };
+    const unauthenticated = (error: unknown): StatusObject => {
+      if (!(error instanceof CodedError)) onUnexpected(error, method.path);
+      const isDenied = error instanceof CodedError && error.code === "ACCESS_DENIED";
+      return statusOf(error, isDenied ? status.UNAUTHENTICATED : undefined);
+    };
     const listener = new ServerListenerBuilder().withOnReceiveMetadata((metadata, next) => {
-      const refusal =
-        (known === undefined || method.path.startsWith(OPEN) ? undefined : refuseToken(metadata, known, service?.audience)) ??
-        (service === undefined ? undefined : refuseContract(metadata, service));
-      if (refusal === undefined) next(metadata);
-      else call.sendStatus(refusal);
+      void admit(metadata).then((refusal) => {
+        if (refusal === undefined) next(metadata);
+        else call.sendStatus(refusal);
+      });
     });
     return new ServerInterceptingCall(call, new ResponderBuilder().withStart((next) => next(listener.build())).build());
   };
 }
 
-/** Whoever is refused may be a person at the command line, a worker, or a program. */
-const whereToGive =
-  "give the one that the server was configured with: --token-file or $GRAFT_TOKEN of the command line, coordinator.token of a worker, metadata `authorization: Bearer TOKEN` of a program";
-
-/** `audience` undefined: any token will do, as for reflection. */
-function refuseToken(metadata: Metadata, known: Record<Audience, readonly Buffer[]>, audience: Audience | undefined) {
+/** Of `authorization: Bearer TOKEN`; other schemes are none. */
+function tokenOf(metadata: Metadata): string | undefined {
   const [header] = metadata.get("authorization");
-  const [, token] = typeof header === "string" ? (/^Bearer (\S+)$/i.exec(header) ?? []) : [];
-  if (token === undefined) {
-    return statusOf(new CodedError("ACCESS_DENIED", `the call has no token; ${whereToGive}`), status.UNAUTHENTICATED);
-  }
-  const worker = holds(known.worker, token);
-  const client = holds(known.client, token);
-  if (!worker && !client)
-    return statusOf(new CodedError("ACCESS_DENIED", `the token is not one of the server's; ${whereToGive}`), status.UNAUTHENTICATED);
-  if (audience === undefined || (audience === "worker" ? worker : client)) return undefined;
-  return statusOf(new CodedError("ACCESS_DENIED", `this call is for ${audience}s, and the token is not one of theirs; ${whereToGive}`));
+  return typeof header === "string" ? /^Bearer (\S+)$/i.exec(header)?.[1] : undefined;
 }
 
-function refuseContract(metadata: Metadata, { contract, descriptor }: GrpcService) {
+function refuseAudience({ client, worker }: Caller, audience: Audience, advice: string): StatusObject | undefined {
+  if (audience === "worker" ? worker !== undefined : client) return undefined;
+  return statusOf(new CodedError("ACCESS_DENIED", `this call is for ${audience}s, and the token is not one of theirs; ${advice}`));
+}
+
+function refuseContract(metadata: Metadata, { contract, descriptor }: GrpcService): StatusObject | undefined {
   const [version] = metadata.get(CONTRACT_HEADER);
   if (version === CONTRACT_VERSION || (version === undefined && contract === "optional")) return undefined;
   return statusOf(
@@ -68,14 +73,4 @@ function refuseContract(metadata: Metadata, { contract, descriptor }: GrpcServic
         `${version === undefined ? `does not say which (metadata ${CONTRACT_HEADER})` : `version ${String(version).slice(0, 20)}`}; run the same version of graft on both sides`,
     ),
   );
-}
-
-/** Compares with all of them, in a time that depends on none. */
-function holds(known: readonly Buffer[], token: string): boolean {
-  const found = digest(token);
-  return known.reduce((held, each) => timingSafeEqual(each, found) || held, false);
-}
-
-function digest(token: string): Buffer {
-  return createHash("sha256").update(token).digest();
 }

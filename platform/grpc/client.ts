@@ -22,7 +22,10 @@ export interface ChannelSettings {
   /** "plaintext" only to a loopback address, or with `allowPlaintext`. */
   readonly tls: ClientTls | "plaintext";
   readonly allowPlaintext?: boolean;
-  readonly token?: string;
+  /** A function is asked at every call: tokens are exchanged while a channel is open. */
+  readonly token?: string | (() => string);
+  /** Asked and waited for before each call, where the next token comes over the network; instead of `token`. */
+  readonly freshToken?: () => Promise<string>;
 }
 
 /** All in PEM. */
@@ -39,7 +42,10 @@ export interface ClientTls {
 export interface GrpcChannel {
   readonly address: string;
   readonly client: Client;
+  /** What a call that begins now is sent with. */
   readonly metadata: Metadata;
+  /** To be waited for before a call begins; absent where there is nothing to wait for. */
+  readonly prepare?: () => Promise<void>;
   close(): void;
 }
 
@@ -56,20 +62,24 @@ export type GrpcClient<S extends DescService> = {
 };
 
 /** Opens a channel; whether somebody answers is seen at the first call. @throws CodedError CONFIG_INVALID */
-export function openChannel({ address, tls, allowPlaintext = false, token }: ChannelSettings): GrpcChannel {
+export function openChannel({ address, tls, allowPlaintext = false, token, freshToken }: ChannelSettings): GrpcChannel {
   parseAddress(address);
   if (tls === "plaintext") refuseForeignPlaintext(address, allowPlaintext);
   const metadata = new Metadata();
   metadata.set(CONTRACT_HEADER, CONTRACT_VERSION);
-  if (token !== undefined) {
-    if (!/^[\x21-\x7e]+$/.test(token)) {
+  let sent: string | undefined;
+  const sendToken = (current: string): void => {
+    if (current === sent) return;
+    if (!/^[\x21-\x7e]+$/.test(current)) {
       throw new CodedError(
         "CONFIG_INVALID",
         "token: must be printable ASCII without blanks and line ends; check the file that it comes from",
       );
     }
-    metadata.set("authorization", `Bearer ${token}`);
-  }
+    metadata.set("authorization", `Bearer ${current}`);
+    sent = current;
+  };
+  if (token !== undefined) sendToken(typeof token === "string" ? token : token());
   const client = new Client(address, tls === "plaintext" ? credentials.createInsecure() : tlsCredentials(tls), {
     "grpc.max_receive_message_length": limits.grpcMessageBytes,
     "grpc.max_send_message_length": limits.grpcMessageBytes,
@@ -84,7 +94,16 @@ export function openChannel({ address, tls, allowPlaintext = false, token }: Cha
       ? { "grpc.ssl_target_name_override": tls.serverName, "grpc.default_authority": tls.serverName }
       : {}),
   });
-  return { address, client, metadata, close: () => client.close() };
+  return {
+    address,
+    client,
+    get metadata() {
+      if (typeof token === "function") sendToken(token());
+      return metadata;
+    },
+    ...(freshToken && { prepare: async () => sendToken(await freshToken()) }),
+    close: () => client.close(),
+  };
 }
 
 /** The calls of a service over a channel, typed. */
@@ -101,6 +120,10 @@ export function grpcClient<S extends DescService>(service: S, channel: GrpcChann
 async function callUnary(channel: GrpcChannel, method: DescMethod, request: object, settings: CallSettings): Promise<unknown> {
   const { deadlineMs, signal } = settings;
   signal?.throwIfAborted();
+  if (channel.prepare !== undefined) {
+    await channel.prepare();
+    signal?.throwIfAborted();
+  }
   const { client, metadata } = channel;
   const options = { deadline: deadlineIn(deadlineMs) };
   const bytes = await new Promise<Buffer>((resolve, reject) => {
@@ -123,6 +146,10 @@ async function* callStream(
   { deadlineMs, signal }: CallSettings,
 ): AsyncGenerator<unknown, void> {
   signal?.throwIfAborted();
+  if (channel.prepare !== undefined) {
+    await channel.prepare();
+    signal?.throwIfAborted();
+  }
   const options = { deadline: deadlineIn(deadlineMs) };
   const call: ClientReadableStream<Buffer> = channel.client.makeServerStreamRequest(
     methodPath(method),

@@ -15,6 +15,7 @@ import { WorkService } from "../../proto/gen/graft/v1/work_service_pb.js";
 import { BadRequestSchema } from "../../proto/gen/third_party/google/rpc/error_details_pb.js";
 import { deferred } from "../../test/support/deferred.js";
 import { serveForTest, type TestServer } from "../../test/support/grpc-services.js";
+import { everyone } from "../access/everyone.js";
 import { grpcClient, type GrpcChannel } from "./client.js";
 import { errorOf } from "./errors.js";
 import { serveGrpc } from "./server.js";
@@ -307,7 +308,7 @@ test("an address that is taken, or none", async () => {
   onTestFinished(() => void taken.close());
   await once(taken, "listening");
   const { port } = taken.address() as { port: number };
-  const settings = { services: [], onUnexpected: () => undefined };
+  const settings = { access: everyone, services: [], onUnexpected: () => undefined };
   await expect(serveGrpc({ ...settings, address: `127.0.0.1:${port}` })).rejects.toMatchObject({
     code: "CONFIG_INVALID",
     message: `127.0.0.1:${port}: cannot listen there (EADDRINUSE); take another address`,

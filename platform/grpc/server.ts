@@ -1,3 +1,4 @@
+import assert from "node:assert";
 import { setMaxListeners } from "node:events";
 import { createServer, type Server as NetServer, type Socket } from "node:net";
 import {
@@ -8,6 +9,7 @@ import {
   ServerListenerBuilder,
   type ServerInterceptor,
   type handleUnaryCall,
+  type Metadata,
   type UntypedHandleCall,
   type UntypedServiceImplementation,
 } from "@grpc/grpc-js";
@@ -15,7 +17,8 @@ import { HealthImplementation } from "grpc-health-check";
 import { CodedError } from "../../domain/errors.js";
 import { limits } from "../../domain/limits.js";
 import { parseAddress, refuseForeignPlaintext } from "./address.js";
-import { admission, type Tokens } from "./admission.js";
+import type { Access, Caller } from "../access/access.js";
+import { admission } from "./admission.js";
 import { statusOf } from "./errors.js";
 import { refuseBadPem } from "./pem.js";
 import { reflection } from "./reflection.js";
@@ -27,8 +30,7 @@ export interface ServerSettings {
   /** Absent: plaintext, only on a loopback address or with `allowPlaintext`. */
   readonly tls?: ServerTls | undefined;
   readonly allowPlaintext?: boolean;
-  /** Absent: whoever reaches the port may call. */
-  readonly tokens?: Tokens | undefined;
+  readonly access: Access;
   readonly services: readonly GrpcService[];
   /** Default limits.grpcConnections. */
   readonly connectionsMax?: number;
@@ -57,11 +59,17 @@ export interface RunningServer {
 
 /** Starts a gRPC server with health and reflection service. @throws CodedError CONFIG_INVALID */
 export async function serveGrpc(settings: ServerSettings): Promise<RunningServer> {
-  const { address, tls, allowPlaintext = false, tokens, services, onUnexpected, connectionsMax = limits.grpcConnections } = settings;
+  const { address, tls, allowPlaintext = false, access, services, onUnexpected, connectionsMax = limits.grpcConnections } = settings;
   if (tls === undefined) refuseForeignPlaintext(address, allowPlaintext);
-  if (tokens !== undefined) refuseEmpty(tokens);
   const stopping = new AbortController();
   const underWay = new UnderWay();
+  const callers = new WeakMap<Metadata, Caller>();
+  const onAdmitted = (metadata: Metadata, caller: Caller): void => void callers.set(metadata, caller);
+  const callerOf = (metadata: Metadata): Caller => {
+    const caller = callers.get(metadata);
+    assert(caller !== undefined, "no call comes to its handler that was not let in");
+    return caller;
+  };
   setMaxListeners(0, stopping.signal); // every call that waits listens
 
   // 1. What can be called.
@@ -71,10 +79,13 @@ export async function serveGrpc(settings: ServerSettings): Promise<RunningServer
     "grpc.max_concurrent_streams": limits.grpcStreams,
     "grpc.keepalive_time_ms": limits.grpcKeepaliveMs,
     "grpc.keepalive_timeout_ms": limits.grpcKeepaliveTimeoutMs,
-    interceptors: [endForeignStreams(services, stopping.signal), admission(services, tokens)],
+    interceptors: [endForeignStreams(services, stopping.signal), admission({ services, access, onAdmitted, onUnexpected })],
   });
   for (const service of services)
-    server.addService(service.definition, counted(service, service.implement({ stopping: stopping.signal, onUnexpected }), underWay));
+    server.addService(
+      service.definition,
+      counted(service, service.implement({ stopping: stopping.signal, callerOf, onUnexpected }), underWay),
+    );
   const health = new HealthImplementation();
   const setServing = (serving: boolean): void => {
     for (const name of ["", ...services.map(({ descriptor }) => descriptor.typeName)])
@@ -129,17 +140,6 @@ function serverCredentials(tls: ServerTls | undefined): ServerCredentials {
   refuseBadPem({ certificate, key, ca: clientCa });
   const pair = { cert_chain: Buffer.from(certificate), private_key: Buffer.from(key) };
   return ServerCredentials.createSsl(clientCa === undefined ? null : Buffer.from(clientCa), [pair], clientCa !== undefined);
-}
-
-function refuseEmpty({ worker, client }: Tokens): void {
-  for (const [name, list] of Object.entries({ worker, client })) {
-    if (list.length === 0 || list.some((token: string) => token === "")) {
-      throw new CodedError(
-        "CONFIG_INVALID",
-        `tokens.${name}: must hold at least one token, and none that is empty; nobody could call otherwise`,
-      );
-    }
-  }
 }
 
 function listen(listener: NetServer, address: string): Promise<number> {

@@ -8,6 +8,7 @@ import {
   type MessageShape,
 } from "@bufbuild/protobuf";
 import type {
+  Metadata,
   sendUnaryData,
   ServerUnaryCall,
   ServerWritableStream,
@@ -16,12 +17,11 @@ import type {
   UntypedServiceImplementation,
 } from "@grpc/grpc-js";
 import { CodedError } from "../../domain/errors.js";
+import type { Audience, Caller } from "../access/access.js";
 import { statusOf } from "./errors.js";
 
-/** Who may call a service: each audience has tokens of its own. */
-export type Audience = "worker" | "client";
-
 export interface CallContext {
+  readonly caller: Caller;
   /** Aborts when the caller has gone, its deadline is over or the server stops; never in unary calls that are not among those that may wait. */
   readonly signal: AbortSignal;
 }
@@ -45,6 +45,8 @@ export interface ServiceSettings<S extends DescService> {
 export interface ServerHooks {
   /** Aborts when the server stops. */
   readonly stopping: AbortSignal;
+  /** Whose call has this metadata. */
+  readonly callerOf: (metadata: Metadata) => Caller;
   /** Failures that nobody expected; the client sees nothing of them. */
   readonly onUnexpected: (error: unknown, method: string) => void;
 }
@@ -99,12 +101,12 @@ function methodDefinition(method: DescMethod) {
   };
 }
 
-function serveUnary(method: DescMethod, handler: UnaryHandler, { stopping, onUnexpected }: ServerHooks, waits: boolean) {
+function serveUnary(method: DescMethod, handler: UnaryHandler, { stopping, callerOf, onUnexpected }: ServerHooks, waits: boolean) {
   return (call: ServerUnaryCall<Buffer, Buffer>, callback: sendUnaryData<Buffer>): void => {
     // A signal and the error that it ends with (the server says "cancelled" of every call that is over) take longer to make than most calls to answer: only for those that wait.
     const { signal, release } = waits ? callSignal(call, method, stopping) : unaborted;
     const answer = async (): Promise<Buffer> => {
-      const response = handler(decode(method, call.request), { signal });
+      const response = handler(decode(method, call.request), { signal, caller: callerOf(call.metadata) });
       return encode(method, await (waits ? orAborted(response, signal) : response));
     };
     answer()
@@ -119,11 +121,11 @@ function serveUnary(method: DescMethod, handler: UnaryHandler, { stopping, onUne
   };
 }
 
-function serveStream(method: DescMethod, handler: StreamHandler, { stopping, onUnexpected }: ServerHooks) {
+function serveStream(method: DescMethod, handler: StreamHandler, { stopping, callerOf, onUnexpected }: ServerHooks) {
   return (call: ServerWritableStream<Buffer, Buffer>): void => {
     const { signal, release } = callSignal(call, method, stopping);
     const send = async (): Promise<void> => {
-      const messages = handler(decode(method, call.request), { signal })[Symbol.asyncIterator]();
+      const messages = handler(decode(method, call.request), { signal, caller: callerOf(call.metadata) })[Symbol.asyncIterator]();
       try {
         for (;;) {
           const next = await orAborted(messages.next(), signal);

@@ -12,6 +12,7 @@ import { JobService as JobServiceSchema } from "../../proto/gen/graft/v1/job_ser
 import { StatusSchema } from "../../proto/gen/third_party/google/rpc/status_pb.js";
 import { deferred } from "../../test/support/deferred.js";
 import { virtualClock } from "../../test/support/virtual-clock.js";
+import { everyone } from "../access/everyone.js";
 import { grpcClient, openChannel } from "../grpc/client.js";
 import { statusOf } from "../grpc/errors.js";
 import { serveGrpc, type RunningServer } from "../grpc/server.js";
@@ -116,7 +117,8 @@ async function setup(jobs: Partial<JobService> = {}, options: Partial<JobService
   const serve = (port = 0): Promise<RunningServer> =>
     serveGrpc({
       address: `127.0.0.1:${port}`,
-      services: [jobServiceHandlers({ ...nothing, ...jobs })],
+      access: everyone,
+      services: [jobServiceHandlers(() => ({ ...nothing, ...jobs }))],
       onUnexpected: (error) => unexpected.push(error),
     });
   const server = await serve();

@@ -18,10 +18,11 @@ import {
 import { CodedError } from "../../domain/errors.js";
 import { limits } from "../../domain/limits.js";
 import type { Clock } from "../clock/clock.js";
+import { loadKubeconfigs } from "./kubeconfig.js";
 
 export interface KubernetesSettings {
-  /** A kubeconfig file; absent: the service account of the pod that this process runs in. */
-  readonly kubeconfig?: string | undefined;
+  /** A kubeconfig file, or several as in $KUBECONFIG; absent: the service account of the pod that this process runs in. */
+  readonly kubeconfig?: string | readonly string[] | undefined;
   /** A context of that file; absent: its current one. */
   readonly context?: string | undefined;
   /** Requests a second in the long run, and so many at once after a pause; watches do not count. */
@@ -65,19 +66,21 @@ export class Kubernetes {
 
   /** @throws CodedError CONFIG_INVALID where there is neither a kubeconfig nor a pod's service account */
   static open(settings: KubernetesSettings): Kubernetes {
-    const { kubeconfig, context } = settings;
+    const { context } = settings;
+    const files = typeof settings.kubeconfig === "string" ? [settings.kubeconfig] : settings.kubeconfig;
+    const from = files?.join(", ") ?? "the service account of this pod";
     const config = new KubeConfig();
     try {
-      if (kubeconfig === undefined) config.loadFromCluster();
-      else config.loadFromFile(kubeconfig);
+      if (files === undefined) config.loadFromCluster();
+      else loadKubeconfigs(config, files);
       if (context !== undefined) config.setCurrentContext(context);
     } catch (cause) {
-      throw new CodedError("CONFIG_INVALID", `kubernetes: ${kubeconfig ?? "service account of this pod"} cannot be used: ${textOf(cause)}`);
+      throw new CodedError("CONFIG_INVALID", `kubernetes: ${from} cannot be used: ${textOf(cause)}`);
     }
     if (config.getCurrentCluster() === null)
       throw new CodedError(
         "CONFIG_INVALID",
-        `kubernetes: ${kubeconfig ?? "the service account of this pod"} names no cluster for context ${JSON.stringify(context ?? config.getCurrentContext())}; "kubectl config get-contexts" lists what there is`,
+        `kubernetes: ${from} names no cluster for context ${JSON.stringify(context ?? config.getCurrentContext())}; "kubectl config get-contexts" lists what there is`,
       );
     return new Kubernetes(config, settings);
   }

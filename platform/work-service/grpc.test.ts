@@ -5,6 +5,7 @@ import type { CommittedShard, TaskCommit } from "../../domain/job/records.js";
 import { limits } from "../../domain/limits.js";
 import { deferred } from "../../test/support/deferred.js";
 import { virtualClock } from "../../test/support/virtual-clock.js";
+import { everyone } from "../access/everyone.js";
 import { openChannel } from "../grpc/client.js";
 import { serveGrpc, type RunningServer } from "../grpc/server.js";
 import { grpcWorkService, type WorkServiceOptions } from "./grpc-client.js";
@@ -69,7 +70,8 @@ async function setup(answers: Partial<Record<keyof WorkService, unknown>> = {}, 
   const serve = (port = 0): Promise<RunningServer> =>
     serveGrpc({
       address: `127.0.0.1:${port}`,
-      services: [workServiceHandlers(work)],
+      access: everyone,
+      services: [workServiceHandlers(() => work)],
       onUnexpected: (error) => unexpected.push(error),
     });
   const server = await serve();

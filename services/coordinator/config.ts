@@ -15,7 +15,11 @@ export const coordinatorConfig = z
       .optional()
       .describe("Given: TLS."),
     allowPlaintext: z.boolean().default(false).describe("Listen beyond this machine without TLS, where the network itself is encrypted."),
-    clientToken: secret.optional().describe("Bearer token of people and programs; without one everybody who reaches the port may call."),
+    clientToken: secret
+      .optional()
+      .describe(
+        "Bearer token of people and programs; without one the API server says who may call what where kubernetes is given, else everybody who reaches the port may call all.",
+      ),
     workerToken: secret.optional().describe("Bearer token of workers; default: clientToken."),
     store,
     datasets,

@@ -22,6 +22,7 @@ import type {
 } from "../../platform/job-service/job-service.js";
 import { explainJob } from "./explain.js";
 import { REQUEST_ID_ANNOTATION } from "./controller/job-controller.js";
+import { findJob, jobNotFound } from "./find-job.js";
 import { type Jobs, type KnownJob, namespaceOf } from "./jobs.js";
 
 export interface JobRequestsDeps {
@@ -58,7 +59,9 @@ export class JobRequests implements JobService {
   async submitJob(requestId: string, request: JobRequest): Promise<JobResource> {
     const { jobs, records } = this.deps;
     const namespace = this.namespaceOf(request.metadata.namespace);
-    const earlier = jobs.all.find(({ record }) => record.requestId === requestId && namespaceOf(record) === namespace);
+    const earlier = jobs.all.find(
+      ({ record }) => record.requestId === requestId && (records === undefined || namespaceOf(record) === namespace),
+    );
     if (earlier !== undefined) return jobs.resource(earlier);
     const name = nameOf(request.metadata.name, jobIdFromRequest(requestId));
     const job = this.resolve({ ...request, metadata: { ...request.metadata, name } });
@@ -226,20 +229,12 @@ export class JobRequests implements JobService {
     );
   }
 
-  /** By id, else the newest of that name in the namespace. */
-  private find({ namespace, name }: JobReference): KnownJob {
-    const { jobs } = this.deps;
-    const where = this.namespaceOf(namespace);
-    const found =
-      jobs.get(name) ??
-      jobs.all
-        .filter(({ record }) => record.name === name && namespaceOf(record) === where)
-        .sort((a, b) => b.record.submittedMs - a.record.submittedMs)[0];
-    if (found !== undefined) return found;
-    throw new CodedError(
-      "JOB_NOT_FOUND",
-      `there is no job ${JSON.stringify(name)}${where === "" ? "" : ` in namespace ${where}`}; "graft get" lists the jobs`,
-    );
+  /** Without a namespace by name in the default one, as with kubectl; by id in all. */
+  private find(reference: JobReference): KnownJob {
+    const home = this.deps.records === undefined ? undefined : DEFAULT_NAMESPACE;
+    const found = findJob(this.deps.jobs, reference, home);
+    if (found === undefined) throw jobNotFound(reference, home);
+    return found;
   }
 }
 

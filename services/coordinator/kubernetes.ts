@@ -3,6 +3,8 @@ import { Counter, type Registry } from "prom-client";
 import type { z } from "zod";
 import { CodedError } from "../../domain/errors.js";
 import type { ResolvedJob } from "../../domain/job/job.js";
+import type { Access } from "../../platform/access/access.js";
+import { openKubernetesAccess } from "../../platform/access/kubernetes.js";
 import type { S3Access } from "../../platform/bucket/bucket.js";
 import type { Clock } from "../../platform/clock/clock.js";
 import type { Cluster } from "../../platform/cluster/cluster.js";
@@ -23,6 +25,7 @@ export interface OnKubernetes {
   readonly leadership: Leadership;
   readonly resources: JobResources;
   readonly cluster: Cluster;
+  readonly access: Access;
   readonly resolve: (job: Pick<NewGraftJob, "metadata" | "spec">) => ResolvedJob;
   /** The keys that a job names for its dataset. @throws CodedError DATASET_NOT_FOUND, DATASET_INVALID */
   readonly keysOf: (request: JobRequest | undefined) => Promise<S3Access>;
@@ -34,7 +37,7 @@ export function openKubernetes(
   clock: Clock,
   { log, metrics }: { readonly log: Logger; readonly metrics: Registry },
 ): OnKubernetes {
-  const { kubeconfig, context, requestsPerSecond, watchNamespace, namespace, podName, leaseMs, cacheDomains } = config;
+  const { kubeconfig, context, requestsPerSecond, watchNamespace, namespace, podName, leaseMs, cacheDomains, tokenAudience } = config;
   const requests = new Counter({
     name: "graft_kubernetes_requests_total",
     help: "Requests to the API server, by verb and kind",
@@ -61,6 +64,7 @@ export function openKubernetes(
     }),
     resources: kubernetesJobResources(kubernetes, watchNamespace),
     cluster,
+    access: openKubernetesAccess({ kubeconfig, context, audience: tokenAudience, clock, onRequest }),
     resolve: (job) => resolveGraftJob(job, cacheDomains),
     async keysOf(request) {
       const secret = request?.spec.dataset?.credentialsSecret ?? "";

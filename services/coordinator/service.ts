@@ -10,6 +10,9 @@ import { renderEvent } from "../../domain/job/events.js";
 import { printable } from "../../domain/job/figures.js";
 import { renderPlan } from "../../domain/job/render-plan.js";
 import { isFinal, phases } from "../../domain/job/transitions.js";
+import type { Access } from "../../platform/access/access.js";
+import { everyone } from "../../platform/access/everyone.js";
+import { staticTokens } from "../../platform/access/static-tokens.js";
 import { serveGrpc } from "../../platform/grpc/server.js";
 import { jobServiceHandlers } from "../../platform/job-service/grpc-server.js";
 import type { OpenedDataset } from "../../platform/dataset-source/dataset-source.js";
@@ -22,6 +25,8 @@ import { enginesOf, type Local, openLocal } from "../local/local.js";
 import { planLocalJob } from "../local/plan-job.js";
 import { readWeightsFile } from "../local/weights-file.js";
 import { coordinatorConfig } from "./config.js";
+import { AuthorizedJobs } from "./authorized-jobs.js";
+import { AuthorizedWork } from "./authorized-work.js";
 import { JobRequests } from "./job-requests.js";
 import { JobController, type JobControllerDeps } from "./controller/job-controller.js";
 import { Jobs, namespaceOf } from "./jobs.js";
@@ -142,11 +147,14 @@ async function serve(
         probe: false,
         progress: () => undefined,
       });
-      return { text: renderPlan(planned.plan), json: JSON.stringify(planned) };
+      const { plan, ...leftOut } = planned;
+      return { text: renderPlan(plan), json: JSON.stringify({ ...plan, ...leftOut }) };
     },
     urlOf: (key) => local.store.urlOf?.(key, RESULT_URL_SECONDS) ?? Promise.resolve(undefined),
   });
-  const { tls, clientToken, workerToken } = config;
+  const router = new WorkRouter(jobs);
+  const access = accessOf(config, kubernetes);
+  const { tls } = config;
   const server = await serveGrpc({
     address: config.listen,
     allowPlaintext: config.allowPlaintext,
@@ -157,8 +165,11 @@ async function serve(
         ...(tls.clientCa !== undefined && { clientCa: await readFile(tls.clientCa) }),
       },
     }),
-    ...(clientToken !== undefined && { tokens: { client: [clientToken], worker: [workerToken ?? clientToken] } }),
-    services: [jobServiceHandlers(requests), workServiceHandlers(new WorkRouter(jobs))],
+    access,
+    services: [
+      jobServiceHandlers((caller) => new AuthorizedJobs({ requests, jobs, access }, caller)),
+      workServiceHandlers((caller) => new AuthorizedWork({ work: router, access }, caller)),
+    ],
     onUnexpected: (error, method) => log.error({ err: error, method }, "unexpected failure"),
   });
   log.info(
@@ -177,6 +188,12 @@ async function serve(
   await controlling?.ended;
   const open = jobs.all.filter(({ board }) => !isFinal(board.state.phase)).map(({ record }) => printable(record.name));
   if (open.length > 0) log.info({ jobs: open }, "jobs that go on with the next coordinator");
+}
+
+/** Who may call: whoever has a token of the config, else whom Kubernetes knows and lets do it with kubectl, else everybody. */
+function accessOf({ clientToken, workerToken }: Config, kubernetes: OnKubernetes | undefined): Access {
+  if (clientToken !== undefined) return staticTokens({ client: [clientToken], worker: [workerToken ?? clientToken] });
+  return kubernetes?.access ?? everyone;
 }
 
 function controllerSettings({

@@ -19,4 +19,6 @@ export const extractorConfig = z.strictObject({
 });
 
 /** Fields that are given on the command line where one file is for many workers. */
-export const extractorFlags = ["name", "job", "engine", "datasetCredentials"] as const satisfies readonly (keyof z.output<typeof extractorConfig>)[];
+export const extractorFlags = ["name", "job", "engine", "datasetCredentials"] as const satisfies readonly (keyof z.output<
+  typeof extractorConfig
+>)[];

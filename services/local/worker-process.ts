@@ -6,6 +6,7 @@ import { CodedError } from "../../domain/errors.js";
 import type { S3Access } from "../../platform/bucket/bucket.js";
 import type { coordinator } from "../../platform/config/config.js";
 import { type GrpcChannel, openChannel } from "../../platform/grpc/client.js";
+import { tokenFile } from "../../platform/grpc/token-file.js";
 
 /** What an extractor's and a trainer's process have in common. */
 
@@ -15,14 +16,21 @@ export function workerName({ name }: { readonly name?: string | undefined }): st
 }
 
 /** The channel that a worker's config describes. @throws CodedError CONFIG_INVALID */
-export async function openCoordinator({ address, token, tls, allowPlaintext }: z.output<typeof coordinator>): Promise<GrpcChannel> {
+export async function openCoordinator({
+  address,
+  token,
+  tokenFile: file,
+  tls,
+  allowPlaintext,
+}: z.output<typeof coordinator>): Promise<GrpcChannel> {
   const encrypted = tls && {
     ...(tls.ca !== undefined && { ca: await readFile(tls.ca) }),
     ...(tls.serverName !== undefined && { serverName: tls.serverName }),
     ...(tls.certificate !== undefined &&
       tls.key !== undefined && { own: { certificate: await readFile(tls.certificate), key: await readFile(tls.key) } }),
   };
-  return openChannel({ address, allowPlaintext, tls: encrypted ?? "plaintext", ...(token !== undefined && { token }) });
+  const shown = file === undefined ? token : tokenFile(file);
+  return openChannel({ address, allowPlaintext, tls: encrypted ?? "plaintext", ...(shown !== undefined && { token: shown }) });
 }
 
 /** The keys to a dataset out of a mounted Secret. @throws CodedError CONFIG_INVALID naming the file that is missing */

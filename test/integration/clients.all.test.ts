@@ -11,6 +11,7 @@ import { CodedError } from "../../domain/errors.js";
 import type { Problem } from "../../domain/job/problems.js";
 import type { JobResource, ResourcePhase } from "../../domain/job/resource.js";
 import { systemClock } from "../../platform/clock/system.js";
+import { staticTokens } from "../../platform/access/static-tokens.js";
 import { openChannel } from "../../platform/grpc/client.js";
 import { serveGrpc, type ServerTls, type RunningServer } from "../../platform/grpc/server.js";
 import { grpcJobService } from "../../platform/job-service/grpc-client.js";
@@ -202,8 +203,8 @@ async function madeUpServer(jobs: Partial<JobService>, sent: string, said: strin
   const server: RunningServer = await serveGrpc({
     address: "127.0.0.1:0",
     tls: tls?.files,
-    tokens: { worker: ["worker-token"], client: ["client-token"] },
-    services: [jobServiceHandlers(service)],
+    access: staticTokens({ worker: ["worker-token"], client: ["client-token"] }),
+    services: [jobServiceHandlers(() => service)],
     onUnexpected: (error) => {
       throw error;
     },

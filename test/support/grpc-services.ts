@@ -1,4 +1,5 @@
 import { onTestFinished } from "vitest";
+import { everyone } from "../../platform/access/everyone.js";
 import { openChannel, type ChannelSettings, type GrpcChannel } from "../../platform/grpc/client.js";
 import { serveGrpc, type RunningServer, type ServerSettings } from "../../platform/grpc/server.js";
 import { jobServiceHandlers } from "../../platform/job-service/grpc-server.js";
@@ -34,7 +35,8 @@ export async function serveForTest(
   const unexpected: unknown[] = [];
   const server = await serveGrpc({
     address: "127.0.0.1:0",
-    services: [jobServiceHandlers(portWith(jobs)), workServiceHandlers(portWith(work))],
+    access: everyone,
+    services: [jobServiceHandlers(() => portWith(jobs)), workServiceHandlers(() => portWith(work))],
     onUnexpected: (error) => unexpected.push(error),
     ...settings,
   });

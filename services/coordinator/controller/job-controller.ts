@@ -303,10 +303,13 @@ export class JobController {
   }
 
   /** Every pod's end is a fact, told once. */
-  private async recordEnds({ resource, ended, ends }: Entry, job: KnownJob): Promise<void> {
+  private async recordEnds({ resource, ended, ends, pods }: Entry, job: KnownJob): Promise<void> {
     for (let pod = ended[0]; pod !== undefined; pod = ended[0]) {
       const { name, uid, role, state } = pod;
-      const { end, message } = state;
+      // Kubernetes ends pods that the job asks for no more.
+      const isSpare =
+        state.end === "interrupted" && [...pods.values()].filter((each) => each.role === role).length >= this.countsOf(job)[role];
+      const { end, message } = isSpare ? ({ end: "done", message: "not needed any more" } as const) : state;
       const timeMs = this.deps.clock.now();
       if ((await ends.record(uid, { formatVersion: 1, timeMs, worker: name, role, end, message })) === "new") {
         const sentence = `${role} ${name}: ${end === "outOfMemory" ? "failed" : end}: ${message}`;
@@ -443,7 +446,11 @@ function noticeOf(status: JobStatus): JobNotice | undefined {
     case "Extracting":
       return { type: "Normal", reason: phase, message: `features of ${String(pictures ?? 0)} pictures` };
     case "Training":
-      return { type: "Normal", reason: phase, message: steps === undefined ? "on features that are there" : `${String(steps)} steps` };
+      return {
+        type: "Normal",
+        reason: phase,
+        message: steps === undefined ? `on ${String(pictures ?? 0)} pictures` : `${String(steps)} steps`,
+      };
     case "Complete":
       return { type: "Normal", reason: phase, message: `the result is in ${status.result?.location ?? "the store"}` };
     case "Cancelled":

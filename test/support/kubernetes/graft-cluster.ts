@@ -1,9 +1,10 @@
 import { mkdtempSync, rmSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
+import { CustomObjectsApi, KubeConfig, type KubernetesListObject, type KubernetesObject, makeInformer } from "@kubernetes/client-node";
 import { freePort } from "../../../cli/free-port.js";
 import type { JobSpec } from "../../../domain/job/spec.js";
-import type { GraftJobObject } from "../../../formats/kubernetes/objects.js";
+import { type GraftJobObject, GROUP, PLURAL, VERSION } from "../../../formats/kubernetes/objects.js";
 import { uploadTo } from "../../../platform/dataset-source/open-dataset.js";
 import { systemClock } from "../../../platform/clock/system.js";
 import { openObjectStore } from "../../../platform/object-store/open-store.js";
@@ -150,6 +151,35 @@ export class GraftCluster {
 
   async read(name: string, namespace = NAMESPACE): Promise<GraftJobObject> {
     return JSON.parse(await this.control.kubectl(["get", "gj", name, "-n", namespace, "-o", "json"])) as GraftJobObject;
+  }
+
+  /** Every state of a GraftJob that the API server tells of from now on. */
+  watch(name: string): { readonly stop: () => GraftJobObject[] } {
+    const seen: GraftJobObject[] = [];
+    const config = new KubeConfig();
+    config.loadFromFile(this.control.kubeconfig);
+    const kind = { group: GROUP, version: VERSION, plural: PLURAL, namespace: NAMESPACE };
+    const path = `/apis/${GROUP}/${VERSION}/namespaces/${NAMESPACE}/${PLURAL}`;
+    const list = async (): Promise<KubernetesListObject<KubernetesObject>> =>
+      (await config.makeApiClient(CustomObjectsApi).listNamespacedCustomObject(kind)) as KubernetesListObject<KubernetesObject>;
+    const informer = makeInformer(config, path, list);
+    const note = (job: KubernetesObject): void => {
+      if (job.metadata?.name === name) seen.push(job as unknown as GraftJobObject);
+    };
+    informer.on("add", note);
+    informer.on("update", note);
+    let isOver = false;
+    informer.on("error", () => {
+      if (!isOver) setTimeout(() => void informer.start(), 100); // of a kind that is new the API server asks to come again
+    });
+    void informer.start();
+    return {
+      stop: () => {
+        isOver = true;
+        void informer.stop();
+        return seen;
+      },
+    };
   }
 
   /** As an operator waits: `kubectl wait --for=…`. */

@@ -20,12 +20,12 @@ export function missingForBuildingImages(): string | undefined {
  * registry can be reached. An image of that name that is there already stays.
  */
 export async function makeBaseImage(name: string, nodeMajor: number): Promise<void> {
-  if (spawnSync("buildah", ["inspect", "--type", "image", name], { env: storage(), stdio: "ignore" }).status === 0) return;
+  if (spawnSync("buildah", ["inspect", "--type", "image", name], { env: buildahStorage(), stdio: "ignore" }).status === 0) return;
   await script("base-image.sh", [name, String(nodeMajor)]);
 }
 
-/** buildah's storage as the script has it. */
-function storage(): NodeJS.ProcessEnv {
+/** The environment in which buildah finds what `makeBaseImage` made. */
+export function buildahStorage(): NodeJS.ProcessEnv {
   return { ...process.env, STORAGE_DRIVER: process.env["STORAGE_DRIVER"] ?? "vfs" };
 }
 

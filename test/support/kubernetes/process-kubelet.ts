@@ -5,15 +5,19 @@ import { tmpdir } from "node:os";
 import { join, resolve } from "node:path";
 import { createInterface } from "node:readline";
 import {
+  AuthenticationV1TokenRequest,
   CoordinationV1Api,
   CoreV1Api,
   KubeConfig,
   makeInformer,
   PatchStrategy,
   setHeaderOptions,
+  V1BoundObjectReference,
   V1MicroTime,
   type V1Pod,
+  V1TokenRequestSpec,
 } from "@kubernetes/client-node";
+import { keyOf } from "../../../platform/kubernetes/kubernetes.js";
 
 /** How a pod's container is to end, or not to begin, instead of running as it is. */
 export type PodFate =
@@ -173,7 +177,11 @@ export class ProcessKubelet {
     const { name = "", uid = "", namespace = "" } = pod.metadata ?? {};
     const own = join(this.folder, name);
     mkdirSync(own, { recursive: true });
-    writeFileSync(join(own, "config.json"), JSON.stringify(this.configOf(role)));
+    const tokenFile = join(own, "token");
+    writeFileSync(tokenFile, await this.token(pod));
+    const config = this.configOf(role);
+    const coordinator = { ...(config["coordinator"] as object), tokenFile };
+    writeFileSync(join(own, "config.json"), JSON.stringify({ ...config, coordinator }));
     const args = (pod.spec?.containers.find((each) => each.name === "worker")?.args ?? []).map((arg) => arg.replace("$(POD_NAME)", name));
     args[args.indexOf("--config") + 1] = join(own, "config.json");
     const mounted = args.indexOf("--dataset-credentials");
@@ -203,6 +211,17 @@ export class ProcessKubelet {
     this.running.set(name, running);
     this.all.push(running);
     this.wake();
+  }
+
+  /** The one that a projected volume would hold: of the pod's service account, bound to the pod, for graft. */
+  private async token(pod: V1Pod): Promise<string> {
+    const { namespace, name, uid } = keyOf(pod);
+    const boundObjectRef = Object.assign(new V1BoundObjectReference(), { apiVersion: "v1", kind: "Pod", name, uid });
+    const spec = Object.assign(new V1TokenRequestSpec(), { audiences: ["graft"], expirationSeconds: 3_600, boundObjectRef });
+    const body = Object.assign(new AuthenticationV1TokenRequest(), { spec });
+    const account = pod.spec?.serviceAccountName ?? "default";
+    const { status } = await this.core.createNamespacedServiceAccountToken({ namespace, name: account, body });
+    return status?.token ?? "";
   }
 
   private async say(pod: V1Pod, status: object): Promise<void> {
