@@ -18,9 +18,6 @@ const schemas: Readonly<Record<string, z.ZodObject>> = {
   "bootstrap wait": waitConfig,
 };
 
-/** Fields of the contract that the schemas do not have yet. */
-const awaited = ["tokenFile"];
-
 /** What is wrong with the config files that the pods of the manifests mount, each problem as one line: against the schema, or too little time to stop. `files` are those that were looked at. */
 export function configProblems(manifests: readonly Manifest[]): {
   readonly files: readonly string[];
@@ -43,10 +40,7 @@ export function configProblems(manifests: readonly Manifest[]): {
 
 function schemaProblems(schema: z.ZodObject | undefined, config: unknown): string[] {
   if (schema === undefined) return ["no schema is known for it"];
-  const issues = schema.safeParse(config).error?.issues ?? [];
-  return issues
-    .filter((issue) => issue.code !== "unrecognized_keys" || !issue.keys.every((key) => awaited.includes(key)))
-    .map(({ path, message }) => `${path.join(".")}: ${message}`);
+  return (schema.safeParse(config).error?.issues ?? []).map(({ path, message }) => `${path.join(".")}: ${message}`);
 }
 
 /** A config file of one of graft's programs, as it is mounted in a container. */
