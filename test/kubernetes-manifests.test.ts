@@ -1,40 +1,14 @@
 import { readFileSync } from "node:fs";
 import { expect, test } from "vitest";
 import { parse } from "yaml";
-import type { z } from "zod";
 import { version } from "../domain/version.js";
-import { LAST_CALLS_MS } from "../platform/service-process/service-process.js";
-import { contentConfig, secretsConfig, waitConfig } from "../services/bootstrap/config.js";
 import { demoSecrets } from "../services/bootstrap/demo-secrets.js";
-import { coordinatorConfig } from "../services/coordinator/config.js";
-import { extractorConfig } from "../services/extractor/config.js";
-import { trainerConfig } from "../services/trainer/config.js";
+import { configProblems } from "./support/manifest-configs.js";
 import { offencesOf } from "./support/manifest-policy.js";
-import { mountedConfigs, OVERLAYS, parseManifests, podTemplatesOf, readUnpatched } from "./support/manifests.js";
+import { OVERLAYS, parseManifests, podTemplatesOf, readUnpatched } from "./support/manifests.js";
 
 /** Without kubectl, so without patches; test/integration/kubernetes-manifests.all.test.ts has the same rules for what kubectl renders. */
 const folderOf = (overlay: string): string => `deploy/k8s/overlays/${overlay}`;
-
-/** By service and step. */
-const schemas: Readonly<Record<string, z.ZodObject>> = {
-  coordinator: coordinatorConfig,
-  extractor: extractorConfig,
-  trainer: trainerConfig,
-  "bootstrap secrets": secretsConfig,
-  "bootstrap content": contentConfig,
-  "bootstrap wait": waitConfig,
-};
-
-/** Fields of the contract that the schemas do not have yet. */
-const awaited = ["tokenFile"];
-
-function problemsOf(schema: z.ZodObject | undefined, config: unknown): string[] {
-  if (schema === undefined) return ["no schema is known for it"];
-  const issues = schema.safeParse(config).error?.issues ?? [];
-  return issues
-    .filter((issue) => issue.code !== "unrecognized_keys" || !issue.keys.every((key) => awaited.includes(key)))
-    .map(({ path, message }) => `${path.join(".")}: ${message}`);
-}
 
 test.each(OVERLAYS)(
   "%s: pods are restricted, with resources and probes; images have a version; no wildcard, no list of secrets",
@@ -46,16 +20,9 @@ test.each(OVERLAYS)(
 );
 
 test.each(OVERLAYS)("%s: config files are right, and leave time to stop", (overlay) => {
-  const configs = mountedConfigs(readUnpatched(folderOf(overlay)));
-  expect(configs.length).toBeGreaterThanOrEqual(1);
-  for (const { where, role, step, text, graceMs } of configs) {
-    const config = parse(text) as { readonly drainMs?: number; readonly stopMs?: number };
-    const schema = schemas[step === undefined ? role : `${role} ${step}`];
-    expect(problemsOf(schema, config), where).toEqual([]);
-    const { drainMs = 0, stopMs = 0 } = config;
-    if (step === undefined) expect(drainMs + stopMs, `${where}: drainMs or stopMs is written down`).toBeGreaterThan(0);
-    expect(drainMs + stopMs + LAST_CALLS_MS, `${where}: time to stop, below terminationGracePeriodSeconds`).toBeLessThan(graceMs);
-  }
+  const { files, problems } = configProblems(readUnpatched(folderOf(overlay)));
+  expect(files.length).toBeGreaterThanOrEqual(1);
+  expect(problems).toEqual([]);
 });
 
 test("the memory that the coordinator plans with is that of the pods", () => {

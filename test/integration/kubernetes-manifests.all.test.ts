@@ -4,6 +4,7 @@ import { afterAll, beforeAll, describe, expect, test, vi } from "vitest";
 import { version } from "../../domain/version.js";
 import { missingForControlPlane, startControlPlane, type TestCluster } from "../support/kubernetes/cluster.js";
 import { kubernetesPrograms } from "../support/kubernetes/programs.js";
+import { configProblems } from "../support/manifest-configs.js";
 import { offencesOf } from "../support/manifest-policy.js";
 import { type Manifest, OVERLAYS, parseManifests, podTemplatesOf } from "../support/manifests.js";
 import { type Endpoint, mayConnect, selects } from "../support/network-policy.js";
@@ -52,6 +53,13 @@ afterAll(async () => cluster?.stop());
 describe.skipIf(missing !== undefined)(`what kubectl renders${because}`, () => {
   test.each(OVERLAYS)("%s: pods are restricted, with resources and probes; no wildcard, no list of secrets", (overlay) => {
     expect(offencesOf(rendered[overlay], version)).toEqual([]);
+  });
+
+  test.each(OVERLAYS)("%s: config files are right, and leave time to stop", (overlay) => {
+    const { files, problems } = configProblems(rendered[overlay]);
+    // Coordinator with its waiting, two workers, two steps of the bootstrap.
+    expect(files.length).toBe({ demo: 6, namespace: 2, production: 1 }[overlay]);
+    expect(problems).toEqual([]);
   });
 
   test.each(OVERLAYS)(

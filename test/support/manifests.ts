@@ -143,32 +143,3 @@ export function podTemplatesOf(manifests: readonly Manifest[]): FoundTemplate[] 
     return found === undefined ? [] : [{ where: `${kind} ${metadata.name}`, kind, namespace: metadata.namespace ?? "", template: found }];
   });
 }
-
-/** A config file of one of graft's programs, as it is mounted in a container. */
-export interface MountedConfig {
-  readonly where: string;
-  /** Such as `extractor`: the service whose main.js is started. */
-  readonly role: string;
-  /** What else the program is told, such as the step of the bootstrap. */
-  readonly step: string | undefined;
-  readonly text: string;
-  readonly graceMs: number;
-}
-
-/** The config file of every container that runs one of graft's services, by what the container is told and what is mounted there. */
-export function mountedConfigs(manifests: readonly Manifest[]): MountedConfig[] {
-  return podTemplatesOf(manifests).flatMap(({ where, template: { spec } }) =>
-    [...(spec.initContainers ?? []), ...spec.containers].flatMap(({ name, command = [], args = [], volumeMounts = [] }) => {
-      const role = command.map((word) => /^dist\/services\/(\w+)\/main\.js$/.exec(word)?.[1]).find((found) => found !== undefined);
-      if (role === undefined) return [];
-      const file = args[args.indexOf("--config") + 1] ?? "";
-      const mount = volumeMounts.find(({ mountPath }) => file.startsWith(`${mountPath}/`));
-      const configMapName = spec.volumes?.find((volume) => volume.name === mount?.name)?.configMap?.name;
-      const configMap = manifests.find(({ kind, metadata }) => kind === "ConfigMap" && metadata.name === configMapName);
-      const text = configMap?.data?.[basename(file)];
-      if (text === undefined) throw new Error(`${where}, container ${name}: ${file} is in no ConfigMap among the manifests`);
-      const step = args.indexOf("--config") > 0 ? args[0] : undefined;
-      return [{ where: `${where}, ${file}`, role, step, text, graceMs: (spec.terminationGracePeriodSeconds ?? 30) * 1_000 }];
-    }),
-  );
-}
