@@ -5,7 +5,8 @@ export interface WaitingOrRunning {
   readonly name: string;
   readonly role: string;
   readonly state:
-    { readonly kind: "running" } | { readonly kind: "waiting"; readonly code: ErrorCode | undefined; readonly message: string };
+    | { readonly kind: "running"; readonly ready: boolean }
+    | { readonly kind: "waiting"; readonly code: ErrorCode | undefined; readonly message: string };
 }
 
 /** Why a role has no pods that could run although it needs some: they could not be made. */
@@ -36,9 +37,12 @@ export function workerHealth(needed: readonly string[], pods: readonly WaitingOr
     const [stuck, ...others] = own.flatMap(({ name, state }) =>
       state.kind === "waiting" && state.code !== undefined ? [{ name, code: state.code, message: state.message }] : [],
     );
-    const isRunning = own.some(({ state }) => state.kind === "running");
+    const isRunning = own.some(({ state }) => state.kind === "running" && state.ready);
     if (stuck === undefined) {
-      const [first] = own.flatMap(({ name, state }) => (state.kind === "waiting" ? [`${role} ${name}: ${state.message}`] : []));
+      const [first] = own.map(
+        ({ name, state }) =>
+          `${role} ${name}: ${state.kind === "waiting" ? state.message : "it runs and is not ready yet; its log says what it waits for"}`,
+      );
       if (!isRunning) idle ??= first ?? `no ${role} is there yet`;
       continue;
     }

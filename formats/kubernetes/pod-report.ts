@@ -15,7 +15,9 @@ export interface PodReport {
 
 export type PodState =
   /** Not running yet. `code`: what a job that waits in vain for it fails with; undefined while it is on its way as usual. */
-  { readonly kind: "waiting"; readonly code: ErrorCode | undefined; readonly message: string } | { readonly kind: "running" } | PodEnd;
+  | { readonly kind: "waiting"; readonly code: ErrorCode | undefined; readonly message: string }
+  | { readonly kind: "running"; readonly ready: boolean }
+  | PodEnd;
 
 export interface PodEnd {
   readonly kind: "ended";
@@ -64,7 +66,7 @@ function stateOf(pod: V1Pod, isGone: boolean): PodState {
     };
   }
   if (isGone) return { kind: "ended", end: "interrupted", message: why ?? "its pod was deleted" };
-  if (container?.state?.running !== undefined) return { kind: "running" };
+  if (container?.state?.running !== undefined) return { kind: "running", ready: container.ready };
   return waitingOf(pod, container);
 }
 

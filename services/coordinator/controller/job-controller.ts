@@ -360,7 +360,9 @@ export class JobController {
       pods,
       problems,
     );
-    const remarks = [health.remark, ...queued.map((role) => `${role}s wait in their queue (Kueue)`)].filter((text) => text !== undefined);
+    const remarks = [health.idle, health.remark, ...queued.map((role) => `${role}s wait in their queue (Kueue)`)].filter(
+      (text) => text !== undefined,
+    );
     const workers = {
       ...(health.blocked && { blocked: health.blocked }),
       ...(remarks.length > 0 && { remark: remarks.join("; ") }),

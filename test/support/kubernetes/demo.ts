@@ -3,9 +3,8 @@ import { tmpdir } from "node:os";
 import { join } from "node:path";
 import type { GraftJobObject } from "../../../formats/kubernetes/objects.js";
 import { buildah, buildGraftImages } from "../graft-images.js";
-import { goProgram } from "../go-program.js";
+import { type GoProgram, goProgram } from "../go-program.js";
 import { startNode, type TestNode } from "./cluster.js";
-import { makeImage } from "./images.js";
 
 const OVERLAY = "deploy/k8s/overlays/demo";
 const NAMESPACE = "graft";
@@ -27,7 +26,7 @@ export class Demo {
   static async start(): Promise<Demo> {
     const folder = mkdtempSync(join(tmpdir(), "graft-demo-"));
     const own = await buildGraftImages(join(folder, "images"));
-    const servers = [await minioImage(folder), await natsImage(folder)];
+    const servers = [minioImage(folder), natsImage(folder)];
     const node = await startNode();
     const demo = new Demo(node, folder);
     for (const tar of [...Object.values(own), ...servers]) {
@@ -72,8 +71,20 @@ export class Demo {
     return JSON.parse(await this.node.kubectl(["get", "gj", job, "-n", NAMESPACE, "-o", "json"])) as GraftJobObject;
   }
 
-  async wait(job: string, condition: string, seconds = 300): Promise<void> {
-    await this.node.kubectl(["wait", `--for=${condition}`, `gj/${job}`, "-n", NAMESPACE, `--timeout=${String(seconds)}s`]);
+  /** As an operator waits; where it is in vain, with what he would look at. */
+  async wait(job: string, condition: string, seconds = 180): Promise<void> {
+    const { kubectl } = this.node;
+    await kubectl(["wait", `--for=${condition}`, `gj/${job}`, "-n", NAMESPACE, `--timeout=${String(seconds)}s`]).catch(
+      async (cause: unknown) => {
+        const told = await Promise.all([
+          kubectl(["get", "gj,jobs,pods", "-n", NAMESPACE, "-o", "wide"]),
+          kubectl(["describe", "gj", job, "-n", NAMESPACE]),
+          kubectl(["logs", "-n", NAMESPACE, "-l", "graft.dev/leader=true", "--tail=40"]),
+          kubectl(["logs", "-n", NAMESPACE, "-l", `graft.dev/job=${job}`, "--tail=15", "--prefix"]),
+        ]);
+        throw new Error(`${job} did not come to ${condition}:\n${told.join("\n")}`, { cause });
+      },
+    );
   }
 
   async digest(job: string): Promise<string> {
@@ -109,23 +120,24 @@ export class Demo {
 }
 
 /** MinIO with mc and a shell, as its official image has them. */
-async function minioImage(folder: string): Promise<string> {
-  const context = join(folder, "minio");
-  mkdirSync(context);
-  for (const name of ["minio", "mc"] as const) cpSync(goProgram(name)!, join(context, name));
-  writeFileSync(join(context, "Containerfile"), `FROM ${NODE_IMAGE}\nCOPY minio mc /usr/bin/\nENTRYPOINT ["/usr/bin/minio"]\n`);
-  buildah("bud", "--pull-never", "-t", images.minio, context);
-  const tar = join(folder, "minio.tar");
-  buildah("push", images.minio, `docker-archive:${tar}:${images.minio}`);
-  buildah("rmi", images.minio);
-  return tar;
+function minioImage(folder: string): string {
+  return imageOf(folder, images.minio, ["minio", "mc"], "minio");
 }
 
-async function natsImage(folder: string): Promise<string> {
-  const root = join(folder, "nats");
-  mkdirSync(root);
-  cpSync(goProgram("nats-server")!, join(root, "nats-server"));
-  const tar = join(folder, "nats.tar");
-  await makeImage(images.nats, root, tar, ["/nats-server"]);
+function natsImage(folder: string): string {
+  return imageOf(folder, images.nats, ["nats-server"], "nats-server");
+}
+
+/** Go-built programs on graft's base image, as an archive. */
+function imageOf(folder: string, name: string, programs: readonly GoProgram[], entrypoint: string): string {
+  const context = join(folder, entrypoint);
+  mkdirSync(context);
+  for (const program of programs) cpSync(goProgram(program)!, join(context, program));
+  const lines = [`FROM ${NODE_IMAGE}`, `COPY ${programs.join(" ")} /usr/bin/`, `ENTRYPOINT ["/usr/bin/${entrypoint}"]`];
+  writeFileSync(join(context, "Containerfile"), lines.join("\n"));
+  buildah("bud", "--pull-never", "-t", name, context);
+  const tar = join(folder, `${entrypoint}.tar`);
+  buildah("push", name, `docker-archive:${tar}:${name}`);
+  buildah("rmi", name);
   return tar;
 }
