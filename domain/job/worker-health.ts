@@ -32,12 +32,15 @@ export function workerHealth(needed: readonly string[], pods: readonly WaitingOr
   let idle: string | undefined;
   for (const role of needed) {
     const own = pods.filter((pod) => pod.role === role);
-    const problem = problems.find((each) => each.role === role);
-    if (problem !== undefined) return { blocked: { code: "WORKERS_NOT_STARTED", message: problem.message } };
     const [stuck, ...others] = own.flatMap(({ name, state }) =>
       state.kind === "waiting" && state.code !== undefined ? [{ name, code: state.code, message: state.message }] : [],
     );
     const isRunning = own.some(({ state }) => state.kind === "running" && state.ready);
+    const problem = problems.find((each) => each.role === role);
+    if (problem !== undefined) {
+      if (!isRunning) return { blocked: { code: "WORKERS_NOT_STARTED", message: problem.message } };
+      remarks.push(problem.message);
+    }
     if (stuck === undefined) {
       const [first] = own.map(
         ({ name, state }) =>

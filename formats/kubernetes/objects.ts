@@ -48,5 +48,5 @@ export function workerJobName({ name, uid }: { readonly name: string; readonly u
   const suffix = `-${role}s`;
   const whole = `${name}${suffix}`;
   // A pod's name has six characters more, and its label as many as 63 in all.
-  return whole.length <= 57 ? whole : `${name.slice(0, 57 - suffix.length - 9)}-${uid.slice(0, 8)}${suffix}`;
+  return whole.length <= 57 ? whole : `${name.slice(0, 57 - suffix.length - 9).replace(/[^a-z0-9]+$/, "")}-${uid.slice(0, 8)}${suffix}`;
 }

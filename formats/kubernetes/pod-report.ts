@@ -58,7 +58,9 @@ function stateOf(pod: V1Pod, isGone: boolean): PodState {
   if (phase === "Succeeded") return { kind: "ended", end: "done", message: "exit code 0" };
   if (phase === "Failed") {
     // Evicted, or refused by the node, before a container could say anything.
-    const text = clip([reason, message].filter((part) => part !== undefined && part !== "").join(": ") || "failed without a reason");
+    const text = clip(
+      [reason, message].filter((part) => part !== undefined && part !== "").join(": ") || (why ?? "failed without a reason"),
+    );
     return {
       kind: "ended",
       end: why === undefined && reason !== "Evicted" && reason !== "Preempting" ? "failed" : "interrupted",

@@ -45,7 +45,7 @@ export function workerJob(job: GraftJobObject, template: V1PodTemplateSpec, grou
     [COMPONENT_LABEL]: role,
     "app.kubernetes.io/part-of": "graft",
     ...MANAGED_BY,
-    [JOB_NAME_LABEL]: name.slice(0, 63),
+    [JOB_NAME_LABEL]: name.slice(0, 63).replace(/[^a-z0-9]+$/, ""),
     [JOB_UID_LABEL]: uid,
   };
   const pod = job.spec[`${role}s`]?.pod ?? {};

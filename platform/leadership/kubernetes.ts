@@ -77,33 +77,51 @@ export function kubernetesLeadership(kubernetes: Kubernetes, settings: LeaseSett
     );
   };
 
-  const keep = async (lost: AbortController, signal: AbortSignal): Promise<void> => {
-    let renewedMs = clock.monotonic();
-    while (!signal.aborted) {
+  /** `sentMs`: when the request that got it was sent; others may have seen it since then. */
+  const keep = async (sentMs: number, lost: AbortController, signal: AbortSignal): Promise<void> => {
+    let renewedMs = sentMs;
+    for (;;) {
       await clock.sleep(retryMs, signal).catch(() => undefined);
       if (signal.aborted || held === undefined) return;
       const triedMs = clock.monotonic();
-      try {
-        if (!(await tryHold())) {
-          lost.abort(new CodedError("INTERRUPTED", `${what} is another's: this coordinator does not lead any more`));
-          return;
-        }
-        renewedMs = triedMs;
-      } catch (error) {
-        onLost(error);
+      const answer = await inTime(tryHold(), renewedMs + (leaseMs * 2) / 3 - triedMs);
+      if (answer === false) {
+        lost.abort(new CodedError("INTERRUPTED", `${what} is another's: this coordinator does not lead any more`));
+        return;
       }
-      if (clock.monotonic() - renewedMs > (leaseMs * 2) / 3) {
+      if (answer === true) renewedMs = triedMs;
+      if (clock.monotonic() - renewedMs >= (leaseMs * 2) / 3) {
         lost.abort(new CodedError("INTERRUPTED", `${what} could not be renewed in time: this coordinator stops before another one begins`));
         return;
       }
     }
   };
 
+  /** What a try comes to; undefined where it fails, or is not answered within that time: an API server may take a request and say nothing. */
+  const inTime = async (trying: Promise<boolean>, withinMs: number): Promise<boolean | undefined> => {
+    const over = new AbortController();
+    const answered = trying.catch((error: unknown) => {
+      onLost(error);
+      return undefined;
+    });
+    const expired = clock.sleep(Math.max(0, withinMs), over.signal).then(
+      () => undefined,
+      () => undefined,
+    );
+    try {
+      return await Promise.race([answered, expired]);
+    } finally {
+      over.abort();
+    }
+  };
+
   return {
     async lead(signal) {
       await label(false); // a container that is started anew in its pod
+      let sentMs: number;
       for (;;) {
         signal.throwIfAborted();
+        sentMs = clock.monotonic();
         const isHeld = await tryHold().catch((error: unknown) => {
           if (!(error instanceof CodedError && error.code === "CLUSTER_CONFLICT")) onLost(error);
           return false;
@@ -112,7 +130,7 @@ export function kubernetesLeadership(kubernetes: Kubernetes, settings: LeaseSett
         await clock.sleep(retryMs, signal);
       }
       const lost = new AbortController();
-      void keep(lost, signal);
+      void keep(sentMs, lost, signal);
       await label(true);
       return lost.signal;
     },

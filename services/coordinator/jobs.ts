@@ -8,7 +8,7 @@ import type { JobResource } from "../../domain/job/resource.js";
 import { type JobStatus, pendingStatus, resourceStatus } from "../../domain/job/status.js";
 import type { JobSpec } from "../../domain/job/spec.js";
 import type { JobRunner } from "../../domain/job/unsupported.js";
-import { isFinal, nextState, type Phase } from "../../domain/job/transitions.js";
+import { isFinal, nextState } from "../../domain/job/transitions.js";
 import { limits } from "../../domain/limits.js";
 import type { PodReport } from "../../formats/kubernetes/pod-report.js";
 import { jobRecord, jobRequestRecord, jobStatus } from "../../formats/job-records/job-records.js";
@@ -73,8 +73,8 @@ export interface KnownJob {
   isRemoved: boolean;
   /** When the failures began that the job has met since it last got on, on the monotonic clock. */
   failingSinceMs: number | undefined;
-  /** The phase that they came in: one that comes in another is a new beginning. */
-  failingIn: Phase | undefined;
+  /** How far the job was when they came: one that comes when it has got on is a new beginning. */
+  failingAt: string | undefined;
   /** The numerics profiles of workers that are this job's alone. */
   readonly profiles: WorkerProfiles;
   /** On Kubernetes: the pods of its workers that have not ended, by name. */
@@ -99,6 +99,8 @@ export class Jobs {
   readonly workBell = new Bell();
   private readonly known = new Map<string, KnownJob>();
   private readonly lives = new Map<string, Promise<unknown>>();
+  /** The request that was made last of each job. */
+  private readonly requests = new Map<string, Promise<void>>();
   /** Aborts when this coordinator stops: nobody is kept waiting any more. */
   readonly signal: AbortSignal;
   /** Told apart from other runs of a coordinator: a watcher's revision of an earlier one is old. */
@@ -126,8 +128,9 @@ export class Jobs {
     const outcome = await this.deps.jobs.create(jobId, record);
     const known = this.known.get(jobId);
     if (known !== undefined) return { outcome, job: known };
-    const stands = outcome === "created" ? record : ((await this.deps.jobs.readSpec(jobId, jobRecord)) ?? record);
-    return { outcome, job: await this.take(jobId, stands, undefined) };
+    if (outcome === "created") return { outcome, job: await this.take(jobId, record, undefined) };
+    const stands = (await this.deps.jobs.readSpec(jobId, jobRecord)) ?? record;
+    return { outcome, job: await this.take(jobId, stands, await this.deps.jobs.readStatus(jobId, jobStatus).catch(() => undefined)) };
   }
 
   get all(): readonly KnownJob[] {
@@ -169,6 +172,7 @@ export class Jobs {
     await this.lives.get(job.jobId);
     await job.log.flush();
     this.lives.delete(job.jobId);
+    this.requests.delete(job.jobId);
     this.known.delete(job.jobId);
   }
 
@@ -215,7 +219,14 @@ export class Jobs {
   }
 
   /** What a user asked for after submitting; a fact, so that a coordinator that is started anew obeys too. @throws CodedError JOB_TRANSITION_ILLEGAL */
-  async request(job: KnownJob, action: JobRequestRecord["action"]): Promise<void> {
+  request(job: KnownJob, action: JobRequestRecord["action"]): Promise<void> {
+    // One after another: kubectl and gRPC may ask for the same at the same time.
+    const done = (this.requests.get(job.jobId) ?? Promise.resolve()).catch(() => undefined).then(() => this.obey(job, action));
+    this.requests.set(job.jobId, done);
+    return done;
+  }
+
+  private async obey(job: KnownJob, action: JobRequestRecord["action"]): Promise<void> {
     const { board } = job;
     const move = { suspend: "suspended", resume: "resumed", cancel: "cancelled" }[action] as "suspended" | "resumed" | "cancelled";
     if (action === "cancel" && board.state.phase === "Cancelled") return;
@@ -263,7 +274,7 @@ export class Jobs {
       requests: 0,
       isRemoved: false,
       failingSinceMs: undefined,
-      failingIn: undefined,
+      failingAt: undefined,
       profiles: new WorkerProfiles(this.profiles),
       pods: new Map(),
     };
@@ -305,9 +316,10 @@ export class Jobs {
         if (!stop.aborted && !isFinal(job.board.state.phase)) {
           this.deps.onFailure(job.jobId, error);
           const nowMs = this.deps.clock.monotonic();
-          const isStanding = job.failingIn === job.board.state.phase;
-          job.failingSinceMs = isStanding ? (job.failingSinceMs ?? nowMs) : nowMs;
-          job.failingIn = job.board.state.phase;
+          const { phase, tasksCommitted = 0, checkpointStep = 0 } = job.board.current;
+          const place = `${phase} ${String(tasksCommitted)} ${String(checkpointStep)}`;
+          job.failingSinceMs = job.failingAt === place ? (job.failingSinceMs ?? nowMs) : nowMs;
+          job.failingAt = place;
           job.pause = { kind: "retry", error, untilMs: nowMs + RETRY_MS };
         }
       } finally {
@@ -358,9 +370,17 @@ export class Jobs {
         await job.bell.next(clock, Math.min(leftMs, limits.longPollMs), this.signal);
         continue;
       }
-      // Not waited for: a job that goes waits for this.
-      void (this.deps.onExpired?.(job) ?? this.delete(job)).catch((error: unknown) => this.deps.onFailure(job.jobId, error));
-      return;
+      if (this.deps.onExpired === undefined) {
+        // Not waited for: a job that goes waits for this.
+        void this.delete(job).catch((error: unknown) => this.deps.onFailure(job.jobId, error));
+        return;
+      }
+      try {
+        return await this.deps.onExpired(job);
+      } catch (error) {
+        this.deps.onFailure(job.jobId, error);
+        await clock.sleep(RETRY_MS, this.signal).catch(() => undefined);
+      }
     }
   }
 

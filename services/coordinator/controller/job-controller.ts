@@ -1,12 +1,12 @@
 import { canonicalJson } from "../../../domain/canonical-json.js";
-import { CodedError, endsJob, type ErrorCode } from "../../../domain/errors.js";
+import { CodedError, endsJob, type ErrorCode, errorCodes } from "../../../domain/errors.js";
 import { mergeConditions, reasonOf } from "../../../domain/job/conditions.js";
 import type { ResolvedJob } from "../../../domain/job/job.js";
 import { defaultBackoffLimit, operationOf } from "../../../domain/job/operation.js";
 import type { JobRecord } from "../../../domain/job/records.js";
 import type { JobResourceStatus } from "../../../domain/job/resource.js";
 import { type JobStatus, pendingStatus, resourceStatus } from "../../../domain/job/status.js";
-import { isFinal } from "../../../domain/job/transitions.js";
+import { isFinal, nextState } from "../../../domain/job/transitions.js";
 import { workerCounts } from "../../../domain/job/worker-counts.js";
 import { type RoleProblem, type WorkerHealth, workerHealth } from "../../../domain/job/worker-health.js";
 import { jobRecord, jobStatus } from "../../../formats/job-records/job-records.js";
@@ -46,8 +46,8 @@ interface Entry {
   resource: GraftJobObject;
   /** Undefined until it is taken up, and of one that never can be. */
   job: KnownJob | undefined;
-  /** Why it never can be. */
-  rejected: CodedError | undefined;
+  /** Why it never can be, and since when that is known. */
+  rejected: { readonly error: CodedError; readonly atMs: number } | undefined;
   /** Resolves when taking it up was tried for the first time. */
   readonly tried: PromiseWithResolvers<void>;
   readonly ends: WorkerEnds;
@@ -55,15 +55,16 @@ interface Entry {
   readonly pods: Map<string, PodReport>;
   /** Pods whose end is to be recorded. */
   readonly ended: EndedPod[];
-  /** Since when a role that is needed has no pod that runs, on the monotonic clock. */
-  waitsSinceMs: number | undefined;
+  /** What a role that is needed has waited for since a pod of it ran last, and since when on the monotonic clock. */
+  readonly waits: Map<ErrorCode | "idle", number>;
   /** The status that was written last, and what the API server made of it. */
   written: { readonly wanted: string; readonly got: string; readonly atMs: number } | undefined;
   /** The state that was told last. */
   told: string | undefined;
 }
 
-type EndedPod = PodReport & { readonly state: PodEnd };
+/** `others`: pods of its role that had not ended then. */
+type EndedPod = PodReport & { readonly state: PodEnd; readonly others: number };
 
 /** Jobs that are reconciled at the same time. */
 const AT_ONCE = 16;
@@ -71,6 +72,8 @@ const AT_ONCE = 16;
 const CHANGE_MS = 500;
 /** A job whose reconciling failed in passing, or waits for something that gives no sign, is looked at again after this. */
 const RETRY_MS = 5_000;
+/** Workers that could not be made, in a namespace that is not prepared or whose quota is used up, are tried again after this. */
+const MAKE_RETRY_MS = 30_000;
 
 const roles = Object.keys(workerRoles) as readonly WorkerRole[];
 
@@ -120,6 +123,7 @@ export class JobController {
   async suspend(job: KnownJob, suspend: boolean): Promise<void> {
     const entry = this.entries.get(job.jobId);
     if (entry === undefined) return;
+    nextState(job.board.state, suspend ? "suspended" : "resumed"); // refused before it stands in the spec
     this.observe(await this.deps.resources.setSuspend(entry.resource.metadata, suspend));
     await this.deps.jobs.request(job, suspend ? "suspend" : "resume");
   }
@@ -140,7 +144,7 @@ export class JobController {
     this.observe(resource);
     const entry = this.entries.get(resource.metadata.uid);
     await entry?.tried.promise;
-    if (entry?.rejected !== undefined) throw entry.rejected;
+    if (entry?.rejected !== undefined) throw entry.rejected.error;
     if (entry?.job !== undefined) return entry.job;
     const { namespace, name } = resource.metadata;
     throw new CodedError("SERVER_UNAVAILABLE", `GraftJob ${namespace}/${name} is there, and could not be taken up yet; ask again`);
@@ -160,7 +164,7 @@ export class JobController {
         ends: new WorkerEnds(this.deps.jobs.deps.store, uid),
         pods: new Map(),
         ended: [],
-        waitsSinceMs: undefined,
+        waits: new Map(),
         written: undefined,
         told: undefined,
       });
@@ -178,9 +182,10 @@ export class JobController {
     const entry = this.entries.get(report.jobUid);
     if (entry === undefined) return;
     const { state } = report;
-    if (state.kind === "ended") entry.ended.push({ ...report, state });
     if (state.kind === "ended" || isGone) entry.pods.delete(report.name);
     else entry.pods.set(report.name, report);
+    const others = [...entry.pods.values()].filter(({ role }) => role === report.role).length;
+    if (state.kind === "ended") entry.ended.push({ ...report, state, others });
     this.queue.add(report.jobUid);
   }
 
@@ -215,6 +220,7 @@ export class JobController {
 
     // 4. Its status says so.
     await this.writeStatus(entry);
+    await this.expireRejected(entry);
   }
 
   /** Workers first, so that nobody writes what is being deleted; then its objects, then its record. */
@@ -239,7 +245,8 @@ export class JobController {
     await this.workers?.follow(namespace);
     try {
       const before = await jobs.deps.jobs.readSpec(uid, jobRecord);
-      const job = resolve(resource);
+      if (before === undefined) refuseFailed(resource); // for ever, also where what it lacked is there by now
+      const job = before?.job ?? resolve(resource);
       if (before === undefined) await jobs.deps.enginesOf(job); // a backbone or a cut that there is not is refused here
       const record: JobRecord = before ?? {
         formatVersion: 1,
@@ -254,14 +261,28 @@ export class JobController {
       entry.job.pods = entry.pods;
     } catch (error) {
       if (!(error instanceof CodedError) || !endsJob(error.code)) throw error;
-      entry.rejected = error;
+      entry.rejected = { error, atMs: Date.parse(resource.status?.completionTime ?? "") || this.deps.clock.now() };
     }
+  }
+
+  /** As a job that was taken up, one that never was is deleted when its time after the end is over. */
+  private async expireRejected({ resource, rejected }: Entry): Promise<void> {
+    const { ttlSecondsAfterFinished } = operationOf(resource.spec);
+    if (rejected === undefined || ttlSecondsAfterFinished === undefined) return;
+    const leftMs = rejected.atMs + ttlSecondsAfterFinished * 1000 - this.deps.clock.now();
+    if (leftMs > 0) this.queue.add(resource.metadata.uid, leftMs);
+    else await this.deps.resources.delete(resource.metadata);
   }
 
   private async takeOver({ resource }: Entry, job: KnownJob): Promise<void> {
     const { jobs, resolve } = this.deps;
     if (isFinal(job.board.state.phase)) return;
-    jobs.change(job, resource.spec, resolve(resource));
+    try {
+      jobs.change(job, resource.spec, resolve(resource));
+    } catch (error) {
+      if (!(error instanceof CodedError) || !endsJob(error.code)) throw error;
+      return jobs.fail(job, error); // changed, or the config was, to what cannot be
+    }
     const isSuspended = job.pause?.kind === "suspended";
     if ((resource.spec.suspend ?? false) !== isSuspended) await jobs.request(job, isSuspended ? "resume" : "suspend");
   }
@@ -303,12 +324,11 @@ export class JobController {
   }
 
   /** Every pod's end is a fact, told once. */
-  private async recordEnds({ resource, ended, ends, pods }: Entry, job: KnownJob): Promise<void> {
+  private async recordEnds({ resource, ended, ends }: Entry, job: KnownJob): Promise<void> {
     for (let pod = ended[0]; pod !== undefined; pod = ended[0]) {
-      const { name, uid, role, state } = pod;
+      const { name, uid, role, state, others } = pod;
       // Kubernetes ends pods that the job asks for no more.
-      const isSpare =
-        state.end === "interrupted" && [...pods.values()].filter((each) => each.role === role).length >= this.countsOf(job)[role];
+      const isSpare = state.end === "interrupted" && others >= this.countsOf(job)[role];
       const { end, message } = isSpare ? ({ end: "done", message: "not needed any more" } as const) : state;
       const timeMs = this.deps.clock.now();
       if ((await ends.record(uid, { formatVersion: 1, timeMs, worker: name, role, end, message })) === "new") {
@@ -371,14 +391,15 @@ export class JobController {
       job.board.note({ workers });
       if (health.blocked !== undefined) await this.tell(entry.resource, "Warning", reasonOf(health.blocked.code), health.blocked.message);
     }
-    if (health.blocked === undefined && health.idle === undefined) {
-      entry.waitsSinceMs = undefined;
-      return;
-    }
-    entry.waitsSinceMs ??= clock.monotonic();
+    if (health.blocked === undefined && health.idle === undefined) return entry.waits.clear();
+    // Each thing that is waited for has its own time: a node that came late leaves the image all of its.
+    const cause = health.blocked?.code ?? "idle";
+    if (cause !== "idle") entry.waits.delete("idle");
+    const sinceMs = entry.waits.get(cause) ?? clock.monotonic();
+    entry.waits.set(cause, sinceMs);
     const waitMs = this.waitOf(health);
-    const leftMs = entry.waitsSinceMs + waitMs - clock.monotonic();
-    if (leftMs > 0) return this.queue.add(job.jobId, leftMs);
+    const leftMs = sinceMs + waitMs - clock.monotonic();
+    if (leftMs > 0) return this.queue.add(job.jobId, problems.length > 0 ? Math.min(leftMs, MAKE_RETRY_MS) : leftMs);
     const { code, message } = health.blocked ?? { code: "WORKERS_NOT_STARTED" as const, message: health.idle ?? "" };
     await jobs.fail(job, new CodedError(code, `${message}; the job has waited ${String(Math.round(waitMs / 1000))} s for it`));
   }
@@ -431,7 +452,15 @@ export const REQUEST_ID_ANNOTATION = "graft.dev/request-id";
 
 function statusOf({ job, rejected }: Entry): JobStatus | undefined {
   if (job !== undefined) return job.board.current;
-  return rejected && { ...pendingStatus, phase: "Failed", failure: { code: rejected.code, message: rejected.message } };
+  if (rejected === undefined) return undefined;
+  const { code, message } = rejected.error;
+  return { ...pendingStatus, phase: "Failed", endedMs: rejected.atMs, failure: { code, message } };
+}
+
+/** @throws CodedError what a job that was never taken up has failed with */
+function refuseFailed({ status }: GraftJobObject): void {
+  const { code, message } = status?.failure ?? { code: "", message: "" };
+  if (status?.phase === "FAILED" && Object.hasOwn(errorCodes, code)) throw new CodedError(code as ErrorCode, message);
 }
 
 /** What of a status is written at once. */

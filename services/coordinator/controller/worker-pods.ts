@@ -41,6 +41,7 @@ export class WorkerPods {
   async follow(namespace: string): Promise<void> {
     const known = this.namespaces.get(namespace);
     if (known !== undefined) return known.followed;
+    let isListed = false;
     let isRefused: () => void = () => undefined;
     const refused = new Promise<void>((resolve) => (isRefused = resolve));
     const listed = this.cluster.follow(
@@ -50,7 +51,7 @@ export class WorkerPods {
         jobGone: (job) => this.note(job, false),
         podChanged: this.onPod,
         onLost: (error) => {
-          if (error instanceof CodedError && error.code === "CLUSTER_REFUSED") {
+          if (!isListed && error instanceof CodedError && error.code === "CLUSTER_REFUSED") {
             entry.problem = `namespace ${namespace} is not prepared for graft (${error.message}); apply deploy/k8s/namespace there, docs/kubernetes.md says how`;
             isRefused();
           } else this.onLost(error);
@@ -63,8 +64,8 @@ export class WorkerPods {
       followed: Promise.race([listed, refused]),
     };
     void listed.then(() => {
+      isListed = true;
       entry.problem = undefined;
-      for (const jobUid of this.stands.keys()) this.onChange(jobUid);
     });
     this.namespaces.set(namespace, entry);
     return entry.followed;
