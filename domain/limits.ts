@@ -6,6 +6,8 @@ export const limits = {
   imagePixels: 100_000_000,
   /** Long side of a thumbnail in the report. */
   thumbnailPixels: 96,
+  /** Characters of a cache domain: a DNS label's. */
+  cacheDomainCharacters: 63,
   /** Rows of one shard, whatever their size. */
   shardRows: 4_096,
   /** Features of one shard: one PUT, one allocation. */
@@ -125,8 +127,10 @@ export const limits = {
   repairRounds: 5,
   /** Requests to the API server of Kubernetes: twice what a client of Go sends by default, a small part of what a server takes; a thousand jobs that start at once need minutes, not more of it. */
   kubernetesRequestsPerSecond: 40,
-  /** A watch that broke is opened anew after this. */
+  /** A watch that broke is opened anew after this … */
   kubernetesWatchRetryMs: 1_000,
+  /** … after twice as long each time, and at least this often: a namespace that is being prepared for graft need not wait longer. */
+  kubernetesWatchRetryMsMax: 15_000,
   /** How often a trainer reports its step. */
   stepReportMs: 200,
   /** More parameters than this are trained in one grain: the gradient of several would not fit in memory. */

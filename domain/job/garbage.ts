@@ -8,11 +8,9 @@ export const garbageAgeMs = 24 * 60 * 60 * 1000;
 export interface StoreReferences {
   /** Phase of each job that has a spec; undefined where its status cannot be read. */
   readonly jobs: ReadonlyMap<string, Phase | undefined>;
-  /**
-   * Of each feature spec the shards and thumbnails that its index names; "unknown" where part of the index cannot be read. Absent: not looked at.
-   */
+  /** Of each folder of features (`featureFolder`) the shards and thumbnails that its index names; "unknown" where part of the index cannot be read. Absent: not looked at. */
   readonly features: ReadonlyMap<string, FeatureReferences | "unknown">;
-  /** Feature specs that unfinished jobs use; "any" where one has not decided yet. */
+  /** Folders of features that unfinished jobs use; "any" where one has not decided yet. */
   readonly featuresInUse: ReadonlySet<string> | "any";
 }
 
@@ -21,19 +19,26 @@ export interface FeatureReferences {
   readonly thumbnails: ReadonlySet<string>;
 }
 
+/** The folder of features that an object lies in, in its cache domain (domain/features/cache-domain.ts); undefined for other objects. */
+export function featureFolder(key: string): string | undefined {
+  return /^((?:domains\/[^/]+\/)?features\/[^/]+)\//.exec(key)?.[1];
+}
+
 /** Why nothing needs an object, for people; undefined keeps it. Age is judged besides. Whatever is not known here is kept. */
 export function garbageReason(key: string, references: StoreReferences): string | undefined {
-  const [root = "", owner = "", part = "", name = ""] = key.split("/");
-  if (root === "features") return featureGarbage(owner, part, name, references);
+  const folder = featureFolder(key);
+  if (folder !== undefined) return featureGarbage(folder, key.slice(folder.length + 1), references);
+  const [root = "", owner = "", part = ""] = key.split("/");
   if (root === "jobs") return jobGarbage(owner, part, references);
   return /^doctor-[0-9a-f-]{36}$/.test(root) ? "left by graft doctor" : undefined;
 }
 
-function featureGarbage(digest: string, part: string, name: string, { features, featuresInUse }: StoreReferences): string | undefined {
+function featureGarbage(folder: string, path: string, { features, featuresInUse }: StoreReferences): string | undefined {
+  const [part = "", name = ""] = path.split("/");
   if (part === "quarantine") return "damaged features, put aside";
   if (part !== "shards" && part !== "thumbnails") return undefined;
-  if (featuresInUse === "any" || featuresInUse.has(digest)) return undefined;
-  const named = features.get(digest);
+  if (featuresInUse === "any" || featuresInUse.has(folder)) return undefined;
+  const named = features.get(folder);
   if (named === undefined || named === "unknown") return undefined;
   const sha256 = /^([0-9a-f]{64})\.arrow$/.exec(name)?.[1];
   return sha256 === undefined || named[part].has(sha256) ? undefined : `${part} that no index names`;

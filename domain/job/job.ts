@@ -32,6 +32,8 @@ export interface ResolvedJob {
   /** What computes; undefined: the default (`trainingEngine` in domain/training/trainable-layers.ts). */
   readonly engines: { readonly extraction: EngineName | undefined; readonly training: EngineName | undefined };
   readonly numericsProfile: "PINNED" | "ANY";
+  /** Features and identities of pictures are shared among jobs of one domain only (domain/features/cache-domain.ts); `""`: those without one, in whose place the maker of a job's record on Kubernetes puts the namespace. Shapes no result. */
+  readonly cacheDomain: string;
 }
 
 /** What everything that is trained starts from: the backbone's weights (the head from its initialiser), no weights at all, or the tensors of a result, with prefixes of names changed. */

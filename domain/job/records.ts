@@ -53,6 +53,8 @@ export interface PlanRecord {
   /** What the features of views 1 to `views` - 1 depend on; null where pictures are used as they are. */
   readonly viewSpec: FeatureSpec | null;
   readonly views: number;
+  /** Whose features and identities the job works with, as `ResolvedJob.cacheDomain`; absent in old records, which have none. */
+  readonly domain?: string;
   readonly trainingProfile: NumericsProfile;
   /** The tensors that training starts from, `initial-weights/<sha256>.safetensors` beside this record; null where the job names none. */
   readonly initialWeights: { readonly sha256: string; readonly from: string } | null;
@@ -120,6 +122,16 @@ export interface SamplesRecord {
 export interface ResultRecord {
   readonly formatVersion: 1;
   readonly weightsSha256: string;
+}
+
+/** `workers/<uid>.json`: how a worker's pod ended, on Kubernetes. */
+export interface WorkerEndRecord {
+  readonly formatVersion: 1;
+  readonly timeMs: number;
+  readonly worker: string;
+  readonly role: "extractor" | "trainer";
+  readonly end: "done" | "interrupted" | "failed" | "outOfMemory";
+  readonly message: string;
 }
 
 /** `generations/<n>.json`: one membership of the trainers. */

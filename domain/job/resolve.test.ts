@@ -54,6 +54,7 @@ describe("resolveJob", () => {
       trainers: { min: 1, max: 1 },
       engines: { extraction: undefined, training: undefined },
       numericsProfile: "PINNED",
+      cacheDomain: "",
     });
   });
 
@@ -268,6 +269,13 @@ describe("resolveJob", () => {
     [{ dataset, trainers: { min: 0 } }, "trainers.min: must be at least 1, found 0"],
     [{ dataset, trainers: { min: 9 } }, "trainers.min: must be at most the number of grains (8), found 9"],
     [{ dataset, extractors: { max: 0 } }, "extractors.max: must be a whole number between 1 and 4096, found 0"],
+    [
+      { dataset, cacheDomain: "" },
+      'cacheDomain: must be at most 63 lower-case letters, digits and "-", with no "-" at either end; found ""',
+    ],
+    [{ dataset, cacheDomain: "../b" }, 'found "../b"'],
+    [{ dataset, cacheDomain: "a-" }, 'found "a-"'],
+    [{ dataset, cacheDomain: "a\n" }, 'found "a\\n"'],
   ])("%j is refused", (spec, expected) => {
     const problems = problemsOf(spec);
     assert.equal(problems.length, 1, problems.join("\n"));
@@ -276,7 +284,6 @@ describe("resolveJob", () => {
 
   test.each<[JobSpec, string]>([
     [{ dataset: { ...dataset, credentialsSecret: "x" } }, "dataset.credentialsSecret"],
-    [{ dataset, cacheDomain: "x" }, "cacheDomain"],
     [{ dataset, extractors: { pod: {} } }, "extractors.pod"],
     [{ dataset, trainers: { pod: {} } }, "trainers.pod"],
     [{ dataset, activeDeadlineSeconds: 60 }, "activeDeadlineSeconds"],
@@ -294,6 +301,16 @@ describe("resolveJob", () => {
       'suspend: not supported where one process runs the job; leave it out, or give the job to a server with "graft submit"',
     ]);
     assert.deepEqual(resolveJob({ dataset, suspend: true }, "job", "coordinator"), resolveJob({ dataset }));
+  });
+
+  test("a job has the cache domain that it names, or none", () => {
+    const domains = [undefined, "a", "team-7", "a".repeat(63)].map((cacheDomain) =>
+      resolveJob({ dataset, ...(cacheDomain && { cacheDomain }) }),
+    );
+    assert.deepEqual(
+      domains.map(({ cacheDomain }) => cacheDomain),
+      ["", "a", "team-7", "a".repeat(63)],
+    );
   });
 
   test("what training starts from: one thing, with prefixes only where names come from a file", () => {

@@ -1,3 +1,5 @@
+import { cacheDomainPattern } from "../features/cache-domain.js";
+import { limits } from "../limits.js";
 import type { Preprocessing } from "../network/preprocessing.js";
 import { defaults } from "./defaults.js";
 import { FieldCheck, finite, fraction, integer, percent, positive, seedNumber, shareBelowOne } from "./field-check.js";
@@ -45,6 +47,7 @@ export function resolveJob(spec: JobSpec, subject = "job", runner: JobRunner = "
       training: resolveEngine("trainers.engine", spec.trainers?.engine, check),
     },
     numericsProfile: spec.numericsProfile ?? defaults.numericsProfile,
+    cacheDomain: resolveCacheDomain(spec.cacheDomain, check),
   };
   if (job.trainers.min < 1) check.report("trainers.min", `must be at least 1, found ${job.trainers.min}`);
   if (job.trainers.min > training.grains) {
@@ -158,6 +161,16 @@ function resolveEngine(path: string, given: string | undefined, check: FieldChec
   if (given !== undefined && known === undefined)
     check.report(path, `must be one of ${engineNames.join(", ")}, found ${JSON.stringify(given.slice(0, 80))}`);
   return known;
+}
+
+function resolveCacheDomain(given: string | undefined, check: FieldCheck): string {
+  if (given !== undefined && !(given.length <= limits.cacheDomainCharacters && new RegExp(cacheDomainPattern).test(given))) {
+    check.report(
+      "cacheDomain",
+      `must be at most ${limits.cacheDomainCharacters} lower-case letters, digits and "-", with no "-" at either end; found ${JSON.stringify(given.slice(0, 80))}`,
+    );
+  }
+  return given ?? "";
 }
 
 /** More workers than this on one job are a slip of the finger. */

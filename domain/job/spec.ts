@@ -18,7 +18,7 @@ export interface JobSpec {
   readonly trainers?: WorkersSpec;
   /** ANY lets features of other numerics profiles be used; the passport says so. */
   readonly numericsProfile?: "PINNED" | "ANY";
-  /** Features are shared among jobs of one domain only. */
+  /** Features are shared among jobs of one domain only. Default: none; on Kubernetes the namespace. */
   readonly cacheDomain?: string;
   readonly suspend?: boolean;
   readonly activeDeadlineSeconds?: number;

@@ -14,7 +14,6 @@ const rows: readonly (readonly [path: string, runners: readonly JobRunner[], ask
   ["ttlSecondsAfterFinished", ["coordinator", "kubernetes"], (spec) => spec.ttlSecondsAfterFinished !== undefined],
   ["backoffLimit", ["coordinator", "kubernetes"], (spec) => spec.backoffLimit !== undefined],
   ["deletionPolicy", ["coordinator", "kubernetes"], (spec) => spec.deletionPolicy === "DELETE"],
-  ["cacheDomain", [], (spec) => spec.cacheDomain],
 ];
 
 const only: Readonly<Record<JobRunner, string>> = {

@@ -1,6 +1,6 @@
 import { type DescEnum, type DescField, type DescMessage, ScalarType } from "@bufbuild/protobuf";
 import { JobSpecSchema, JobStatusSchema } from "../../proto/gen/graft/v1/job_pb.js";
-import { messageRules, mutableSpecFields, type MessageRule } from "./rules.js";
+import { type FieldRule, messageRules, mutableSpecFields, type MessageRule } from "./rules.js";
 
 type Schema = Readonly<Record<string, unknown>>;
 
@@ -56,8 +56,12 @@ export function graftJobCrd(comments: ReadonlyMap<string, string>): Schema {
                 apiVersion: { type: "string" },
                 kind: { type: "string" },
                 metadata: { type: "object" },
-                spec: { ...spec, "x-kubernetes-validations": [...(spec["x-kubernetes-validations"] as MessageRule[]), ...immutable()] },
-                status: messageSchema(JobStatusSchema, comments),
+                spec: {
+                  description: comments.get("JobSpec"),
+                  ...spec,
+                  "x-kubernetes-validations": [...(spec["x-kubernetes-validations"] as MessageRule[]), ...immutable()],
+                },
+                status: { description: comments.get("JobStatus"), ...messageSchema(JobStatusSchema, comments) },
               },
             },
           },
@@ -75,10 +79,8 @@ function messageSchema(message: DescMessage, comments: ReadonlyMap<string, strin
   const properties = Object.fromEntries(
     message.fields.map((field): [string, Schema] => {
       const description = comments.get(`${message.name}.${field.jsonName}`);
-      return [
-        field.jsonName,
-        { ...(description !== undefined && { description }), ...fieldSchema(field, comments), ...fields[field.jsonName] },
-      ];
+      const { each, ...rule } = fields[field.jsonName] ?? {};
+      return [field.jsonName, { ...(description !== undefined && { description }), ...fieldSchema(field, comments, each), ...rule }];
     }),
   );
   const validations = [...exclusions(message, oneofNeeded === true), ...together];
@@ -90,7 +92,7 @@ function messageSchema(message: DescMessage, comments: ReadonlyMap<string, strin
   };
 }
 
-function fieldSchema(field: DescField, comments: ReadonlyMap<string, string>): Schema {
+function fieldSchema(field: DescField, comments: ReadonlyMap<string, string>, each?: FieldRule): Schema {
   switch (field.fieldKind) {
     case "scalar":
       return scalarSchema(field.scalar);
@@ -108,9 +110,9 @@ function fieldSchema(field: DescField, comments: ReadonlyMap<string, string>): S
             "x-kubernetes-list-type": "map",
             "x-kubernetes-list-map-keys": ["type"],
           }
-        : { type: "array", maxItems: LIST_MAX, items: elementSchema(field, comments), "x-kubernetes-list-type": "atomic" };
+        : { type: "array", maxItems: LIST_MAX, items: { ...elementSchema(field, comments), ...each }, "x-kubernetes-list-type": "atomic" };
     case "map":
-      return { type: "object", maxProperties: MAP_MAX, additionalProperties: elementSchema(field, comments) };
+      return { type: "object", maxProperties: MAP_MAX, additionalProperties: { ...elementSchema(field, comments), ...each } };
   }
 }
 

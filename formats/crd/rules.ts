@@ -1,3 +1,4 @@
+import { cacheDomainPattern } from "../../domain/features/cache-domain.js";
 import { defaults } from "../../domain/job/defaults.js";
 import { defaultBackoffLimit, ownEnvironment, workerServiceAccount } from "../../domain/job/operation.js";
 import { limits } from "../../domain/limits.js";
@@ -16,6 +17,8 @@ export interface FieldRule {
   readonly minItems?: number;
   readonly maxItems?: number;
   readonly maxProperties?: number;
+  /** What each value of a list or map must hold. */
+  readonly each?: FieldRule;
   /** What the API server writes into the object where the field is left out: the same as `resolveJob` takes for it, so that everybody reads what a job does. */
   readonly default?: string | number | boolean;
 }
@@ -47,6 +50,10 @@ const crop = defaults.randomResizedCrop;
 const name: FieldRule = { minLength: 1, maxLength: 253 };
 const pattern: FieldRule = { minLength: 1, maxLength: 253 };
 const workers: FieldRule = { minimum: 0, maximum: 4_096 };
+const viewsDiffer = [
+  ...["randomResizedCrop", "randomCrop", "color", "rotation", "shift", "zoom"].map((kind) => `has(self.${kind})`),
+  ...["horizontalFlip", "verticalFlip"].map((flip) => `(has(self.${flip}) && self.${flip})`),
+].join(" || ");
 const engine: FieldRule = { enum: engineNames };
 
 /**
@@ -62,7 +69,7 @@ export const messageRules: Readonly<Record<string, MessageRules>> = {
       cut: name,
       minimumAccuracy: { ...fraction, default: defaults.minimumAccuracy },
       numericsProfile: { default: defaults.numericsProfile },
-      cacheDomain: name,
+      cacheDomain: { pattern: cacheDomainPattern, maxLength: limits.cacheDomainCharacters },
       activeDeadlineSeconds: atLeastOne,
       ttlSecondsAfterFinished: nonNegative,
       suspend: { default: false },
@@ -118,30 +125,34 @@ export const messageRules: Readonly<Record<string, MessageRules>> = {
       size: { minimum: 1, maximum: 4_096 },
       resizeTo: { minimum: 1, maximum: 8_192 },
       mean: { minItems: 3, maxItems: 3 },
-      deviation: { minItems: 3, maxItems: 3 },
+      deviation: { minItems: 3, maxItems: 3, each: positive },
     },
     together: [
       { rule: "!has(self.resizeTo) || has(self.resize)", message: "needs resize beside it: STRETCH or SHORT_SIDE", fieldPath: ".resizeTo" },
       { rule: "!has(self.crop) || has(self.resize)", message: "needs resize beside it: STRETCH or SHORT_SIDE", fieldPath: ".crop" },
       {
         rule: "!has(self.resize) || self.resize != 'SHORT_SIDE' || has(self.resizeTo)",
-        message: "resizeTo is required with resize: SHORT_SIDE",
+        message: "is required with resize: SHORT_SIDE",
+        fieldPath: ".resizeTo",
       },
       {
         rule: "!has(self.resizeTo) || !has(self.size) || self.resizeTo >= self.size",
         message: "must be at least size",
         fieldPath: ".resizeTo",
       },
-      { rule: "!has(self.deviation) || self.deviation.all(value, value > 0.0)", message: "values must be > 0", fieldPath: ".deviation" },
     ],
   },
   ViewsSpec: {
     fields: { count: { minimum: 1, maximum: 1_000 } },
     together: [
       {
-        rule: "(has(self.count) && self.count > 1) == (has(self.randomResizedCrop) || has(self.randomCrop) || has(self.color) || has(self.rotation) || has(self.shift) || has(self.zoom) || (has(self.horizontalFlip) && self.horizontalFlip) || (has(self.verticalFlip) && self.verticalFlip))",
-        message:
-          "a count above 1 and something that makes views differ (a crop, a flip, color, rotation, shift, zoom) need each other: view 0 is the plain picture",
+        rule: `!has(self.count) || self.count <= 1 || ${viewsDiffer}`,
+        message: "more than one view needs something that makes them differ: a crop, a flip, color, rotation, shift or zoom",
+      },
+      {
+        rule: `(has(self.count) && self.count > 1) || !(${viewsDiffer})`,
+        message: "must be at least 2 where views differ: view 0 is the plain picture",
+        fieldPath: ".count",
       },
       {
         rule: "!has(self.randomResizedCrop) || !has(self.randomCrop)",
@@ -270,11 +281,8 @@ export const messageRules: Readonly<Record<string, MessageRules>> = {
   ClassWeightsSpec: { oneofNeeded: true },
   GivenClassWeightsSpec: {
     required: ["weights"],
-    fields: { weights: { maxProperties: 1_024 } },
-    together: [
-      { rule: "self.weights.size() > 0", message: "needs at least one class with its weight", fieldPath: ".weights" },
-      { rule: "self.weights.all(name, self.weights[name] > 0.0)", message: "weights must be > 0", fieldPath: ".weights" },
-    ],
+    fields: { weights: { maxProperties: 1_024, each: positive } },
+    together: [{ rule: "self.weights.size() > 0", message: "needs at least one class with its weight", fieldPath: ".weights" }],
   },
   EarlyStoppingSpec: {
     required: ["patienceEvaluations"],

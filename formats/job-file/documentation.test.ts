@@ -56,7 +56,7 @@ describe("docs/job-file.md", () => {
       () => resolveJob(spec),
       (error) =>
         error instanceof CodedError &&
-        (error.details["problems"] as Problem[]).length === 7 &&
+        (error.details["problems"] as Problem[]).length === 6 &&
         (error.details["problems"] as Problem[]).every(({ message }) => message.startsWith("not supported")),
     );
   });

@@ -10,6 +10,7 @@ import type {
   RepairRecord,
   ResultRecord,
   SamplesRecord,
+  WorkerEndRecord,
 } from "../../domain/job/records.js";
 
 import type { JobStatus } from "../../domain/job/status.js";
@@ -31,6 +32,7 @@ export const generationRecord = recordCheck<GenerationRecord>("generation", ["ge
 export const repairRecord = recordCheck<RepairRecord>("repair", ["task", "pictures"]);
 export const jobEventRecord = recordCheck<JobEventRecord>("log entry", ["timeMs", "kind", "message"]);
 export const jobRequestRecord = recordCheck<JobRequestRecord>("request", ["timeMs", "action"]);
+export const workerEndRecord = recordCheck<WorkerEndRecord>("worker", ["worker", "role", "end"]);
 export const jobStatus = recordCheck<JobStatus>("status.json", ["phase", "suspended"]);
 export const resultRecord = recordCheck<ResultRecord>("result.json", ["weightsSha256"]);
 

@@ -1,6 +1,8 @@
 import type { JobMetadata, JobResourceStatus } from "../../domain/job/resource.js";
 import type { JobSpec } from "../../domain/job/spec.js";
 
+export type { V1Job, V1Pod, V1PodTemplateSpec } from "@kubernetes/client-node";
+
 /** The parts of Kubernetes' objects that graft reads or writes, as JSON; what else they hold is handed on as it is. */
 
 export const GROUP = "graft.dev";

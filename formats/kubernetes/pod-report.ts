@@ -15,9 +15,7 @@ export interface PodReport {
 
 export type PodState =
   /** Not running yet. `code`: what a job that waits in vain for it fails with; undefined while it is on its way as usual. */
-  | { readonly kind: "waiting"; readonly code: ErrorCode | undefined; readonly message: string; readonly sinceMs: number }
-  | { readonly kind: "running" }
-  | PodEnd;
+  { readonly kind: "waiting"; readonly code: ErrorCode | undefined; readonly message: string } | { readonly kind: "running" } | PodEnd;
 
 export interface PodEnd {
   readonly kind: "ended";
@@ -88,39 +86,31 @@ function endOf(ended: NonNullable<NonNullable<V1ContainerStatus["state"]>["termi
 }
 
 function waitingOf(pod: V1Pod, container: V1ContainerStatus | undefined): PodState {
-  const createdMs = toMs(pod.metadata?.creationTimestamp);
   const scheduled = pod.status?.conditions?.find(({ type }) => type === "PodScheduled");
   if (scheduled?.status === "False" && scheduled.reason !== "SchedulingGated") {
     return {
       kind: "waiting",
       code: "WORKERS_UNSCHEDULABLE",
       message: `no node takes it: ${clip(scheduled.message ?? scheduled.reason ?? "")}`,
-      sinceMs: toMs(scheduled.lastTransitionTime) || createdMs,
     };
   }
-  const sinceMs = toMs(scheduled?.lastTransitionTime) || createdMs;
   const waiting = container?.state?.waiting;
   const reason = waiting?.reason ?? "";
   if (IMAGE_REASONS.has(reason)) {
     const image = pod.spec?.containers.find(({ name }) => name === WORKER_CONTAINER)?.image ?? "";
-    return { kind: "waiting", code: "IMAGE_PULL_FAILED", message: `image ${image}: ${reason}: ${clip(waiting?.message ?? "")}`, sinceMs };
+    return { kind: "waiting", code: "IMAGE_PULL_FAILED", message: `image ${image}: ${reason}: ${clip(waiting?.message ?? "")}` };
   }
   if (reason !== "" && !ON_ITS_WAY.has(reason))
-    return { kind: "waiting", code: "WORKERS_NOT_STARTED", message: `${reason}: ${clip(waiting?.message ?? "")}`, sinceMs };
+    return { kind: "waiting", code: "WORKERS_NOT_STARTED", message: `${reason}: ${clip(waiting?.message ?? "")}` };
   return {
     kind: "waiting",
     code: undefined,
     message: reason === "" ? "its pod is being placed" : `its container is being made (${reason})`,
-    sinceMs,
   };
 }
 
 function signalOf(exitCode: number): string {
   return exitCode === 128 + 9 ? " (SIGKILL)" : exitCode === 128 + 11 ? " (SIGSEGV)" : exitCode === 128 + 6 ? " (SIGABRT)" : "";
-}
-
-function toMs(time: Date | string | undefined): number {
-  return time === undefined ? 0 : new Date(time).getTime();
 }
 
 function clip(text: string): string {

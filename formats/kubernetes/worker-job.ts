@@ -147,7 +147,9 @@ function worker(container: V1Container, jobUid: string, pod: PodSpec, { engine }
     env: [
       ...(container.env ?? []),
       ...Object.entries(pod.env ?? {}).map(([name, value]) => ({ name, value })),
-      { name: "POD_NAME", valueFrom: { fieldRef: { fieldPath: "metadata.name" } } },
+      ...(container.env?.some(({ name }) => name === "POD_NAME") === true
+        ? []
+        : [{ name: "POD_NAME", valueFrom: { fieldRef: { fieldPath: "metadata.name" } } }]),
     ],
     ...(readsDataset && {
       volumeMounts: [...(container.volumeMounts ?? []), { name: DATASET_VOLUME, mountPath: DATASET_PATH, readOnly: true }],

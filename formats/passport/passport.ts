@@ -54,7 +54,10 @@ export interface Passport {
   readonly files: Readonly<Record<string, string>>;
 }
 
-export type PassportSpec = Omit<ResolvedJob, "dataset" | "extractors" | "trainers" | "engines" | "backbone" | "initialWeights"> & {
+export type PassportSpec = Omit<
+  ResolvedJob,
+  "dataset" | "extractors" | "trainers" | "engines" | "backbone" | "initialWeights" | "cacheDomain"
+> & {
   readonly dataset: Omit<ResolvedJob["dataset"], "source">;
 };
 

@@ -64,7 +64,7 @@ export const threads = z.number().int().positive().optional().describe("Of one e
 export const milliseconds = z.number().int().positive();
 
 /**
- * Reads a YAML or JSON file against a schema. `env:` and `file:` are resolved in secrets only.
+ * Reads a YAML or JSON file against a schema. `env:` and `file:` are resolved in secrets and users only.
  * @throws CodedError CONFIG_INVALID with every problem, each with its path
  */
 export async function readConfig<Schema extends z.ZodObject>(file: string, schema: Schema): Promise<z.output<Schema>> {
@@ -97,6 +97,11 @@ function isSecret(name: string): boolean {
   return /^(accessKey|secretKey|token|clientToken|workerToken|password)$/.test(name);
 }
 
+/** The user beside a password comes from where the password comes from, though it is no secret. */
+function mayBeElsewhere(name: string): boolean {
+  return isSecret(name) || name === "user";
+}
+
 async function resolveSecrets(value: unknown, file: string, path: string): Promise<unknown> {
   if (Array.isArray(value)) return Promise.all(value.map((each, index) => resolveSecrets(each, file, `${path}[${String(index)}]`)));
   if (typeof value === "object" && value !== null) {
@@ -106,7 +111,7 @@ async function resolveSecrets(value: unknown, file: string, path: string): Promi
     ]);
     return Object.fromEntries(await Promise.all(entries));
   }
-  if (typeof value !== "string" || !isSecret(path.slice(path.lastIndexOf(".") + 1))) return value;
+  if (typeof value !== "string" || !mayBeElsewhere(path.slice(path.lastIndexOf(".") + 1))) return value;
   if (value.startsWith("env:")) {
     const found = process.env[value.slice(4)];
     if (found === undefined || found === "")

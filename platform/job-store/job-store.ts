@@ -27,6 +27,8 @@ export interface Created<T> {
   readonly value: T;
 }
 
+const DELETES_AT_ONCE = 16;
+
 /** The objects of one job, `jobs/<id>/…`. Facts are written once; of several writers the first one's stands and the others get it back. */
 export class JobObjects {
   readonly jobId: string;
@@ -166,6 +168,17 @@ export class JobObjects {
   async *resultFiles(): AsyncGenerator<string> {
     const prefix = this.keyOf("result/");
     for await (const key of this.#store.list(prefix)) yield key.slice(prefix.length);
+  }
+
+  /** Deletes the job: all of it, or all but its record and its result. */
+  async deleteAll({ exceptResult }: { readonly exceptResult: boolean }): Promise<void> {
+    const prefix = this.keyOf("");
+    const keys: string[] = [];
+    for await (const key of this.#store.list(prefix)) {
+      if (!exceptResult || !/^(spec|status|plan|result)\.json$|^result\//.test(key.slice(prefix.length))) keys.push(key);
+    }
+    for (let at = 0; at < keys.length; at += DELETES_AT_ONCE)
+      await Promise.all(keys.slice(at, at + DELETES_AT_ONCE).map((key) => this.#store.delete(key)));
   }
 
   #checkpointKey(step: number): string {

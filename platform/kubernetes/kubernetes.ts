@@ -126,14 +126,20 @@ export class Kubernetes {
     signal: AbortSignal,
   ): Promise<void> {
     const { clock } = this.settings;
-    const informer = makeInformer<T>(this.config, path, () => this.request(`list ${path}`, list), labelSelector);
+    let listed: () => void = () => undefined;
+    const listAll = async (): Promise<KubernetesListObject<T>> => {
+      const all = await this.request(`list ${path}`, list);
+      setImmediate(() => listed()); // the informer hands the list over before anything else has its turn
+      return all;
+    };
+    const informer = makeInformer<T>(this.config, path, listAll, labelSelector);
     informer.on("add", changed);
     informer.on("update", changed);
     informer.on("delete", gone);
-    let isListed: () => void = () => undefined;
-    const listed = new Promise<void>((resolve) => (isListed = resolve));
+    let waitMs: number = limits.kubernetesWatchRetryMs;
     const restart = async (): Promise<void> => {
-      await clock.sleep(limits.kubernetesWatchRetryMs, signal).catch(() => undefined);
+      await clock.sleep(waitMs, signal).catch(() => undefined);
+      waitMs = Math.min(waitMs * 2, limits.kubernetesWatchRetryMsMax);
       if (!signal.aborted) await informer.start();
     };
     informer.on("error", (error: unknown) => {
@@ -142,8 +148,14 @@ export class Kubernetes {
       void restart();
     });
     signal.addEventListener("abort", () => void informer.stop(), { once: true });
-    void informer.start().then(() => isListed());
-    await listed;
+    await new Promise<void>((resolve) => {
+      listed = () => {
+        waitMs = limits.kubernetesWatchRetryMs;
+        resolve();
+      };
+      signal.addEventListener("abort", () => resolve(), { once: true });
+      void informer.start();
+    });
   }
 }
 

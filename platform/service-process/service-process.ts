@@ -27,7 +27,7 @@ interface Telemetry {
 }
 
 /** After the time that the config gives for a stop: to close connections and write the last log lines. */
-const LAST_CALLS_MS = 5_000;
+export const LAST_CALLS_MS = 5_000;
 /** The exit code of a fault of graft, as sysexits.h has it. */
 const SOFTWARE_EXIT_CODE = 70;
 

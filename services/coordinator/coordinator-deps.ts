@@ -31,6 +31,8 @@ export interface CoordinatorDeps {
   readonly leaseMs?: number;
   /** Least silence after which a trainer is given up; default limits.stepDeadlineMsMin. */
   readonly stepDeadlineMs?: number;
+  /** Failures that workers report and that the job survives; default limits.workerFailuresMax. */
+  readonly workerFailuresMax?: number | undefined;
   /** What one worker may use. */
   readonly memoryBytes: number;
   readonly newKey: () => Uint8Array;

@@ -1,6 +1,7 @@
 import { CodedError, endsJob, isWorkersOwn } from "../../domain/errors.js";
 import type { ImageId } from "../../domain/features/feature-spec.js";
 import type { NumericsProfile } from "../../domain/features/numerics-profile.js";
+import type { Workers } from "../../domain/job/job.js";
 import type { CommittedShard, TaskCommit } from "../../domain/job/records.js";
 import type { JobStatus } from "../../domain/job/status.js";
 import { limits } from "../../domain/limits.js";
@@ -69,6 +70,11 @@ export class JobCoordinator implements WorkService {
     return { extraction: this.extraction.current, membership: this.training.current };
   }
 
+  /** Other bounds for the number of trainers, from now on. */
+  resize(trainers: Workers): void {
+    this.training.resize(trainers);
+  }
+
   /**
    * Runs the job to its end; rejects with what made it fail, or with the signal's reason: INTERRUPTED leaves the job as it is, the failure of a worker that nobody replaces is the job's.
    * Safe to repeat, and safe to lose at any await.
@@ -125,7 +131,7 @@ export class JobCoordinator implements WorkService {
     if (lease !== undefined) await this.extraction.current?.release(lease, []);
     if (code !== "INTERNAL" && isWorkersOwn(code)) return this.progress.warn(`${worker}: ${message}`);
     if (code === "INTERNAL" || !endsJob(code)) {
-      if (++this.failures <= limits.workerFailuresMax) return this.progress.warn(`${worker}: ${message}`);
+      if (++this.failures <= (this.deps.workerFailuresMax ?? limits.workerFailuresMax)) return this.progress.warn(`${worker}: ${message}`);
       this.hasGivenUp = true;
     }
     this.failure.abort(code === "INTERNAL" ? new Error(`${worker}: ${message}`) : new CodedError(code, message));

@@ -33,7 +33,7 @@ export async function explainJob(jobs: Jobs, job: KnownJob): Promise<Reason[]> {
       ["extraction", "an extractor"],
       ["training", "a trainer"],
     ] as const)
-      if (engines !== undefined && !jobs.profiles.has(role, engines[role]))
+      if (engines !== undefined && !job.profiles.has(role, engines[role]))
         add(
           1,
           role,

@@ -1,4 +1,5 @@
 import { CodedError } from "../../domain/errors.js";
+import { domainPrefix } from "../../domain/features/cache-domain.js";
 import type { ImageId } from "../../domain/features/feature-spec.js";
 import { IMAGE_ID_BYTES, imageIdAt } from "../../domain/features/image-ids.js";
 import type { NumericsProfile } from "../../domain/features/numerics-profile.js";
@@ -67,7 +68,7 @@ export class ExtractionPhase {
     if (pictures === 0) {
       throw new CodedError(
         "OBJECT_CORRUPT",
-        `features/${plan.featureSpecDigest} in ${this.deps.store.location}: the features of ${String(missing.length)} pictures are damaged, and extracting them again did not help; check the store's disk, then run again`,
+        `${domainPrefix(plan.domain)}features/${plan.featureSpecDigest} in ${this.deps.store.location}: the features of ${String(missing.length)} pictures are damaged, and extracting them again did not help; check the store's disk, then run again`,
       );
     }
     this.progress.warn(`${String(pictures)} pictures are extracted again: their features were damaged and are quarantined`);

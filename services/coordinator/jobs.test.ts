@@ -58,6 +58,7 @@ async function setup(store = memoryObjectStore()) {
       readWeights: () => Promise.reject(new Error("not asked for")),
       clock,
       memoryBytes: 2 ** 34,
+      runner: "coordinator",
       newKey: () => new Uint8Array(32),
       milestone: () => undefined,
       enginesOf: async () => ({ extraction: "onnx", training: "onnx" }),
@@ -224,7 +225,11 @@ test("a cancelled job ends at once and for good", async () => {
   await requests.cancelJob({ name: job });
   expect((await requests.getJob({ name: job })).status).toMatchObject({
     phase: "CANCELLED",
-    conditions: [{ type: "Failed", reason: "Cancelled" }, { type: "Progressing", status: "False" }, { type: "Suspended", status: "False" }],
+    conditions: [
+      { type: "Failed", reason: "Cancelled" },
+      { type: "Progressing", status: "False" },
+      { type: "Suspended", status: "False" },
+    ],
   });
   await expect(requests.resumeJob({ name: job })).rejects.toMatchObject({ code: "JOB_TRANSITION_ILLEGAL" });
   await expect(requests.cancelJob({ name: job })).resolves.toBeDefined();

@@ -1,12 +1,18 @@
 import { CodedError } from "../../domain/errors.js";
+import { canonicalJson } from "../../domain/canonical-json.js";
 import type { JobEvent } from "../../domain/job/events.js";
 import type { ResolvedJob } from "../../domain/job/job.js";
+import { operationOf } from "../../domain/job/operation.js";
 import type { JobRecord, JobRequestRecord } from "../../domain/job/records.js";
 import type { JobResource } from "../../domain/job/resource.js";
 import { type JobStatus, pendingStatus, resourceStatus } from "../../domain/job/status.js";
-import { isFinal, nextState } from "../../domain/job/transitions.js";
+import type { JobSpec } from "../../domain/job/spec.js";
+import type { JobRunner } from "../../domain/job/unsupported.js";
+import { isFinal, nextState, type Phase } from "../../domain/job/transitions.js";
 import { limits } from "../../domain/limits.js";
+import type { PodReport } from "../../formats/kubernetes/pod-report.js";
 import { jobRecord, jobRequestRecord, jobStatus } from "../../formats/job-records/job-records.js";
+import type { OpenedDataset } from "../../platform/dataset-source/dataset-source.js";
 import { JobObjects } from "../../platform/job-store/job-store.js";
 import { Bell } from "./bell.js";
 import { JobCoordinator } from "./coordinator.js";
@@ -16,18 +22,31 @@ import type { JobProfiles } from "./plan-job.js";
 import { StatusBoard } from "./status.js";
 import { WorkerProfiles } from "./worker-profiles.js";
 
-export interface JobsDeps extends Omit<CoordinatorDeps, "profiles" | "log" | "onChange" | "announce" | "workersOutlive" | "status"> {
+export interface JobsDeps extends Omit<
+  CoordinatorDeps,
+  "profiles" | "log" | "onChange" | "announce" | "workersOutlive" | "status" | "openDataset" | "trainers" | "workerFailuresMax"
+> {
+  /** The dataset of a job; with the keys that the job names, on Kubernetes. */
+  readonly openDataset: (source: string, record: JobRecord) => Promise<OpenedDataset>;
   /** The engines that a job names, or those that can do its work. */
   readonly enginesOf: (job: ResolvedJob) => Promise<Readonly<Record<keyof JobProfiles, string>>>;
   readonly announce: (jobId: string, event: JobEvent) => void;
   /** A failure that only costs time; what becomes of it is decided here. */
   readonly onFailure: (jobId: string, error: unknown) => void;
+  readonly runner: Exclude<JobRunner, "process">;
+  /** How long failures that pass are waited out before the job fails with the last of them; absent: for as long as it takes. */
+  readonly retryForMs?: number | undefined;
+  /** A job has changed in something that others may see. */
+  readonly onChange?: (job: KnownJob) => void;
+  /** A job's time after its end is over. Absent: its record and objects are deleted. */
+  readonly onExpired?: (job: KnownJob) => Promise<void>;
 }
 
 /** A job that this coordinator knows. */
 export interface KnownJob {
   readonly jobId: string;
-  readonly record: JobRecord;
+  /** What of the spec may change while the job stands does so here. */
+  record: JobRecord;
   readonly board: StatusBoard;
   readonly log: JobLog;
   /** Rings with each change that a watcher sees. */
@@ -40,6 +59,20 @@ export interface KnownJob {
   pause: { readonly kind: "suspended" } | { readonly kind: "retry"; readonly error: unknown; readonly untilMs: number } | undefined;
   stop: AbortController;
   requests: number;
+  isRemoved: boolean;
+  /** When the failures began that the job has met since it last got on, on the monotonic clock. */
+  failingSinceMs: number | undefined;
+  /** The phase that they came in: one that comes in another is a new beginning. */
+  failingIn: Phase | undefined;
+  /** The numerics profiles of workers that are this job's alone. */
+  readonly profiles: WorkerProfiles;
+  /** On Kubernetes: the pods of its workers that have not ended, by name. */
+  readonly pods: Map<string, PodReport>;
+}
+
+/** The Kubernetes namespace of a job; "" elsewhere. */
+export function namespaceOf({ request }: JobRecord): string {
+  return request?.metadata.namespace ?? "";
 }
 
 /** Before a job whose coordinator met a passing failure is taken up again. */
@@ -54,7 +87,7 @@ export class Jobs {
   /** Rings whenever a worker may find something to do. */
   readonly workBell = new Bell();
   private readonly known = new Map<string, KnownJob>();
-  private readonly lives = new Map<string, Promise<void>>();
+  private readonly lives = new Map<string, Promise<unknown>>();
   /** Aborts when this coordinator stops: nobody is kept waiting any more. */
   readonly signal: AbortSignal;
   /** Told apart from other runs of a coordinator: a watcher's revision of an earlier one is old. */
@@ -94,6 +127,41 @@ export class Jobs {
     return this.known.get(jobId);
   }
 
+  /** Takes over what of a job's spec may change while it stands: number and place of workers, deadlines, limits. */
+  change(job: KnownJob, spec: JobSpec, resolved: ResolvedJob): void {
+    const { request } = job.record;
+    if (request === undefined || canonicalJson(request.spec) === canonicalJson(spec)) return;
+    job.record = { ...job.record, job: resolved, request: { ...request, spec } };
+    job.coordinator?.resize(resolved.trainers);
+    job.bell.ring();
+  }
+
+  /** Ends a job that has not ended with a failure that its coordinator did not meet itself: a deadline, its pods. */
+  async fail(job: KnownJob, error: CodedError): Promise<void> {
+    const { board } = job;
+    if (isFinal(board.state.phase)) return;
+    if (job.coordinator !== undefined) {
+      job.stop.abort(error);
+      return;
+    }
+    job.log.append("failure", `${error.message} [${error.code}]`);
+    const failure = { code: error.code, message: error.message };
+    await board.update({ ...nextState(board.state, "gaveUp"), endedMs: this.deps.clock.now(), failure });
+    job.bell.ring();
+  }
+
+  /** Lets a job go that nobody wants any more: nothing works on it when this resolves, and then its objects are deleted, but those of a result that is kept. */
+  async remove(job: KnownJob, keepsResult: boolean): Promise<void> {
+    job.stop.abort(new CodedError("INTERRUPTED", `job ${job.jobId} is deleted`));
+    job.isRemoved = true;
+    job.bell.ring();
+    await this.lives.get(job.jobId);
+    await job.log.flush();
+    this.lives.delete(job.jobId);
+    this.known.delete(job.jobId);
+    await new JobObjects(this.deps.store, job.jobId).deleteAll({ exceptResult: keepsResult && job.board.state.phase === "Complete" });
+  }
+
   /** The job as programs see it. */
   resource(job: KnownJob): JobResource {
     const { record, jobId, board, revision } = job;
@@ -129,7 +197,9 @@ export class Jobs {
     if (action === "resume") job.stop = new AbortController();
     else job.stop.abort(new CodedError("INTERRUPTED", `job ${job.jobId} is ${state.phase === "Cancelled" ? "cancelled" : "suspended"}`));
     if (action === "resume") board.restart();
-    await board.update({ ...(action === "resume" ? board.state : state), ...(action === "cancel" && { endedMs: fact.timeMs }) });
+    // As with batch/v1 Jobs, a deadline counts from the last time that the job was resumed.
+    const start = action === "resume" && board.current.startedMs !== undefined ? { startedMs: fact.timeMs } : {};
+    await board.update({ ...(action === "resume" ? board.state : state), ...start, ...(action === "cancel" && { endedMs: fact.timeMs }) });
     job.bell.ring();
   }
 
@@ -145,6 +215,7 @@ export class Jobs {
     const onChange = (): void => {
       job.revision++;
       bell.ring();
+      this.deps.onChange?.(job);
     };
     const job: KnownJob = {
       jobId,
@@ -157,6 +228,11 @@ export class Jobs {
       pause: undefined,
       stop: new AbortController(),
       requests: 0,
+      isRemoved: false,
+      failingSinceMs: undefined,
+      failingIn: undefined,
+      profiles: new WorkerProfiles(this.profiles),
+      pods: new Map(),
     };
     this.known.set(jobId, job);
     // As it was submitted, until somebody asks for something else.
@@ -170,18 +246,21 @@ export class Jobs {
     }
     const { state } = job.board;
     if (job.pause !== undefined && !isFinal(state.phase) && !state.suspended) await job.board.update(nextState(state, "suspended"));
-    if (!isFinal(job.board.state.phase)) this.lives.set(jobId, this.live(job));
+    this.lives.set(jobId, Promise.all([this.live(job), this.watchDeadline(job), this.watchExpiry(job)]));
     return job;
   }
 
   /** From now to the job's end, or this coordinator's. */
   private async live(job: KnownJob): Promise<void> {
-    while (!this.signal.aborted && !isFinal(job.board.state.phase)) {
+    while (!this.signal.aborted && !job.isRemoved && !isFinal(job.board.state.phase)) {
       if (job.pause !== undefined) {
         const { pause } = job;
         const leftMs = pause.kind === "retry" ? pause.untilMs - this.deps.clock.monotonic() : limits.longPollMs;
         if (leftMs > 0) await job.bell.next(this.deps.clock, leftMs, this.signal);
-        if (pause.kind === "retry" && this.deps.clock.monotonic() >= pause.untilMs) job.pause = undefined;
+        if (pause.kind === "retry" && this.deps.clock.monotonic() >= pause.untilMs) {
+          job.pause = undefined;
+          await this.giveUpIfOverdue(job, pause.error);
+        }
         continue;
       }
       job.board.restart();
@@ -192,7 +271,11 @@ export class Jobs {
       } catch (error) {
         if (!stop.aborted && !isFinal(job.board.state.phase)) {
           this.deps.onFailure(job.jobId, error);
-          job.pause = { kind: "retry", error, untilMs: this.deps.clock.monotonic() + RETRY_MS };
+          const nowMs = this.deps.clock.monotonic();
+          const isStanding = job.failingIn === job.board.state.phase;
+          job.failingSinceMs = isStanding ? (job.failingSinceMs ?? nowMs) : nowMs;
+          job.failingIn = job.board.state.phase;
+          job.pause = { kind: "retry", error, untilMs: nowMs + RETRY_MS };
         }
       } finally {
         job.coordinator = undefined;
@@ -202,13 +285,63 @@ export class Jobs {
     }
   }
 
+  /** What has not passed for long will not. */
+  private async giveUpIfOverdue(job: KnownJob, error: unknown): Promise<void> {
+    const { retryForMs, clock } = this.deps;
+    if (retryForMs === undefined || clock.monotonic() - (job.failingSinceMs ?? Infinity) < retryForMs) return;
+    const seconds = String(Math.round(retryForMs / 1000));
+    const [code, message] = error instanceof CodedError ? [error.code, error.message] : ["OBJECT_CORRUPT" as const, String(error)];
+    await this.fail(job, new CodedError(code, `${message}; it has not passed for ${seconds} s`));
+  }
+
+  /** Fails the job once its `activeDeadlineSeconds` since it began, or was resumed, are over. */
+  private async watchDeadline(job: KnownJob): Promise<void> {
+    const { clock } = this.deps;
+    while (!this.signal.aborted && !job.isRemoved && !isFinal(job.board.state.phase)) {
+      const { activeDeadlineSeconds } = operationOf(job.record.request?.spec ?? {});
+      const { startedMs } = job.board.current;
+      const isRunning = activeDeadlineSeconds !== undefined && startedMs !== undefined && job.pause?.kind !== "suspended";
+      const leftMs = isRunning ? startedMs + activeDeadlineSeconds * 1000 - clock.now() : limits.longPollMs;
+      if (leftMs > 0) await job.bell.next(clock, Math.min(leftMs, limits.longPollMs), this.signal);
+      else {
+        const message = `job ${job.record.name} was not done within its activeDeadlineSeconds, ${String(activeDeadlineSeconds)}; submit it anew with a longer one, features that were extracted are used again`;
+        await this.fail(job, new CodedError("DEADLINE_EXCEEDED", message));
+        return;
+      }
+    }
+  }
+
+  /** Deletes the job once its `ttlSecondsAfterFinished` are over. */
+  private async watchExpiry(job: KnownJob): Promise<void> {
+    const { clock } = this.deps;
+    while (!this.signal.aborted && !job.isRemoved) {
+      const { ttlSecondsAfterFinished, deletionPolicy } = operationOf(job.record.request?.spec ?? {});
+      const { endedMs } = job.board.current;
+      const isOver = isFinal(job.board.state.phase) && endedMs !== undefined;
+      if (isOver && ttlSecondsAfterFinished === undefined) return;
+      const leftMs =
+        isOver && ttlSecondsAfterFinished !== undefined ? endedMs + ttlSecondsAfterFinished * 1000 - clock.now() : limits.longPollMs;
+      if (leftMs > 0) {
+        await job.bell.next(clock, Math.min(leftMs, limits.longPollMs), this.signal);
+        continue;
+      }
+      if (this.deps.onExpired === undefined) void this.remove(job, deletionPolicy === "RETAIN");
+      else await this.deps.onExpired(job).catch((error: unknown) => this.deps.onFailure(job.jobId, error));
+      return;
+    }
+  }
+
   private coordinatorDeps(job: KnownJob, signal: AbortSignal): CoordinatorDeps {
     return {
       ...this.deps,
       status: job.board,
       log: job.log,
       workersOutlive: true,
-      profiles: async () => this.profiles.of(await this.deps.enginesOf(job.record.job), signal),
+      openDataset: (source) => this.deps.openDataset(source, job.record),
+      trainers: job.record.job.trainers,
+      // On Kubernetes it is for pods that failed; what workers report there may be a store that restarts.
+      workerFailuresMax: this.deps.runner === "kubernetes" ? undefined : operationOf(job.record.request?.spec ?? {}).backoffLimit,
+      profiles: async () => job.profiles.of(await this.deps.enginesOf(job.record.job), signal),
       onChange: () => this.workBell.ring(),
     };
   }

@@ -51,7 +51,8 @@ interface Standing {
  */
 export class Membership {
   private readonly deps: MembershipDeps;
-  private wanted: number;
+  /** So many trainers are asked for; there may be fewer, and for a while more. */
+  wanted: number;
   private readonly waiting = new Map<string, Waiting>();
   private standing: Standing | undefined;
   /** Why the standing generation ends, and since when. */

@@ -37,6 +37,7 @@ export function pinFeatures(job: ResolvedJob, { backbone, digest }: StoredBackbo
     featureShape,
     viewSpec: augmentation === undefined ? null : { ...featureSpec, augmentation, viewsRevision: VIEWS_REVISION },
     views: count,
+    domain: job.cacheDomain,
   };
 }
 

@@ -43,6 +43,7 @@ export function coordinatorService(milestone: (milestone: Milestone) => void = (
         readWeights: readWeightsFile,
         clock: local.clock,
         memoryBytes: config.workerMemoryMebibytes === undefined ? totalmem() : config.workerMemoryMebibytes * 2 ** 20,
+        runner: "coordinator",
         newKey: () => randomBytes(32),
         milestone,
         enginesOf: async (job) => {

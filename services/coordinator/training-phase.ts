@@ -2,6 +2,7 @@ import { CodedError } from "../../domain/errors.js";
 import type { ImageId } from "../../domain/features/feature-spec.js";
 import type { NumericsProfile } from "../../domain/features/numerics-profile.js";
 import { count } from "../../domain/job/figures.js";
+import type { Workers } from "../../domain/job/job.js";
 import type { JobRecord, PlanRecord, SamplesRecord } from "../../domain/job/records.js";
 import { limits } from "../../domain/limits.js";
 import type { HistoryPoint } from "../../domain/training/history.js";
@@ -27,7 +28,11 @@ export class TrainingPhase {
   private readonly status: StatusBoard;
   private readonly training = new Gate<Membership>();
   private leaveTraining: (next: TrainingEnd) => void = () => undefined;
+  /** Until the number of trainers has been decided within them. */
   private bounds: TrainerBounds | undefined;
+  private asked: TrainerBounds | undefined;
+  /** What the user has changed since the job was taken up. */
+  private resized: Workers | undefined;
   /** Whether this object has come to the training, from which it may have gone back to extract what was missing. */
   private hasTrained = false;
   /** The last report of each trainer. */
@@ -44,11 +49,22 @@ export class TrainingPhase {
     return this.training.current;
   }
 
+  /** Other bounds for the number of trainers: the next step that is measured decides anew within them. */
+  resize(trainers: Workers): void {
+    this.resized = trainers;
+    const { asked, current } = this;
+    if (asked === undefined || current === undefined) return;
+    const most = Math.min(Math.max(1, trainers.max), asked.grains);
+    this.bounds = { ...asked, most, least: Math.min(Math.max(1, trainers.min), most) };
+    current.setWanted(Math.min(Math.max(current.wanted, this.bounds.least), most));
+  }
+
   /** Trainers do the rest: steps, evaluation, export. Resolves when the result stands or features are missing. */
   async train(record: JobRecord, plan: PlanRecord, samples: SamplesRecord, signal: AbortSignal): Promise<TrainingEnd> {
     if ((await this.job.readJson("result.json", resultRecord)) !== undefined) return { kind: "exported" };
-    const trainers = this.deps.trainers ?? record.job.trainers;
+    const trainers = this.resized ?? this.deps.trainers ?? record.job.trainers;
     this.bounds = await trainerBounds({ ...record.job, trainers }, plan, samples, this.deps.backbones);
+    this.asked = this.bounds;
     const { least, grains } = this.bounds;
     if (least < trainers.min)
       this.progress.warn(`${String(least)} of ${String(trainers.min)} trainers are needed: a batch has ${String(grains)} grains`);

@@ -17,6 +17,7 @@ import type {
 } from "../../platform/work-service/work-service.js";
 import type { JobCoordinator } from "./coordinator.js";
 import type { Jobs, KnownJob } from "./jobs.js";
+import type { WorkerProfiles } from "./worker-profiles.js";
 
 /**
  * What workers ask, handed to the job that it is about. Workers of no particular job form a pool: extractors take tasks of all jobs in turn, trainers go to the oldest job that needs one.
@@ -33,7 +34,7 @@ export class WorkRouter implements WorkService {
 
   async claimTask(worker: string, profile: NumericsProfile, jobId?: string): Promise<TaskClaim> {
     const { clock } = this.jobs.deps;
-    this.jobs.profiles.add("extraction", profile);
+    this.profilesOf(jobId).add("extraction", profile);
     const untilMs = clock.monotonic() + limits.longPollMs;
     for (;;) {
       const own = jobId === undefined ? undefined : this.find(jobId);
@@ -71,7 +72,7 @@ export class WorkRouter implements WorkService {
 
   async joinTraining(trainer: string, profile: NumericsProfile, jobId: string | undefined, step: number | undefined): Promise<Joined> {
     const { clock } = this.jobs.deps;
-    this.jobs.profiles.add("training", profile);
+    this.profilesOf(jobId).add("training", profile);
     const untilMs = clock.monotonic() + limits.longPollMs;
     for (;;) {
       const own = jobId === undefined ? this.inNeedOf(trainer, profile) : this.find(jobId);
@@ -140,6 +141,11 @@ export class WorkRouter implements WorkService {
       }
     }
     return undefined;
+  }
+
+  /** A worker of one job speaks for that job alone. */
+  private profilesOf(jobId: string | undefined): WorkerProfiles {
+    return jobId === undefined ? this.jobs.profiles : this.find(jobId).profiles;
   }
 
   private inNeedOf(trainer: string, profile: NumericsProfile): KnownJob | undefined {

@@ -27,7 +27,7 @@ export interface ExtractorDeps {
   readonly openDataset: (source: string) => Promise<OpenedDataset>;
   readonly openFeatures: (plan: PlanRecord) => Promise<JobFeatures>;
   readonly clock: Clock;
-  readonly identities: IdentityStore;
+  readonly identitiesOf: (plan: PlanRecord) => IdentityStore;
   readonly decoder: ImageDecoder;
   readonly engine: () => Promise<Engine>;
   /** Between two heartbeats of a task; default 0, for a coordinator in the same process, whose progress is seen by a person. */
@@ -206,7 +206,7 @@ async function openJob(jobId: string, deps: ExtractorDeps): Promise<JobOfExtract
       augmentation: views.augmentation,
       views: plan.views,
       viewsOf: ({ givenSplit }, imageId) => viewsNeeded(plan.views, imageId, givenSplit, listing.givenSplits, dataset.split),
-      identities: new RecalledIdentities(deps.identities, source.location, deps.decoder.version),
+      identities: new RecalledIdentities(deps.identitiesOf(plan), source.location, deps.decoder.version),
       decoder: deps.decoder,
       forward: plan.cut === INPUT ? undefined : () => (forward ??= compile(record, plan, deps)),
       milestone: deps.milestone,

@@ -49,8 +49,9 @@ export function extractorService(milestone: (milestone: Milestone) => void = () 
               backbones: local.backbones,
               openDataset: local.openDataset,
               clock: local.clock,
-              identities: local.identities,
-              openFeatures: async ({ featureSpec, viewSpec }) => JobFeatures.forWriting(local.store, featureSpec, viewSpec),
+              identitiesOf: (plan) => local.domain(plan.domain).identities,
+              openFeatures: async ({ featureSpec, viewSpec, domain }) =>
+                JobFeatures.forWriting(local.domain(domain).store, featureSpec, viewSpec),
               decoder: local.decoder(),
               engine: () => local.engine(config.engine),
               heartbeatMs: limits.heartbeatMs,

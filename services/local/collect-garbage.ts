@@ -1,6 +1,7 @@
 import { CodedError } from "../../domain/errors.js";
+import { domainPrefix } from "../../domain/features/cache-domain.js";
 import { featureSpecDigest } from "../../domain/features/feature-spec.js";
-import { type FeatureReferences, garbageAgeMs, garbageReason, type StoreReferences } from "../../domain/job/garbage.js";
+import { featureFolder, type FeatureReferences, garbageAgeMs, garbageReason, type StoreReferences } from "../../domain/job/garbage.js";
 import type { PlanRecord } from "../../domain/job/records.js";
 import { isFinal, type Phase, phases } from "../../domain/job/transitions.js";
 import { decodeIndexEntry } from "../../formats/feature-index/feature-index.js";
@@ -29,7 +30,7 @@ export async function collectGarbage(
 ): Promise<void> {
   // 1. Names first, what refers to them afterwards: an object that somebody refers to meanwhile counts as referred to.
   const keys: string[] = [];
-  for (const prefix of ["features/", "jobs/", "doctor-"]) for await (const key of store.list(prefix)) keys.push(key);
+  for (const prefix of ["features/", "domains/", "jobs/", "doctor-"]) for await (const key of store.list(prefix)) keys.push(key);
   const references = await referencesOf(store, jobs, keys);
 
   // 2. Age, only of what nothing refers to.
@@ -61,13 +62,12 @@ async function referencesOf(store: ObjectStore, jobs: JobStore, keys: readonly s
     const phase = await readPhase(jobs, jobId);
     phaseOfJob.set(jobId, phase);
     if (phase !== undefined && isFinal(phase)) continue;
-    const digests = await featureSpecsOf(store, jobId);
-    if (digests === undefined) isUndecided = true;
-    else for (const digest of digests) inUse.add(digest);
+    const folders = await featureFoldersOf(store, jobId);
+    if (folders === undefined) isUndecided = true;
+    else for (const folder of folders) inUse.add(folder);
   }
   const features = new Map<string, FeatureReferences | "unknown">();
-  for (const digest of new Set(keys.flatMap((key) => /^features\/([^/]+)\//.exec(key)?.[1] ?? [])))
-    features.set(digest, await readIndex(store, digest));
+  for (const folder of new Set(keys.flatMap((key) => featureFolder(key) ?? []))) features.set(folder, await readIndex(store, folder));
   return { jobs: phaseOfJob, features, featuresInUse: isUndecided ? "any" : inUse };
 }
 
@@ -77,20 +77,21 @@ async function readPhase(jobs: JobStore, jobId: string): Promise<Phase | undefin
   return phases.find((known) => known === phase);
 }
 
-/** Digests of the features that a job uses; undefined where it is not planned yet or its plan cannot be read. */
-async function featureSpecsOf(store: ObjectStore, jobId: string): Promise<string[] | undefined> {
+/** Folders of the features that a job uses; undefined where it is not planned yet or its plan cannot be read. */
+async function featureFoldersOf(store: ObjectStore, jobId: string): Promise<string[] | undefined> {
   const plan = await unlessCorrupt(() =>
     new JobObjects(store, jobId).readJson("plan.json", (value) => value as Partial<PlanRecord> | null),
   );
   if (typeof plan?.featureSpecDigest !== "string" || plan.viewSpec === undefined) return undefined;
-  return [plan.featureSpecDigest, ...(plan.viewSpec === null ? [] : [featureSpecDigest(plan.viewSpec)])];
+  const digests = [plan.featureSpecDigest, ...(plan.viewSpec === null ? [] : [featureSpecDigest(plan.viewSpec)])];
+  return digests.map((digest) => `${domainPrefix(plan.domain)}features/${digest}`);
 }
 
 /** What the whole index names: a shard counts from the entry that adds it to the one that quarantines it. */
-async function readIndex(store: ObjectStore, digest: string): Promise<FeatureReferences | "unknown"> {
+async function readIndex(store: ObjectStore, folder: string): Promise<FeatureReferences | "unknown"> {
   const shards = new Map<string, string | null>();
   for (let n = 0; ; n++) {
-    const key = `features/${digest}/index/${n}.json`;
+    const key = `${folder}/index/${n}.json`;
     const entry = await unlessCorrupt(async () => {
       const body = await store.read(key);
       return body === undefined ? "end" : decodeIndexEntry(body, key);

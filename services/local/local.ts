@@ -1,5 +1,6 @@
 import { randomBytes } from "node:crypto";
 import { availableParallelism, totalmem } from "node:os";
+import { domainPrefix } from "../../domain/features/cache-domain.js";
 import { featureSpecDigest } from "../../domain/features/feature-spec.js";
 import type { JobEvent } from "../../domain/job/events.js";
 import type { Milestone, PlanRecord } from "../../domain/job/records.js";
@@ -27,6 +28,7 @@ import type { JobStore } from "../../platform/job-store/job-store.js";
 import { objectJobStore } from "../../platform/job-store/object-store.js";
 import type { ObjectStore } from "../../platform/object-store/object-store.js";
 import { openObjectStore } from "../../platform/object-store/open-store.js";
+import { prefixedObjectStore } from "../../platform/object-store/prefixed.js";
 import type { RetryDeps } from "../../platform/retry/retry.js";
 import type { CoordinatorDeps } from "../coordinator/coordinator-deps.js";
 import type { JobProfiles } from "../coordinator/plan-job.js";
@@ -34,12 +36,19 @@ import type { ExtractorDeps } from "../extractor/extractor.js";
 import { loadTrainingSet, type TrainingSet } from "../trainer/training-set.js";
 import type { TrainerDeps } from "../trainer/trainer.js";
 
+/** What the jobs of one cache domain share, beside the backbones that all jobs do: features and lanes in its part of the store, and identities. */
+export interface CacheDomain {
+  readonly store: ObjectStore;
+  readonly identities: IdentityStore;
+}
+
 /** The adapters of one process: what coordinator, extractors and trainers share when they run together. */
 export interface Local {
   readonly store: ObjectStore;
   readonly jobs: JobStore;
   readonly backbones: BackboneStore;
-  readonly identities: IdentityStore;
+  /** As `PlanRecord.domain` names it; opened once. */
+  readonly domain: (name: string | undefined) => CacheDomain;
   readonly clock: Clock;
   readonly openDataset: (source: string) => Promise<OpenedDataset>;
   readonly decoder: () => ImageDecoder;
@@ -62,13 +71,21 @@ const retryDeps: RetryDeps = { clock: systemClock, random: Math.random };
 export async function openLocal(location: string, access: LocalAccess = {}): Promise<Local> {
   const store = await openObjectStore(location, access.store, retryDeps);
   const threads = access.threads ?? availableParallelism();
+  const domains = new Map<string, CacheDomain>();
+  const domain = (name: string | undefined): CacheDomain => {
+    const prefix = domainPrefix(name);
+    const part = prefix === "" ? store : prefixedObjectStore(store, prefix);
+    const opened = domains.get(prefix) ?? { store: part, identities: new IdentityStore(part) };
+    domains.set(prefix, opened);
+    return opened;
+  };
   const features = new Map<string, Promise<JobFeatures>>();
   const engines = new Map<string, Promise<Engine>>();
   return {
     store,
     jobs: objectJobStore(store),
     backbones: new BackboneStore(store),
-    identities: new IdentityStore(store),
+    domain,
     clock: systemClock,
     openDataset: (source) => openDataset(source, access.datasets ?? access.store, retryDeps),
     decoder: once(() => new SharpImageDecoder()),
@@ -78,8 +95,8 @@ export async function openLocal(location: string, access: LocalAccess = {}): Pro
       return opened;
     },
     openFeatures: (plan) => {
-      const key = `${plan.featureSpecDigest} ${plan.viewSpec === null ? "" : featureSpecDigest(plan.viewSpec)}`;
-      const opened = features.get(key) ?? JobFeatures.open(store, plan.featureSpec, plan.viewSpec);
+      const key = `${domainPrefix(plan.domain)} ${plan.featureSpecDigest} ${plan.viewSpec === null ? "" : featureSpecDigest(plan.viewSpec)}`;
+      const opened = features.get(key) ?? JobFeatures.open(domain(plan.domain).store, plan.featureSpec, plan.viewSpec);
       features.set(key, opened);
       return opened;
     },
@@ -137,7 +154,7 @@ export function extractorDeps(
   work: ExtractorDeps["work"],
   milestone: (milestone: Milestone) => void,
 ): ExtractorDeps {
-  const { store, backbones, openDataset, openFeatures, identities, clock } = local;
+  const { store, backbones, openDataset, openFeatures, domain, clock } = local;
   return {
     work,
     clock,
@@ -145,7 +162,7 @@ export function extractorDeps(
     backbones,
     openDataset,
     openFeatures,
-    identities,
+    identitiesOf: (plan) => domain(plan.domain).identities,
     decoder: local.decoder(),
     engine: () => local.engine(engines.extraction),
     milestone,
@@ -159,7 +176,7 @@ export function trainerDeps(
   work: TrainerDeps["work"],
   milestone: (milestone: Milestone) => void,
 ): TrainerDeps {
-  const { store, backbones, clock, openFeatures } = local;
+  const { store, backbones, clock, openFeatures, domain } = local;
   const engine = () => local.engine(engines.training);
   const bus: GradientBus = memoryGradientBus((error) => {
     throw error; // an exchange keeps its failures and throws them where it waits
@@ -173,7 +190,7 @@ export function trainerDeps(
     return loaded;
   };
   let lanes: LaneStore | undefined;
-  const openLanes: TrainerDeps["openLanes"] = (features) => (lanes ??= new LaneStore(store, features));
+  const openLanes: TrainerDeps["openLanes"] = (features, plan) => (lanes ??= new LaneStore(domain(plan.domain).store, features));
   return { work, store, backbones, bus, engine, clock, openFeatures, loadTrainingSet: shared, openLanes, milestone };
 }
 

@@ -1,4 +1,5 @@
 import { canonicalJson } from "../../domain/canonical-json.js";
+import { domainPrefix } from "../../domain/features/cache-domain.js";
 import type { NumericsProfile } from "../../domain/features/numerics-profile.js";
 import type { ResolvedJob } from "../../domain/job/job.js";
 import type { Speeds } from "../../domain/job/plan.js";
@@ -11,7 +12,7 @@ import type { PinnedFeatures } from "../coordinator/plan-job.js";
 import type { Local } from "./local.js";
 
 /**
- * What the newest finished jobs of this store measured: views a second with the same features (network, cut, preprocessing, engine and decoder), milliseconds a step with
+ * What the newest finished jobs of this store and the job's cache domain measured: views a second with the same features (network, cut, preprocessing, engine and decoder), milliseconds a step with
  * the same training on top. Nothing where no job fits; no step without a profile of the engine that trains.
  */
 export async function measuredSpeeds(
@@ -27,7 +28,8 @@ export async function measuredSpeeds(
   for await (const jobId of local.jobs.list()) {
     const objects = new JobObjects(local.store, jobId);
     const earlier = await objects.readJson("plan.json", planRecord);
-    if (earlier?.featureSpecDigest !== features.featureSpecDigest) continue;
+    if (earlier?.featureSpecDigest !== features.featureSpecDigest || domainPrefix(earlier.domain) !== domainPrefix(features.domain))
+      continue;
     const [record, samples, metrics] = [
       await objects.readJson("spec.json", jobRecord),
       await objects.readJson("samples/summary.json", samplesRecord),

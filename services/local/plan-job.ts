@@ -70,7 +70,7 @@ export async function planLocalJob(local: Local, job: ResolvedJob, dataset: Open
   await features?.refresh();
 
   // 2. The pictures, part by part; who they are where that is known or read now.
-  const identities = new RecalledIdentities(local.identities, dataset.source.location, decoder.version);
+  const identities = new RecalledIdentities(local.domain(job.cacheDomain).identities, dataset.source.location, decoder.version);
   const isKept = (imageId: ImageId, view: number): boolean => features?.has(imageId, view) ?? false;
   const census = new PictureCensus({ views: job.views.count, split: job.dataset.split, isKept });
   const toTry = new PicturesToTry();
@@ -164,7 +164,8 @@ export async function planLocalJob(local: Local, job: ResolvedJob, dataset: Open
 }
 
 /** The features of a job as they are in the store; nothing is written. */
-function keptFeatures({ store }: Local, { featureSpec, viewSpec }: PinnedFeatures): JobFeatures {
+function keptFeatures(local: Local, { featureSpec, viewSpec, domain }: PinnedFeatures): JobFeatures {
+  const { store } = local.domain(domain);
   return new JobFeatures(new FeatureStore(store, featureSpec), viewSpec === null ? undefined : new FeatureStore(store, viewSpec));
 }
 

@@ -45,9 +45,12 @@ export async function runLocalJob(local: Local, request: LocalRequest): Promise<
   }
 }
 
-/** What makes two requests the same: all that shapes the result, and where the pictures are. How many workers there are does not. */
-function requestDigest({ extractors: _extractors, trainers: _trainers, ...job }: ResolvedJob): string {
-  return createHash("sha256").update(canonicalJson(job)).digest("hex");
+/** What makes two requests the same: all that shapes the result, and where the pictures are. How many workers there are does not. A job of one cache domain never goes on with the features of another. */
+function requestDigest({ extractors: _extractors, trainers: _trainers, cacheDomain, ...job }: ResolvedJob): string {
+  // Without a domain as before there were any, so that what an older graft began is gone on with.
+  return createHash("sha256")
+    .update(canonicalJson(cacheDomain === "" ? job : { ...job, cacheDomain }))
+    .digest("hex");
 }
 
 /** "taken": this attempt has ended, another process is at it, or its dataset has changed. */

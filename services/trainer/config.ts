@@ -11,7 +11,7 @@ export const trainerConfig = z.strictObject({
   store,
   nats: z.strictObject({
     servers: z.array(z.string().min(1)).min(1).describe("nats://host:port or tls://host:port of one cluster."),
-    user: z.string().optional().describe("Where the server asks for a user."),
+    user: z.string().optional().describe("Where the server asks for a user; env:NAME and file:PATH as for secrets."),
     password: secret.optional().describe("Of the user."),
     token: secret.optional().describe("Where the server asks for a token instead."),
     ca: z.string().optional().describe("PEM file of the authority that signed the servers' certificates."),

@@ -88,7 +88,7 @@ export function trainerService(milestone: (milestone: Milestone) => void = () =>
               clock: local.clock,
               openFeatures: local.openFeatures,
               loadTrainingSet,
-              openLanes: (features) => new LaneStore(local.store, features),
+              openLanes: (features, plan) => new LaneStore(local.domain(plan.domain).store, features),
               milestone,
               onGeneration: (member, computed) => {
                 grains.inc(computed);

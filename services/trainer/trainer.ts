@@ -41,7 +41,7 @@ export interface TrainerDeps {
   /** `loadTrainingSet`; trainers of one process share what it returns. */
   readonly loadTrainingSet: (...inputs: Parameters<typeof loadTrainingSet>) => Promise<TrainingSet>;
   /** Trainers of one process share what it returns, so that they make lanes one after another. */
-  readonly openLanes: (features: JobFeatures) => LaneStore;
+  readonly openLanes: (features: JobFeatures, plan: PlanRecord) => LaneStore;
   readonly milestone: (milestone: Milestone) => void;
   /** A generation was left after so many grains of its own. */
   readonly onGeneration?: (member: Member, grainsComputed: number) => void;
@@ -152,7 +152,7 @@ async function trainInGeneration(
     // 3. The rows, then the training. Lanes may take minutes to make.
     const set = await deps.loadTrainingSet(job, facts.samples, features, plan, signal);
     const place = { rank, trainers: generation.trainers.length };
-    const source = rowSourceOf(plan, set, deps.openLanes(features));
+    const source = rowSourceOf(plan, set, deps.openLanes(features, facts.plan));
     await source.prepare(place, signal);
     const exchange =
       place.trainers === 1

@@ -1,6 +1,7 @@
 import { join } from "node:path";
 import { afterAll, beforeAll, expect, test } from "vitest";
 import { CodedError } from "../../domain/errors.js";
+import type { JobSpec } from "../../domain/job/spec.js";
 import { decodePassport, type Passport } from "../../formats/passport/passport.js";
 import { goProgram, withoutProgram } from "../support/go-program.js";
 import { finished, jobOn, richJob, samplePictures, smallJob, temporaryFolder } from "../support/local-jobs.js";
@@ -50,6 +51,33 @@ real(`features are extracted once, whichever job comes later${because}`, async (
   await cluster.finished(second);
   const { progress } = (await cluster.jobs.getJob({ name: second })).status;
   expect([progress?.cached, progress?.pictures]).toEqual([120, 120]);
+});
+
+real(`features are shared among jobs of one cache domain only, streamed ones too${because}`, async () => {
+  const spec = (cacheDomain: string, seed: number): JobSpec => ({
+    ...smallJob,
+    views: { count: 4, horizontalFlip: true, shift: { maxWidth: 0.2, maxHeight: 0.2 } },
+    training: { ...smallJob.training, steps: 40, featureMemoryMib: 1, seed },
+    cacheDomain,
+  });
+  const ran = async (job: JobSpec): Promise<readonly [cached: number | undefined, weightsSha256: string]> => {
+    const id = await submit(job);
+    const weightsSha256 = await cluster.finished(id);
+    return [(await cluster.jobs.getJob({ name: id })).status.progress?.cached, weightsSha256];
+  };
+  const [cached, weightsSha256] = await ran(spec("a", 91));
+  expect(cached).toBe(0);
+  expect((await ran(spec("a", 92)))[0]).toBe(120);
+  expect(await ran(spec("b", 91))).toEqual([0, weightsSha256]);
+  const store = await cluster.store();
+  const kept = new Set<string>();
+  for await (const key of store.list(""))
+    if (/(identities|lanes|thumbnails)\//.test(key)) kept.add(key.replace(/(identities|lanes|thumbnails)\/.*/, "$1"));
+  const ofDomains = [...kept]
+    .map((place) => place.replace(/features\/[0-9a-f]{64}/, "features/DIGEST"))
+    .filter((place) => /^domains|lanes/.test(place));
+  const places = ["features/DIGEST/lanes", "features/DIGEST/thumbnails", "identities"];
+  expect(new Set(ofDomains)).toEqual(new Set(["a", "b"].flatMap((domain) => places.map((place) => `domains/${domain}/${place}`))));
 });
 
 real(`features of any profile are kept apart from those that are pinned; the passport says so${because}`, async () => {

@@ -248,6 +248,7 @@ export class World {
         readWeights: () => Promise.reject(new Error("the job starts from its backbone")),
         clock: process.clock,
         memoryBytes: 2 ** 30,
+        runner: "coordinator",
         newKey: () => keyOf(this.#keys++),
         announce: () => undefined,
         onFailure: (_jobId, error) => this.note(`${process.name} goes on after ${String(error)}`),
@@ -267,6 +268,7 @@ export class World {
 
   async #extract(process: SimulatedProcess): Promise<void> {
     const { work, store, backbones, milestone } = this.#workerDeps(process);
+    const identities = new IdentityStore(store);
     const deps = {
       work,
       store,
@@ -274,7 +276,7 @@ export class World {
       openFeatures: async ({ featureSpec, viewSpec }: PlanRecord) => JobFeatures.forWriting(store, featureSpec, viewSpec),
       openDataset: async () => datasetLink(process, this.#pictures, this.network),
       clock: process.clock,
-      identities: new IdentityStore(store),
+      identitiesOf: () => identities,
       decoder: simulatedDecoder(process),
       engine: async () => simulatedEngine(process.clock, this.#options.swarm.callMs, () => undefined),
       milestone,

@@ -61,4 +61,6 @@ export const badSpecs: readonly { readonly field: string; readonly spec: JobSpec
   { field: "backoffLimit", spec: { dataset, backoffLimit: -1 } },
   { field: "extractors.pod.env", spec: { dataset, extractors: { pod: { env: { GRAFT_STORE_SECRET_KEY: "mine" } } } } },
   { field: "trainers.pod.serviceAccountName", spec: { dataset, trainers: { pod: { serviceAccountName: "admin" } } } },
+  { field: "cacheDomain", spec: { dataset, cacheDomain: "Team A" } },
+  { field: "cacheDomain", spec: { dataset, cacheDomain: "a".repeat(64) } },
 ];

@@ -7,6 +7,7 @@ import { FeatureStore, type ShardRows } from "../../platform/feature-store/featu
 import { JobObjects } from "../../platform/job-store/job-store.js";
 import { objectJobStore } from "../../platform/job-store/object-store.js";
 import type { ObjectStore } from "../../platform/object-store/object-store.js";
+import { prefixedObjectStore } from "../../platform/object-store/prefixed.js";
 import { collectGarbage } from "../../services/local/collect-garbage.js";
 
 const specOf = (cut: string): FeatureSpec => ({
@@ -47,6 +48,14 @@ export async function exerciseGarbage(store: ObjectStore, now: () => number): Pr
   const views = await FeatureStore.open(store, specOf("views"));
   await views.writeShard(rowsOf("not yet in the index either"));
   await job("running", "Extracting", { featureSpecDigest: featureSpecDigest(specOf("used")), viewSpec: specOf("views") });
+  // The same features in a domain, where none but a job of the domain counts.
+  const part = prefixedObjectStore(store, "domains/team-a/");
+  const idle = await (await FeatureStore.open(part, specOf("used"))).writeShard(rowsOf("of a job in another domain"));
+  const busy = await FeatureStore.open(part, specOf("views"));
+  await busy.writeShard(rowsOf("not yet in the index of the domain"));
+  await part.put(`features/${busy.digest}/quarantine/${lost.sha256}.arrow`, body);
+  await part.put("identities/a/b.json", body);
+  await job("running-there", "Extracting", { featureSpecDigest: busy.digest, viewSpec: null, domain: "team-a" });
   await job("complete", "Complete");
   await job("failed", "Failed");
   await job("cancelled", "Cancelled");
@@ -63,6 +72,9 @@ export async function exerciseGarbage(store: ObjectStore, now: () => number): Pr
   };
   const all = await keysOf(store);
   const expected = [
+    `domains/team-a/features/${busy.digest}/quarantine/${lost.sha256}.arrow`,
+    `domains/team-a/features/${used.digest}/shards/${idle.sha256}.arrow`,
+    `domains/team-a/features/${used.digest}/thumbnails/${idle.thumbnails}.arrow`,
     `features/${unused.digest}/quarantine/${lost.sha256}.arrow`,
     `features/${unused.digest}/shards/${lost.sha256}.arrow`,
     `features/${unused.digest}/thumbnails/${lost.thumbnails}.arrow`,

@@ -3,10 +3,11 @@ import { existsSync, mkdirSync } from "node:fs";
 import { delimiter, join } from "node:path";
 import { fileURLToPath } from "node:url";
 
-/** The servers that integration tests start, at the versions that graft is tested with. */
+/** The servers that integration tests start, and MinIO's client, at the versions that graft is tested with. */
 const modules = {
   "nats-server": "github.com/nats-io/nats-server/v2@v2.15.2",
   minio: "github.com/minio/minio@v0.0.0-20260212201848-7aac2a2c5b7c",
+  mc: "github.com/minio/mc@v0.0.0-20250313080218-cf909e1063a9",
 } as const;
 
 export type GoProgram = keyof typeof modules;

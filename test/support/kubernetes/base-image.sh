@@ -2,7 +2,7 @@
 # base-image.sh NAME:TAG NODE_MAJOR: Debian 12 with Node and npm in buildah's storage, under the name that a container file's FROM has (docker.io/library/node:24-bookworm-slim), made of
 # Debian's packages and npm's, so that the file builds where no image registry can be reached. Needs root, buildah and debootstrap. Then
 #   STORAGE_DRIVER=vfs buildah bud --isolation chroot --pull-never --tag localhost/x:1 .
-#   STORAGE_DRIVER=vfs buildah push localhost/x:1 oci-archive:x.tar      (for a node)
+#   STORAGE_DRIVER=vfs buildah push localhost/x:1 docker-archive:x.tar:localhost/x:1      (for a node, which takes the name from the archive)
 # How a build reaches npm's and Debian's packages is this machine's affair: --volume and --env give it to the build; nothing of it may be copied into an image.
 set -euo pipefail
 name=$1 major=$2
@@ -21,7 +21,8 @@ root=$work/root
 mirror=$(apt-get indextargets --format '$(REPO_URI)' 'Created-By: Packages' | grep -m1 '/debian/*$' || true)
 debootstrap --variant=minbase bookworm "$root" ${mirror:+"$mirror"} >"$work/log" 2>&1 || { tail -n 5 "$work/log" >&2; exit 1; }
 rm -rf "$root"/var/cache/apt/archives/*.deb "$root"/var/lib/apt/lists/* "$root"/usr/share/{doc,man,locale}/*
-# What this machine's apt and resolver know is none of the image's business.
+# How this machine reaches its packages and resolves names is none of the image's business.
+sed -i 's#//[^/@ ]*@#//#' "$root/etc/apt/sources.list"
 : >"$root/etc/resolv.conf"
 : >"$root/etc/hostname"
 
