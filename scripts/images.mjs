@@ -1,5 +1,4 @@
 // `npm run images`: builds the container images of graft's roles (deploy/images/Containerfile) and puts them where they are wanted. docs/images.md
-import { spawnSync } from "node:child_process";
 import { mkdirSync, readFileSync, rmSync, statSync } from "node:fs";
 import { join, resolve } from "node:path";
 import { fileURLToPath } from "node:url";
@@ -87,7 +86,6 @@ async function main(args) {
   const settings = buildSettings({ withPip: options.tensorflow || options.cuda });
   const buildArguments = {
     VERSION: version,
-    REVISION: revision(),
     ENGINE: options.tensorflow ? "tensorflow" : options.cuda ? "cuda" : "onnx",
     ...(options.base !== undefined && { NODE_IMAGE: options.base }),
   };
@@ -132,16 +130,6 @@ function kustomizeBlock(images, { push, tag, cuda }) {
   );
   const component = cuda ? "\n# with the component deploy/k8s/components/gpu, which asks for a GPU and for these images" : "";
   return `# kustomization.yaml${component}\nimages:\n${entries.join("\n")}`;
-}
-
-/** The commit that is built, marked where files differ from it; nothing outside of a clone. */
-function revision() {
-  const git = (...args) => {
-    const { status, stdout } = spawnSync("git", args, { cwd: root, encoding: "utf8" });
-    return status === 0 ? stdout.trim() : "";
-  };
-  const commit = git("rev-parse", "HEAD");
-  return `${commit}${git("status", "--porcelain") === "" ? "" : "-dirty"}`;
 }
 
 function megabytes(bytes) {

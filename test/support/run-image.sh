@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
 # run-image.sh ROOT FOLDER NAME=VALUE... PROGRAM ARGUMENTS...: runs a program in the file system ROOT of an image as Kubernetes would start it: root file system read-only, /tmp writable and
-# empty but for what FOLDER holds, user and group 10001, in /app, as process 1 of its namespace. Whoever starts this does it with `unshare --mount --pid --fork --kill-child`.
+# empty but for what FOLDER holds, user and group 10001, in /app, as process 1 of its namespace. Whoever starts this does it with `unshare --mount --pid --fork`.
 set -euo pipefail
 root=$1 folder=$2
 shift 2

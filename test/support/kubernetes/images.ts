@@ -20,13 +20,8 @@ export function missingForBuildingImages(): string | undefined {
  * registry can be reached. An image of that name that is there already stays.
  */
 export async function makeBaseImage(name: string, nodeMajor: number): Promise<void> {
-  if (spawnSync("buildah", ["inspect", "--type", "image", name], { env: buildahStorage(), stdio: "ignore" }).status === 0) return;
+  if (spawnSync("buildah", ["inspect", "--type", "image", name], { stdio: "ignore" }).status === 0) return;
   await script("base-image.sh", [name, String(nodeMajor)]);
-}
-
-/** The environment in which buildah finds what `makeBaseImage` made. */
-export function buildahStorage(): NodeJS.ProcessEnv {
-  return { ...process.env, STORAGE_DRIVER: process.env["STORAGE_DRIVER"] ?? "vfs" };
 }
 
 async function script(name: string, args: readonly string[]): Promise<void> {
