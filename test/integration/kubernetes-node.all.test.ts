@@ -54,4 +54,47 @@ describe.skipIf(missing.length > 0)(`the demo on Kubernetes (${because})`, () =>
       await demo.node.kubectl(["describe", "gj", "flowers", "-n", "graft"]),
     );
   });
+
+  /** Long enough for somebody to be killed in the middle. */
+  const long: JobSpec = { ...example.spec, training: { ...example.spec.training, steps: 4_000, evaluateEverySteps: 500 } };
+  const endsOf = async (name: string): Promise<string> => {
+    const events = await demo.graft("logs", name, "--events", "--json");
+    return events;
+  };
+
+  test("the result is fetched by kubectl graft", async () => {
+    const out = join(folder.path, "fetched");
+    await demo.graft("fetch", "flowers", "--out", out);
+    expect(readFileSync(join(out, "passport.json"), "utf8")).toContain((await demo.read("flowers")).status?.result?.weightsSha256);
+  });
+
+  // Features that no other job has, or there is no extraction to be in the middle of.
+  test("an extractor's pod killed in the middle of the extraction", async () => {
+    const spec: JobSpec = { ...example.spec, preprocessing: { size: 160 } };
+    const expected = alone("extractor", spec);
+    await submit("lost-extractor", spec);
+    await demo.wait("lost-extractor", "jsonpath={.status.phase}=EXTRACTING");
+    await demo.kill(`graft.dev/job=lost-extractor,${component("extractor")}`);
+    expect(await demo.digest("lost-extractor")).toBe(await expected);
+    expect(await endsOf("lost-extractor")).toMatch(/extractor lost-extractor-extractors-\w+: interrupted: /);
+  });
+
+  test.each(
+    [
+      ["a trainer's pod", `graft.dev/job=lost-0,${component("trainer")}`],
+      ["the leading coordinator", "graft.dev/leader=true"],
+      ["NATS", "app.kubernetes.io/name=nats"],
+      ["MinIO, whose volume is kept", "app.kubernetes.io/name=minio"],
+    ].map(([what, labels], index) => [what!, labels!, `lost-${String(index)}`] as const),
+  )("%s killed in the middle of the training", async (_what, labels, name) => {
+    expected ??= alone("long", long);
+    await submit(name, long);
+    await demo.wait(name, "jsonpath={.status.phase}=TRAINING");
+    await demo.kill(labels);
+    expect(await demo.digest(name)).toBe(await expected);
+    const { status } = await demo.read(name);
+    expect(status?.progress?.steps).toBe(4_000);
+    if (labels.startsWith("graft.dev/job")) expect(await endsOf(name)).toMatch(/trainer lost-0-trainers-\w+: interrupted: /);
+  });
+  let expected: Promise<string> | undefined;
 });

@@ -1,6 +1,8 @@
+import { execFile } from "node:child_process";
 import { cpSync, mkdirSync, mkdtempSync, rmSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
+import { promisify } from "node:util";
 import type { GraftJobObject } from "../../../formats/kubernetes/objects.js";
 import { buildah, buildGraftImages } from "../graft-images.js";
 import { type GoProgram, goProgram } from "../go-program.js";
@@ -92,20 +94,11 @@ export class Demo {
     return (await this.read(job)).status?.result?.weightsSha256 ?? "";
   }
 
-  /** Names of the pods that run with these labels. */
-  async pods(labels: string): Promise<string[]> {
-    const names = await this.node.kubectl([
-      "get",
-      "pods",
-      "-n",
-      NAMESPACE,
-      "-l",
-      labels,
-      "--field-selector=status.phase=Running",
-      "-o",
-      "name",
-    ]);
-    return names.split("\n").filter((name) => name !== "");
+  /** What `kubectl graft COMMAND …` prints, by the administrator's kubeconfig. */
+  async graft(...args: readonly string[]): Promise<string> {
+    const words = ["bin/kubectl-graft.cjs", ...args, "--kubeconfig", this.node.kubeconfig, "--namespace", NAMESPACE];
+    const { stdout } = await promisify(execFile)(process.execPath, words);
+    return stdout;
   }
 
   /** Deletes pods at once, without letting them finish anything. */
