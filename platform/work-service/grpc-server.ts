@@ -68,11 +68,17 @@ export function workServiceHandlers(workFor: (caller: Caller) => WorkService): G
         await workFor(caller).releaseTask(readLease(fields, request), readShards(fields, request.shards));
         return {};
       },
-      async joinTraining({ trainer, profile, jobId, step }, { caller }) {
+      async joinTraining({ trainer, profile, jobId, step }, { caller, signal }) {
         const fields = reader("JoinTraining");
         const known = step === undefined ? undefined : fields.count("step", step);
         return writeJoined(
-          await workFor(caller).joinTraining(fields.text("trainer", trainer), readProfile(fields, profile), absentIfEmpty(jobId), known),
+          await workFor(caller).joinTraining(
+            fields.text("trainer", trainer),
+            readProfile(fields, profile),
+            absentIfEmpty(jobId),
+            known,
+            signal,
+          ),
         );
       },
       async reportMissingFeatures(request, { caller }) {

@@ -168,7 +168,7 @@ test("every call arrives as it was made, and its answer comes back", async () =>
     ["commitTask", task, commit],
     ["appendShards", task, [shard, shard]],
     ["releaseTask", task, [shard]],
-    ["joinTraining", "trainer-1", profile, "job-1", 12],
+    ["joinTraining", "trainer-1", profile, "job-1", 12, expect.any(AbortSignal)],
     ["reportMissingFeatures", member, ["ab".repeat(32), "00".repeat(32)]],
     ["reportStep", member, step],
     ["reportStall", member, 9, ["trainer-2"]],
@@ -215,7 +215,7 @@ test("what may be absent stays absent, and nothing is not zero", async () => {
   await client.reportFailure(failure);
   expect(calls.map(([, ...args]) => args)).toEqual([
     ["w", cpu, undefined],
-    ["t", cpu, undefined, undefined],
+    ["t", cpu, undefined, undefined, expect.any(AbortSignal)],
     [first, { extracted: 0, cached: 0, rejected: 0 }],
     [first, empty],
     [member, step],

@@ -29,7 +29,13 @@ export interface WorkService {
    * Resolves with the membership that this trainer belongs to once it is complete, "done" when the job needs no trainer any more, or "ask again" after a while with neither.
    * `step`: steps behind the state that this trainer holds already; undefined where it has none.
    */
-  joinTraining(trainer: string, profile: NumericsProfile, jobId: string | undefined, step: number | undefined): Promise<Joined>;
+  joinTraining(
+    trainer: string,
+    profile: NumericsProfile,
+    jobId: string | undefined,
+    step: number | undefined,
+    gone?: AbortSignal,
+  ): Promise<Joined>;
   /** Features that the cache promised and that turned out to be missing or corrupt. The job goes back to extract them; every trainer of the generation may report, and then joins again. */
   reportMissingFeatures(member: Member, imageIds: readonly ImageId[]): Promise<void>;
   /** Progress and sign of life. Resolves with the generation that stands: a newer one than the member's means that it must join again. */

@@ -74,7 +74,7 @@ test("a pod that names no job means its own", async () => {
   await work.joinTraining(pod.name, profile, undefined, 7);
   expect(calls).toEqual([
     ["claimTask", pod.name, profile, "job-1"],
-    ["joinTraining", pod.name, profile, "job-1", 7],
+    ["joinTraining", pod.name, profile, "job-1", 7, undefined],
   ]);
 });
 

@@ -60,8 +60,14 @@ export class AuthorizedWork implements WorkService {
     return this.deps.work.releaseTask(task, shards);
   }
 
-  async joinTraining(trainer: string, profile: NumericsProfile, jobId: string | undefined, step: number | undefined): Promise<Joined> {
-    return this.deps.work.joinTraining(trainer, profile, await this.permitted(trainer, jobId), step);
+  async joinTraining(
+    trainer: string,
+    profile: NumericsProfile,
+    jobId: string | undefined,
+    step: number | undefined,
+    gone?: AbortSignal,
+  ): Promise<Joined> {
+    return this.deps.work.joinTraining(trainer, profile, await this.permitted(trainer, jobId), step, gone);
   }
 
   async reportMissingFeatures(member: Member, imageIds: readonly ImageId[]): Promise<void> {

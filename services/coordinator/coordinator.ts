@@ -171,8 +171,14 @@ export class JobCoordinator implements WorkService {
     return this.extraction.rejectedPictures(count);
   }
 
-  joinTraining(trainer: string, profile: NumericsProfile, _jobId: string | undefined, step: number | undefined): Promise<Joined> {
-    return this.training.joinTraining(trainer, profile, step);
+  joinTraining(
+    trainer: string,
+    profile: NumericsProfile,
+    _jobId: string | undefined,
+    step: number | undefined,
+    gone?: AbortSignal,
+  ): Promise<Joined> {
+    return this.training.joinTraining(trainer, profile, step, gone);
   }
 
   reportMissingFeatures(member: Member, imageIds: readonly ImageId[]): Promise<void> {

@@ -382,3 +382,25 @@ test("a coordinator that waits for its first workers goes on with the plan that 
   await settled();
   expect(await phaseOf(job)).toBe("EXTRACTING");
 });
+
+test("a trainer that went while it waited to join is no member of what opens afterwards", async () => {
+  const { jobs, work, submit, commit } = await setup();
+  const job = await submit(1);
+  const gone = new AbortController();
+  const lost = work.joinTraining("lost", profile, job, undefined, gone.signal);
+  const claimed = work.claimTask("extractor", profile, job);
+  gone.abort(new Error("its connection was cut"));
+  expect(await lost).toEqual({ kind: "ask again" });
+  await commit((await claimed) as LeasedTask);
+  await settled();
+  // It goes as well where it waits for the others of its generation.
+  const membership = jobs.get(job)?.coordinator?.work.membership;
+  membership?.setWanted(2);
+  const left = new AbortController();
+  const waits = work.joinTraining("left", profile, job, undefined, left.signal);
+  await settled();
+  left.abort(new Error("its connection was cut"));
+  expect(await waits).toEqual({ kind: "ask again" });
+  membership?.setWanted(1);
+  expect(await work.joinTraining("there", profile, job, undefined)).toMatchObject({ kind: "generation", trainers: ["there"] });
+});

@@ -110,10 +110,11 @@ export class Membership {
   }
 
   /**
-   * Resolves with the generation that this trainer is a member of, "done" where no generation will open here any more, or "ask again" after `limits.longPollMs`.
+   * Resolves with the generation that this trainer is a member of, "done" where no generation will open here any more, or "ask again" after `limits.longPollMs`. Once `gone` aborts, nobody waits for the answer,
+   * and no generation opens with this trainer.
    * @throws CodedError NUMERICS_PROFILE_MISMATCH
    */
-  async join(trainer: string, profile: NumericsProfile, step: number | undefined): Promise<Joined> {
+  async join(trainer: string, profile: NumericsProfile, step: number | undefined, gone?: AbortSignal): Promise<Joined> {
     if (canonicalJson(profile) !== canonicalJson(this.deps.profile)) {
       throw new CodedError(
         "NUMERICS_PROFILE_MISMATCH",
@@ -124,19 +125,26 @@ export class Membership {
     if (this.trainers.includes(trainer)) this.end(`${trainer} joined again`);
     else if (this.standing !== undefined && this.trainers.length < this.wanted) this.end(`${trainer} joined`);
     const over = new AbortController();
+    let leave = (): void => undefined;
     const joined = new Promise<Joined>((resolve, reject) => {
+      const waiting = { step, answer: resolve, fail: reject };
       this.waiting.get(trainer)?.answer({ kind: "ask again" });
-      this.waiting.set(trainer, { step, answer: resolve, fail: reject });
+      this.waiting.set(trainer, waiting);
+      leave = () => {
+        // It may have come again meanwhile.
+        if (this.waiting.get(trainer) === waiting) this.waiting.delete(trainer);
+        resolve({ kind: "ask again" });
+      };
     });
+    gone?.addEventListener("abort", leave, { once: true, signal: over.signal });
+    if (gone?.aborted === true) leave();
     void this.tryOpen();
-    const patience = this.deps.clock.sleep(limits.longPollMs, over.signal).then(
-      (): Joined => ({ kind: "ask again" }),
-      () => joined,
-    );
-    const answer = await Promise.race([joined, patience]);
-    over.abort();
-    if (answer.kind === "ask again") this.waiting.delete(trainer);
-    return answer;
+    void this.deps.clock.sleep(limits.longPollMs, over.signal).then(leave, () => undefined);
+    try {
+      return await joined;
+    } finally {
+      over.abort();
+    }
   }
 
   /** A sign of life. Returns the generation that its sender should be in: a newer one than its own means that it must join again. */

@@ -118,7 +118,7 @@ export class TrainingPhase {
 
   // ---- what trainers ask ----
 
-  async joinTraining(trainer: string, profile: NumericsProfile, step: number | undefined): Promise<Joined> {
+  async joinTraining(trainer: string, profile: NumericsProfile, step: number | undefined, gone?: AbortSignal): Promise<Joined> {
     const patience = new AbortController();
     const tired = this.deps.clock.sleep(limits.longPollMs, patience.signal).then(
       () => "tired" as const,
@@ -130,7 +130,7 @@ export class TrainingPhase {
         const membership = await Promise.race([this.training.next(known), tired]);
         if (membership === "tired") return { kind: "ask again" };
         if (membership === "closed") return { kind: "done" };
-        const answer = await membership.join(trainer, profile, step);
+        const answer = await membership.join(trainer, profile, step, gone);
         // A membership ends with its round of training; the job may go on with another one.
         if (answer.kind !== "done") return answer;
         known = membership;

@@ -70,24 +70,33 @@ export class WorkRouter implements WorkService {
     await this.find(task.jobId).coordinator?.releaseTask(task, shards);
   }
 
-  async joinTraining(trainer: string, profile: NumericsProfile, jobId: string | undefined, step: number | undefined): Promise<Joined> {
+  async joinTraining(
+    trainer: string,
+    profile: NumericsProfile,
+    jobId: string | undefined,
+    step: number | undefined,
+    gone?: AbortSignal,
+  ): Promise<Joined> {
     const { clock } = this.jobs.deps;
     this.profilesOf(jobId).add("training", profile);
     const untilMs = clock.monotonic() + limits.longPollMs;
-    for (;;) {
+    const over = gone === undefined ? this.jobs.signal : AbortSignal.any([this.jobs.signal, gone]);
+    while (gone?.aborted !== true) {
       const own = jobId === undefined ? this.inNeedOf(trainer, profile) : this.find(jobId);
       if (own !== undefined && isFinal(own.board.state.phase)) return { kind: "done" };
       // Who holds the state of a suspended job lets it go, and asks for whatever there is to do.
       if (own?.pause?.kind === "suspended" && step !== undefined) return { kind: "ask again" };
       if (own?.coordinator?.work.membership !== undefined) {
-        const joined = await own.coordinator.joinTraining(trainer, profile, jobId, step);
+        const joined = await own.coordinator.joinTraining(trainer, profile, jobId, step, gone);
         // The coordinator of a job that is suspended or tried again says that nothing will come from it any more.
         if (joined.kind !== "done" || isFinal(own.board.state.phase)) return joined;
       }
       const leftMs = untilMs - clock.monotonic();
       if (leftMs <= 0 || this.jobs.signal.aborted) return { kind: "ask again" };
-      await this.jobs.workBell.next(clock, leftMs, this.jobs.signal);
+      await this.jobs.workBell.next(clock, leftMs, over);
     }
+    // Its connection was cut: a generation with it would wait for it in vain.
+    return { kind: "ask again" };
   }
 
   async reportMissingFeatures(member: Member, imageIds: readonly ImageId[]): Promise<void> {
