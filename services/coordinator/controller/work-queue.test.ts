@@ -40,6 +40,17 @@ test("so many at once, each key by one at a time; what is asked for meanwhile co
   expect(begun).toHaveLength(4);
 });
 
+test("a key that is worked on waits for itself, though there is room", async () => {
+  const { queue, begun, end } = setup(3);
+  queue.add("a");
+  await settled();
+  queue.add("a");
+  await settled();
+  expect(begun).toEqual(["a"]);
+  await end("a");
+  expect(begun).toEqual(["a", "a"]);
+});
+
 test("a key is due at the earliest time that anybody asked for", async () => {
   const { clock, queue, begun } = setup();
   queue.add("a", 5_000);
