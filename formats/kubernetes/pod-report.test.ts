@@ -72,7 +72,7 @@ test.each([
 });
 
 test("running", () => {
-  expect(stateOf(container({ running: {} }))).toEqual({ kind: "running" });
+  expect(stateOf(container({ running: {} }))).toEqual({ kind: "running", ready: undefined });
 });
 
 test.each([

@@ -98,3 +98,27 @@ test("jobs are listed by their specs; status is overwritten, spec is not", async
   assert.deepEqual(await jobs.readStatus("b", (value) => value), { phase: "Planning" });
   assert.equal(await jobs.readStatus("a", (value) => value), undefined);
 });
+
+test("facts by name are listed in order, without what lies deeper", async () => {
+  const store = memoryObjectStore();
+  const objects = new JobObjects(store, "j");
+  for (const name of ["workers/b.json", "workers/a.json", "workers/deep/c.json", "workersx/d.json"])
+    await objects.createJson(name, {}, (value) => value);
+  await new JobObjects(store, "other").createJson("workers/e.json", {}, (value) => value);
+  assert.deepEqual(await objects.namedFacts("workers"), ["a", "b"]);
+  assert.deepEqual(await objects.namedFacts("none"), []);
+});
+
+test("a job is deleted as a whole, or all but its record and its result; other jobs stay", async () => {
+  for (const exceptResult of [true, false]) {
+    const store = memoryObjectStore();
+    const kept = ["plan.json", "result.json", "result/tfjs/model.json", "spec.json", "status.json"];
+    const passing = [...Array.from({ length: 40 }, (_, number) => `commits/${String(number)}.json`), "checkpoints/1/state", "results.json"];
+    for (const name of [...kept, ...passing]) await store.put(`jobs/j/${name}`, Buffer.from("{}"));
+    await store.put("jobs/j2/spec.json", Buffer.from("{}"));
+    await new JobObjects(store, "j").deleteAll({ exceptResult });
+    const left: string[] = [];
+    for await (const key of store.list("jobs/")) left.push(key);
+    assert.deepEqual(left, [...(exceptResult ? kept.map((name) => `jobs/j/${name}`) : []), "jobs/j2/spec.json"]);
+  }
+});

@@ -1,98 +1,29 @@
 import { expect, test } from "vitest";
-import type { NumericsProfile } from "../../domain/features/numerics-profile.js";
-import { imageIdBytes } from "../../domain/features/image-ids.js";
-import { sha256Hex } from "../../domain/features/sha256.js";
-import { limits } from "../../domain/limits.js";
-import { INPUT } from "../../domain/network/network.js";
-import type { BackboneStore } from "../../platform/backbone-store/backbone-store.js";
-import type { JobFeatures } from "../../platform/job-features/job-features.js";
-import { JobObjects } from "../../platform/job-store/job-store.js";
-import { objectJobStore } from "../../platform/job-store/object-store.js";
-import { memoryObjectStore } from "../../platform/object-store/memory.js";
 import type { LeasedTask } from "../../platform/work-service/work-service.js";
+import { CodedError } from "../../domain/errors.js";
+import type { NumericsProfile } from "../../domain/features/numerics-profile.js";
+import type { JobSpec } from "../../domain/job/spec.js";
+import { limits } from "../../domain/limits.js";
+import { JobObjects } from "../../platform/job-store/job-store.js";
+import { memoryObjectStore } from "../../platform/object-store/memory.js";
+import { jobsInMemory, profile, settled } from "../../test/support/jobs-in-memory.js";
 import { ManualClock } from "../../test/support/virtual-clock.js";
 import { JobRequests } from "./job-requests.js";
-import { Jobs } from "./jobs.js";
-import { WorkRouter } from "./work-router.js";
+import type { JobsDeps } from "./jobs.js";
 
-const profile = { engine: "onnx" } as unknown as NumericsProfile;
 const idOf = (number: number): string => `00000000-0000-4000-8000-${String(number).padStart(12, "0")}`;
 
-/** A coordinator over a store in memory, on forty pictures of two classes and a tiny network; the test is its workers and its clients. */
-async function setup(store = memoryObjectStore()) {
-  const clock = new ManualClock();
-  const names = ["a", "b"].flatMap((label) => Array.from({ length: 20 }, (_, index) => `${label}/${String(index).padStart(2, "0")}.jpg`));
-  const network = {
-    name: "tiny",
-    inputShape: [2, 2, 3],
-    layers: [{ kind: "globalAveragePool", name: "pool", inputs: [INPUT] }],
-    output: "pool",
-  };
-  const preprocessing = { size: 2, resize: "STRETCH", resizeTo: 2, crop: "CENTER", channels: "RGB", mean: [0, 0, 0], deviation: [1, 1, 1] };
-  const backbone = { name: "tiny", network, preprocessing, weights: new Map(), origin: "", licence: "" };
-  const failures: unknown[] = [];
-  const appended: unknown[] = [];
-  const stop = new AbortController();
-  const jobs = new Jobs(
-    {
-      store,
-      jobs: objectJobStore(store),
-      backbones: { find: async () => ({ digest: "d", backbone }) } as unknown as BackboneStore,
-      openDataset: async () => ({
-        source: {
-          location: "/pictures",
-          async *list() {
-            for (const path of names) yield { path, bytes: 1, state: "s" };
-          },
-          read: () => Promise.reject(new Error("the coordinator reads no picture")),
-        },
-        manifest: undefined,
-      }),
-      openFeatures: async () =>
-        ({
-          append: async (shards: readonly unknown[]) => void appended.push(...shards),
-          refresh: async () => undefined,
-          has: () => false,
-          problems: [],
-        }) as unknown as JobFeatures,
-      readWeights: () => Promise.reject(new Error("not asked for")),
-      clock,
-      memoryBytes: 2 ** 34,
-      runner: "coordinator",
-      newKey: () => new Uint8Array(32),
-      milestone: () => undefined,
-      enginesOf: async () => ({ extraction: "onnx", training: "onnx" }),
-      announce: () => undefined,
-      onFailure: (_jobId, error) => failures.push(error),
-    },
-    stop.signal,
-  );
+/** The jobs of a coordinator in memory, and their requests; the test is its workers and its clients. */
+async function setup(store = memoryObjectStore(), change: Partial<JobsDeps> = {}) {
+  const inMemory = jobsInMemory(store, new ManualClock(), change);
+  const { jobs, clock } = inMemory;
   await jobs.load();
   const requests = new JobRequests({ jobs, plan: async () => ({ text: "", json: "{}" }), urlOf: async () => undefined });
-  const work = new WorkRouter(jobs);
-  const submit = async (number: number, name = `job-${String(number)}`): Promise<string> =>
-    (await requests.submitJob(idOf(number), { metadata: { name }, spec: { dataset: { source: "/pictures" } } })).metadata.uid ?? "";
-  /** Commits a task as an extractor would. */
-  const commit = async (task: LeasedTask): Promise<unknown> => {
-    const ids = (await new JobObjects(store, task.jobId).readListing(task.task)).map(({ uri }) => sha256Hex(Buffer.from(uri)));
-    return work.commitTask(task, {
-      formatVersion: 1,
-      task: task.task,
-      worker: task.worker,
-      imageIds: Buffer.from(imageIdBytes(ids)).toString("base64"),
-      rejected: [],
-      extracted: ids.length,
-      cached: 0,
-      shards: [],
-    });
-  };
+  const submit = async (number: number, name = `job-${String(number)}`, spec: JobSpec = {}): Promise<string> =>
+    (await requests.submitJob(idOf(number), { metadata: { name }, spec: { dataset: { source: "/pictures" }, ...spec } })).metadata.uid ??
+    "";
   const phaseOf = async (job: string): Promise<string> => (await requests.getJob({ name: job })).status.phase;
-  return { store, jobs, requests, work, submit, commit, phaseOf, pass: (ms: number) => clock.pass(ms), failures, appended, stop };
-}
-
-/** Lets everything go on that needs no time. */
-async function settled(): Promise<void> {
-  for (let turn = 0; turn < 20; turn++) await new Promise((resolve) => setImmediate(resolve));
+  return { ...inMemory, requests, submit, phaseOf, pass: (ms: number) => clock.pass(ms) };
 }
 
 test("a job waits for its first workers, whose profiles it is pinned to, and says so", async () => {
@@ -403,4 +334,160 @@ test("a trainer that went while it waited to join is no member of what opens aft
   expect(await waits).toEqual({ kind: "ask again" });
   membership?.setWanted(1);
   expect(await work.joinTraining("there", profile, job, undefined)).toMatchObject({ kind: "generation", trainers: ["there"] });
+});
+
+const failureOf = async ({ requests }: Awaited<ReturnType<typeof setup>>, job: string): Promise<unknown> =>
+  (await requests.getJob({ name: job })).status.failure;
+
+test("activeDeadlineSeconds count from the start, not while it is suspended, and from the last time it was resumed", async () => {
+  const all = await setup();
+  const { requests, submit, phaseOf, pass } = all;
+  const job = await submit(1, "late", { activeDeadlineSeconds: 60 });
+  await settled();
+  pass(59_000);
+  await settled();
+  expect(await phaseOf(job)).toBe("PLANNING");
+  await requests.suspendJob({ name: job });
+  await settled();
+  for (let minute = 0; minute < 5; minute++) {
+    pass(60_000);
+    await settled();
+  }
+  expect(await phaseOf(job)).toBe("PLANNING");
+  await requests.resumeJob({ name: job });
+  await settled();
+  pass(59_000);
+  await settled();
+  expect(await phaseOf(job)).toBe("PLANNING");
+  pass(1_000);
+  await settled();
+  expect(await failureOf(all, job)).toMatchObject({ code: "DEADLINE_EXCEEDED", message: expect.stringContaining("60") as unknown });
+});
+
+test("a deadline goes on with the next coordinator, and a job that it failed stays failed there", async () => {
+  const { store, jobs, submit, stop, clock } = await setup();
+  const job = await submit(1, "late", { activeDeadlineSeconds: 60 });
+  await settled();
+  clock.pass(40_000);
+  stop.abort(new Error("over"));
+  await jobs.stopped();
+  const next = jobsInMemory(store, clock);
+  await next.jobs.load();
+  await settled();
+  clock.pass(20_000);
+  await settled();
+  expect(next.jobs.get(job)?.board.current).toMatchObject({ phase: "Failed", failure: { code: "DEADLINE_EXCEEDED" } });
+  next.stop.abort(new Error("over"));
+  await next.jobs.stopped();
+  const third = jobsInMemory(store, clock);
+  const record = next.jobs.get(job)!.record;
+  const again = await third.jobs.add(job, record); // as the controller takes up a GraftJob
+  await settled();
+  expect([again.outcome, again.job.board.state.phase]).toEqual(["exists", "Failed"]);
+  expect(again.job.board.current.endedMs).toBe(next.jobs.get(job)?.board.current.endedMs);
+});
+
+test("ttlSecondsAfterFinished deletes a job that has ended, with its objects", async () => {
+  const { store, jobs, requests, submit, pass } = await setup();
+  const job = await submit(1, "brief", { ttlSecondsAfterFinished: 10 });
+  await requests.cancelJob({ name: job });
+  await settled();
+  pass(9_000);
+  await settled();
+  expect(jobs.get(job)).toBeDefined();
+  pass(1_000);
+  await settled();
+  expect(jobs.get(job)).toBeUndefined();
+  expect(await store.list(`jobs/${job}/`)[Symbol.asyncIterator]().next()).toMatchObject({ done: true });
+});
+
+test("whose records are elsewhere hears when a job's time is over, again where that failed in passing", async () => {
+  const expired: string[] = [];
+  const onExpired = async ({ jobId }: { readonly jobId: string }): Promise<void> => {
+    expired.push(jobId);
+    if (expired.length === 1) throw new CodedError("CLUSTER_UNAVAILABLE", "away");
+  };
+  const { jobs, requests, submit, pass, failures } = await setup(memoryObjectStore(), { onExpired });
+  const job = await submit(1, "brief", { ttlSecondsAfterFinished: 0 });
+  await requests.cancelJob({ name: job });
+  await settled();
+  expect(expired).toEqual([job]);
+  expect(failures).toHaveLength(1);
+  pass(5_000);
+  await settled();
+  expect(expired).toEqual([job, job]);
+  expect(jobs.get(job)).toBeDefined(); // its record goes first, then whoever keeps it halts it
+});
+
+test("fail ends a job from outside, at work or not, once; halt lets it go without a failure", async () => {
+  const all = await setup();
+  const { jobs, submit, requests } = all;
+  const [working, suspended, halted] = [await submit(1), await submit(2), await submit(3)];
+  await settled();
+  await requests.suspendJob({ name: suspended });
+  await settled();
+  for (const job of [working, suspended]) {
+    await jobs.fail(jobs.get(job)!, new CodedError("BACKOFF_LIMIT_EXCEEDED", "too many"));
+    await settled();
+    await jobs.fail(jobs.get(job)!, new CodedError("IMAGE_PULL_FAILED", "later"));
+    expect(await failureOf(all, job)).toEqual({ code: "BACKOFF_LIMIT_EXCEEDED", message: "too many" });
+    expect(jobs.get(job)?.board.current.endedMs).toBeDefined();
+    const { events } = await requests.listJobEvents({ name: job }, {});
+    expect(events.filter(({ kind }) => kind === "failure")).toHaveLength(1);
+  }
+  const job = jobs.get(halted)!;
+  await jobs.halt(job);
+  expect(jobs.get(halted)).toBeUndefined();
+  expect(job.coordinator).toBeUndefined();
+  expect(job.board.current).toMatchObject({ phase: "Planning", failure: null });
+});
+
+test("failures that pass are waited out for retryForMs, counted from when the job last got on", async () => {
+  const away = { isAway: true };
+  const openDataset: JobsDeps["openDataset"] = () =>
+    away.isAway ? Promise.reject(new CodedError("STORE_UNAVAILABLE", "the store is away")) : new Promise(() => undefined);
+  const all = await setup(memoryObjectStore(), { retryForMs: 60_000, openDataset });
+  const { submit, phaseOf, pass } = all;
+  const job = await submit(1);
+  await settled();
+  for (let ms = 0; ms < 55_000; ms += 5_000) {
+    expect(await phaseOf(job)).not.toBe("FAILED");
+    pass(5_000);
+    await settled();
+  }
+  expect(await phaseOf(job)).not.toBe("FAILED");
+  pass(5_000);
+  await settled();
+  expect(await failureOf(all, job)).toEqual({ code: "STORE_UNAVAILABLE", message: "the store is away; it has not passed for 60 s" });
+});
+
+test("the same request at the same time, by kubectl and by gRPC, is one", async () => {
+  const { store, jobs, requests, submit } = await setup();
+  const job = await submit(1);
+  await settled();
+  const known = jobs.get(job)!;
+  await Promise.all([jobs.request(known, "suspend"), jobs.request(known, "suspend")]);
+  await settled();
+  await Promise.all([jobs.request(known, "resume"), jobs.request(known, "resume")]);
+  await settled();
+  expect(await new JobObjects(store, job).numberedFacts("requests")).toEqual([0, 1]);
+  expect((await requests.listJobEvents({ name: job }, {})).events.filter(({ kind }) => kind === "request")).toHaveLength(2);
+  // Its signal is the one that its coordinator listens to.
+  await jobs.request(known, "suspend");
+  await settled();
+  expect(known.coordinator).toBeUndefined();
+});
+
+test("change takes over what may change: the number of trainers and the deadlines, at once", async () => {
+  const { jobs, submit, phaseOf, pass } = await setup();
+  const job = await submit(1);
+  await settled();
+  const known = jobs.get(job)!;
+  pass(10_000);
+  const spec = { ...known.record.request!.spec, activeDeadlineSeconds: 5, trainers: { max: 3 } };
+  const resolved = { ...known.record.job, trainers: { min: 1, max: 3 } };
+  jobs.change(known, spec, resolved);
+  expect(known.record.job.trainers.max).toBe(3);
+  await settled();
+  expect(await phaseOf(job)).toBe("FAILED");
 });
