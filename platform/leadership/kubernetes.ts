@@ -77,22 +77,41 @@ export function kubernetesLeadership(kubernetes: Kubernetes, settings: LeaseSett
     );
   };
 
+  /** Until when this process may act as the leader after it began to renew the lease: some time before another one may begin. */
+  const validMs = (leaseMs * 2) / 3;
+
+  /** The same, but not for longer than so: an answer that does not come says nothing. */
+  const tryHoldWithin = async (timeoutMs: number): Promise<boolean> => {
+    const over = new AbortController();
+    const late = clock.sleep(timeoutMs, over.signal).then(
+      () => {
+        throw new CodedError("CLUSTER_UNAVAILABLE", `Kubernetes: renew ${what}: no answer within ${String(Math.round(timeoutMs))} ms`);
+      },
+      () => false,
+    );
+    return Promise.race([tryHold(), late]).finally(() => over.abort());
+  };
+
   const keep = async (lost: AbortController, signal: AbortSignal): Promise<void> => {
     let renewedMs = clock.monotonic();
     while (!signal.aborted) {
       await clock.sleep(retryMs, signal).catch(() => undefined);
       if (signal.aborted || held === undefined) return;
       const triedMs = clock.monotonic();
+      // A process that stood still for longer asks nobody: another one may lead.
+      const leftMs = renewedMs + validMs - triedMs;
       try {
-        if (!(await tryHold())) {
-          lost.abort(new CodedError("INTERRUPTED", `${what} is another's: this coordinator does not lead any more`));
-          return;
+        if (leftMs > 0) {
+          if (!(await tryHoldWithin(leftMs))) {
+            lost.abort(new CodedError("INTERRUPTED", `${what} is another's: this coordinator does not lead any more`));
+            return;
+          }
+          renewedMs = triedMs;
         }
-        renewedMs = triedMs;
       } catch (error) {
         onLost(error);
       }
-      if (clock.monotonic() - renewedMs > (leaseMs * 2) / 3) {
+      if (clock.monotonic() - renewedMs >= validMs) {
         lost.abort(new CodedError("INTERRUPTED", `${what} could not be renewed in time: this coordinator stops before another one begins`));
         return;
       }
@@ -104,7 +123,7 @@ export function kubernetesLeadership(kubernetes: Kubernetes, settings: LeaseSett
       await label(false); // a container that is started anew in its pod
       for (;;) {
         signal.throwIfAborted();
-        const isHeld = await tryHold().catch((error: unknown) => {
+        const isHeld = await tryHoldWithin(leaseMs).catch((error: unknown) => {
           if (!(error instanceof CodedError && error.code === "CLUSTER_CONFLICT")) onLost(error);
           return false;
         });
