@@ -1,4 +1,5 @@
 import { expect, test } from "vitest";
+import { CodedError } from "../../domain/errors.js";
 import type { NumericsProfile } from "../../domain/features/numerics-profile.js";
 import { imageIdBytes } from "../../domain/features/image-ids.js";
 import { sha256Hex } from "../../domain/features/sha256.js";
@@ -381,4 +382,15 @@ test("a coordinator that waits for its first workers goes on with the plan that 
   pass(5_000);
   await settled();
   expect(await phaseOf(job)).toBe("EXTRACTING");
+});
+
+test("a job that has ended stays as it ended where the next coordinator records it again, as a controller does", async () => {
+  const { jobs, submit, stop } = await setup();
+  const jobId = await submit(1);
+  await settled();
+  const job = jobs.get(jobId)!;
+  await jobs.fail(job, new CodedError("DEADLINE_EXCEEDED", "too late"));
+  await settled();
+  const { outcome, job: again } = await new Jobs(jobs.deps, stop.signal).add(jobId, job.record);
+  expect([outcome, again.board.state.phase, again.coordinator]).toEqual(["exists", "Failed", undefined]);
 });

@@ -126,8 +126,11 @@ export class Jobs {
     const outcome = await this.deps.jobs.create(jobId, record);
     const known = this.known.get(jobId);
     if (known !== undefined) return { outcome, job: known };
-    const stands = outcome === "created" ? record : ((await this.deps.jobs.readSpec(jobId, jobRecord)) ?? record);
-    return { outcome, job: await this.take(jobId, stands, undefined) };
+    if (outcome === "created") return { outcome, job: await this.take(jobId, record, undefined) };
+    const stands = (await this.deps.jobs.readSpec(jobId, jobRecord)) ?? record;
+    // One that has ended does not go through its phases again, with workers and all.
+    const status = await this.deps.jobs.readStatus(jobId, jobStatus).catch(() => undefined);
+    return { outcome, job: await this.take(jobId, stands, status) };
   }
 
   get all(): readonly KnownJob[] {
