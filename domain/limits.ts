@@ -127,6 +127,10 @@ export const limits = {
   repairRounds: 5,
   /** Requests to the API server of Kubernetes: twice what a client of Go sends by default, a small part of what a server takes; a thousand jobs that start at once need minutes, not more of it. */
   kubernetesRequestsPerSecond: 40,
+  /** Which engines a network needs is remembered for this long: to find out, its weights are read, and a controller asks with every change of every job. */
+  enginesRememberedMs: 60_000,
+  /** Networks and cuts of which it is remembered; the one asked for first is forgotten. */
+  enginesRemembered: 1_024,
   /** A watch that broke is opened anew after this … */
   kubernetesWatchRetryMs: 1_000,
   /** … after twice as long each time, and at least this often: a namespace that is being prepared for graft need not wait longer. */

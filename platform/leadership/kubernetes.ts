@@ -84,7 +84,9 @@ export function kubernetesLeadership(kubernetes: Kubernetes, settings: LeaseSett
       await clock.sleep(retryMs, signal).catch(() => undefined);
       if (signal.aborted || held === undefined) return;
       const triedMs = clock.monotonic();
-      const answer = await inTime(tryHold(), renewedMs + (leaseMs * 2) / 3 - triedMs);
+      // A process that stood still for longer asks nobody: another one may lead.
+      const leftMs = renewedMs + (leaseMs * 2) / 3 - triedMs;
+      const answer = leftMs > 0 ? await inTime(tryHold(), leftMs) : undefined;
       if (answer === false) {
         lost.abort(new CodedError("INTERRUPTED", `${what} is another's: this coordinator does not lead any more`));
         return;

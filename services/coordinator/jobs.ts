@@ -130,7 +130,9 @@ export class Jobs {
     if (known !== undefined) return { outcome, job: known };
     if (outcome === "created") return { outcome, job: await this.take(jobId, record, undefined) };
     const stands = (await this.deps.jobs.readSpec(jobId, jobRecord)) ?? record;
-    return { outcome, job: await this.take(jobId, stands, await this.deps.jobs.readStatus(jobId, jobStatus).catch(() => undefined)) };
+    // One that has ended does not go through its phases again, with workers and all.
+    const status = await this.deps.jobs.readStatus(jobId, jobStatus).catch(() => undefined);
+    return { outcome, job: await this.take(jobId, stands, status) };
   }
 
   get all(): readonly KnownJob[] {

@@ -47,11 +47,12 @@ export class PreparationPhase {
     const earlier = await this.job.readJson("plan.json", planRecord);
     if (earlier !== undefined) return earlier;
     const { name, digest } = record.job.backbone;
-    const backbone = await this.deps.backbones.find(name, digest);
     const { initialWeights } = record.job;
     const given = initialWeights.kind === "result" ? await this.deps.readWeights(initialWeights.from) : undefined;
     const profiles = await this.profilesOrPlan(signal);
     if ("cut" in profiles) return profiles;
+    // Only now: a thousand jobs that wait for their first workers do not hold its weights a thousand times.
+    const backbone = await this.deps.backbones.find(name, digest);
     const pinned = pinPlan(record.job, backbone, profiles);
     checkFeasible(record.job, backbone, pinned, listing, given, this.deps.memoryBytes);
     for (const warning of backboneWarnings(backbone, pinned)) this.progress.warn(warning);

@@ -29,6 +29,7 @@ import { AuthorizedJobs } from "./authorized-jobs.js";
 import { AuthorizedWork } from "./authorized-work.js";
 import { JobRequests } from "./job-requests.js";
 import { JobController, type JobControllerDeps } from "./controller/job-controller.js";
+import { rememberedEngines } from "./remembered-engines.js";
 import { Jobs, namespaceOf } from "./jobs.js";
 import { type KubernetesConfig, type OnKubernetes, openKubernetes } from "./kubernetes.js";
 import { WorkRouter } from "./work-router.js";
@@ -96,10 +97,10 @@ async function serve(
       runner: kubernetes === undefined ? "coordinator" : "kubernetes",
       newKey: () => randomBytes(32),
       milestone,
-      enginesOf: async (job) => {
+      enginesOf: rememberedEngines(async (job) => {
         await findOrAddBackbone(local.backbones, job.backbone.name, job.backbone.digest);
         return enginesOf(local, job);
-      },
+      }, local.clock),
       announce: (job, event) => {
         if (event.kind === "step" || event.kind === "extraction" || event.kind === "scan") log.debug({ job, ...event }, event.kind);
         else log.info({ job, kind: event.kind }, renderEvent(event));

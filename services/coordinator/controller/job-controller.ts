@@ -209,6 +209,7 @@ export class JobController {
     // 2. A new one is taken up; what may change in its spec is taken over.
     if (entry.job === undefined && entry.rejected === undefined) await this.takeUp(entry);
     const { job } = entry;
+    entry.tried.resolve(); // nobody who asks for it waits for its workers and its status too
     if (job !== undefined) await this.takeOver(entry, job);
 
     // 3. It has the workers that it needs, and what has become of them is recorded.
