@@ -31,6 +31,7 @@ export class GraftCluster {
   readonly front: TcpProxy;
   private readonly leading: { port: number };
   private readonly folder: string;
+  private started = 0;
 
   private constructor(parts: Pick<GraftCluster, "control" | "minio" | "nats" | "front"> & { readonly leading: { port: number } }) {
     this.control = parts.control;
@@ -99,7 +100,7 @@ export class GraftCluster {
       readonly config?: Readonly<Record<string, unknown>>;
     } = {},
   ): Promise<ServiceProcess> {
-    const name = `coordinator-${String(this.coordinators.length)}`;
+    const name = `coordinator-${String(this.started++)}`; // before anything is waited for: of two that start at once each has its own
     const port = await freePort();
     const file = join(this.folder, `${name}.json`);
     const kubernetes = {

@@ -18,10 +18,12 @@ import {
   V1TokenRequestSpec,
 } from "@kubernetes/client-node";
 import { keyOf } from "../../../platform/kubernetes/kubernetes.js";
+import type { KillAt } from "../test-cluster.js";
 
 /** How a pod's container is to end, or not to begin, instead of running as it is. */
 export type PodFate =
-  | { readonly kind: "run" }
+  /** `stopAt`: it freezes at that point of its life. */
+  | { readonly kind: "run"; readonly stopAt?: Omit<KillAt, "signal"> }
   | { readonly kind: "imagePull"; readonly reason: "ImagePullBackOff" | "ErrImagePull" }
   | { readonly kind: "end"; readonly exitCode: number; readonly reason: "Error" | "OOMKilled"; readonly message: string };
 
@@ -166,13 +168,14 @@ export class ProcessKubelet {
       await this.say(pod, { phase: exitCode === 0 ? "Succeeded" : "Failed", containerStatuses: [{ ...container, state: { terminated } }] });
     };
     if (fate.kind === "end") return end(fate.exitCode, fate.reason, fate.message);
-    await this.run(pod, role, end);
+    await this.run(pod, role, end, fate.stopAt);
   }
 
   private async run(
     pod: V1Pod,
     role: RunningPod["role"],
     end: (exitCode: number, reason: string, message: string) => Promise<void>,
+    stopAt: Omit<KillAt, "signal"> | undefined,
   ): Promise<void> {
     const { name = "", uid = "", namespace = "" } = pod.metadata ?? {};
     const own = join(this.folder, name);
@@ -192,6 +195,7 @@ export class ProcessKubelet {
       for (const [key, value] of Object.entries(data)) writeFileSync(join(own, "dataset", key), Buffer.from(value, "base64"));
       args[mounted + 1] = join(own, "dataset");
     }
+    if (stopAt !== undefined) args.push("--kill", stopAt.milestone, String(stopAt.occurrence ?? 1), "SIGSTOP");
     const child = spawn(process.execPath, [program, role, ...args], { stdio: ["ignore", "pipe", "inherit"] });
     const lines: Readonly<Record<string, unknown>>[] = [];
     let last = "";
