@@ -125,8 +125,10 @@ export const limits = {
   pageSize: 1_000,
   /** Rounds of extracting lost features again in one run; a store that damages more is broken. */
   repairRounds: 5,
-  /** Requests to the API server of Kubernetes: twice what a client of Go sends by default, a small part of what a server takes; a thousand jobs that start at once need minutes, not more of it. */
-  kubernetesRequestsPerSecond: 40,
+  /** Requests to the API server of Kubernetes: a small part of the some thousands a second that one takes; a thousand jobs that start at once need minutes, not more of it. */
+  kubernetesRequestsPerSecond: 100,
+  /** A request to it has failed after this; what it asked for may have been done, and is seen by what the API server tells later. */
+  kubernetesDeadlineMs: 15_000,
   /** Which engines a network needs is remembered for this long: to find out, its weights are read, and a controller asks with every change of every job. */
   enginesRememberedMs: 60_000,
   /** Networks and cuts of which it is remembered; the one asked for first is forgotten. */

@@ -102,10 +102,18 @@ export class Kubernetes {
     this.nextMs = Math.max(this.nextMs, nowMs - 1_000) + 1_000 / this.perSecond;
     if (this.nextMs > nowMs) await clock.sleep(this.nextMs - nowMs);
     onRequest?.(what);
+    const over = new AbortController();
+    // The client has no deadline of its own, and an API server that is cut off says nothing.
+    const late = clock.sleep(limits.kubernetesDeadlineMs, over.signal).then(() => {
+      throw new CodedError("CLUSTER_UNAVAILABLE", `Kubernetes: ${what}: no answer within ${String(limits.kubernetesDeadlineMs / 1000)} s`);
+    });
+    late.catch(() => undefined); // once it is over nobody waits for it
     try {
-      return await send();
+      return await Promise.race([send(), late]);
     } catch (cause) {
       throw refusal(what, cause);
+    } finally {
+      over.abort();
     }
   }
 

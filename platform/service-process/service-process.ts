@@ -14,6 +14,8 @@ export interface ServiceContext {
   readonly metrics: Registry;
   /** Aborts with INTERRUPTED on SIGTERM or SIGINT. */
   readonly signal: AbortSignal;
+  /** Stops the process as a signal does, with the same grace. */
+  readonly stop: (why: CodedError) => void;
   /** Why /readyz says no; undefined: ready. Not ready before the first call. */
   readonly ready: (reason: string | undefined) => void;
 }
@@ -55,17 +57,21 @@ export async function runService<Schema extends z.ZodObject>(
     const stoppedExitCode = job === undefined ? 0 : errorCodes.INTERRUPTED.exitCode;
     const stop = new AbortController();
     setMaxListeners(0, stop.signal); // every call that waits listens
-    const onSignal = (signal: NodeJS.Signals): void => {
-      if (stop.signal.aborted) process.exit(errorCodes.INTERRUPTED.exitCode);
-      log.info({ signal }, "stopping");
+    const stopFor = (why: CodedError): void => {
+      if (stop.signal.aborted) return;
       reason = "stopping";
       process.exitCode = stoppedExitCode;
-      stop.abort(new CodedError("INTERRUPTED", `${name} was stopped by ${signal}`));
+      stop.abort(why);
       const overdue = setTimeout(() => {
         log.warn({ graceMs }, "not stopped in time; what was under way is left as it is");
         process.exit(errorCodes.INTERRUPTED.exitCode);
       }, graceMs);
       overdue.unref(); // a process that has stopped does not wait for it
+    };
+    const onSignal = (signal: NodeJS.Signals): void => {
+      if (stop.signal.aborted) process.exit(errorCodes.INTERRUPTED.exitCode);
+      log.info({ signal }, "stopping");
+      stopFor(new CodedError("INTERRUPTED", `${name} was stopped by ${signal}`));
     };
     process.on("SIGTERM", onSignal).on("SIGINT", onSignal);
     let reason: string | undefined = "starting";
@@ -73,7 +79,13 @@ export async function runService<Schema extends z.ZodObject>(
     collectDefaultMetrics({ register: metrics });
     const close = await serveTelemetry(telemetry.listen, metrics, () => reason, log);
     try {
-      await body(config, { log, metrics, signal: stop.signal, ready: (why) => (reason = stop.signal.aborted ? "stopping" : why) });
+      await body(config, {
+        log,
+        metrics,
+        signal: stop.signal,
+        stop: stopFor,
+        ready: (why) => (reason = stop.signal.aborted ? "stopping" : why),
+      });
     } finally {
       close();
     }

@@ -1,5 +1,4 @@
 import { randomBytes } from "node:crypto";
-import { setMaxListeners } from "node:events";
 import { readFile } from "node:fs/promises";
 import { totalmem } from "node:os";
 import { Counter, Gauge } from "prom-client";
@@ -34,6 +33,9 @@ import { Jobs, namespaceOf } from "./jobs.js";
 import { type KubernetesConfig, type OnKubernetes, openKubernetes } from "./kubernetes.js";
 import { WorkRouter } from "./work-router.js";
 
+/** How long requests to the API server that are under way may take when the coordinator stops. */
+const LAST_WRITES_MS = 1_000;
+
 type Config = z.output<typeof coordinatorConfig>;
 
 /** Results may be fetched by their references for an hour. */
@@ -54,14 +56,13 @@ export function coordinatorService(milestone: (milestone: Milestone) => void = (
     log.info("standing by");
     const lost = await kubernetes.leadership.lead(context.signal);
     log.info("leading");
-    const signal = AbortSignal.any([context.signal, lost]);
-    setMaxListeners(0, signal);
-    try {
-      await serve(config, local, { ...context, signal }, milestone, kubernetes);
-    } finally {
-      if (!lost.aborted) await kubernetes.leadership.release();
-    }
-    if (lost.aborted) throw lost.reason;
+    lost.addEventListener("abort", () => {
+      const why = lost.reason as CodedError;
+      log.warn({ code: why.code }, why.message);
+      context.stop(why);
+    });
+    await serve(config, local, context, milestone, kubernetes);
+    if (!lost.aborted) await kubernetes.leadership.release();
   };
 }
 
@@ -186,7 +187,8 @@ async function serve(
   });
   await server.stop(config.stopMs);
   await jobs.stopped();
-  await controlling?.ended;
+  // What is not written now the next coordinator writes; an API server that is away is not waited for.
+  await Promise.race([controlling?.ended, local.clock.sleep(LAST_WRITES_MS)]);
   const open = jobs.all.filter(({ board }) => !isFinal(board.state.phase)).map(({ record }) => printable(record.name));
   if (open.length > 0) log.info({ jobs: open }, "jobs that go on with the next coordinator");
 }

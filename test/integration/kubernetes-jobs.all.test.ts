@@ -3,7 +3,7 @@ import { afterAll, beforeAll, describe, expect, test } from "vitest";
 import { goProgram, withoutProgram } from "../support/go-program.js";
 import { missingForControlPlane } from "../support/kubernetes/cluster.js";
 import { GraftCluster, NAMESPACE } from "../support/kubernetes/graft-cluster.js";
-import { finished, jobOn, richJob, samplePictures, smallJob, temporaryFolder } from "../support/local-jobs.js";
+import { finished, jobOn, richJob, samplePictures, temporaryFolder } from "../support/local-jobs.js";
 
 const missing = [
   ...(missingForControlPlane() === undefined ? [] : [missingForControlPlane()]),
