@@ -61,10 +61,11 @@ interface Entry {
   written: { readonly wanted: string; readonly got: string; readonly atMs: number } | undefined;
   /** The state that was told last. */
   told: string | undefined;
+  /** Workers that were asked for last, and until when pods end because they became fewer, on the monotonic clock. */
+  readonly asked: Map<WorkerRole, { readonly count: number; readonly fewerUntilMs: number }>;
 }
 
-/** `others`: pods of its role that had not ended then. */
-type EndedPod = PodReport & { readonly state: PodEnd; readonly others: number };
+type EndedPod = PodReport & { readonly state: PodEnd };
 
 /** Jobs that are reconciled at the same time. */
 const AT_ONCE = 16;
@@ -74,6 +75,9 @@ const CHANGE_MS = 500;
 const RETRY_MS = 5_000;
 /** Workers that could not be made, in a namespace that is not prepared or whose quota is used up, are tried again after this. */
 const MAKE_RETRY_MS = 30_000;
+
+/** A pod that is not needed any more has ended after this: the grace period of the PodTemplates, and some. */
+const LAST_MS = 60_000;
 
 const roles = Object.keys(workerRoles) as readonly WorkerRole[];
 
@@ -167,6 +171,7 @@ export class JobController {
         waits: new Map(),
         written: undefined,
         told: undefined,
+        asked: new Map(),
       });
     this.queue.add(uid);
   }
@@ -184,8 +189,7 @@ export class JobController {
     const { state } = report;
     if (state.kind === "ended" || isGone) entry.pods.delete(report.name);
     else entry.pods.set(report.name, report);
-    const others = [...entry.pods.values()].filter(({ role }) => role === report.role).length;
-    if (state.kind === "ended") entry.ended.push({ ...report, state, others });
+    if (state.kind === "ended") entry.ended.push({ ...report, state });
     this.queue.add(report.jobUid);
   }
 
@@ -288,12 +292,15 @@ export class JobController {
     if ((resource.spec.suspend ?? false) !== isSuspended) await jobs.request(job, isSuspended ? "resume" : "suspend");
   }
 
-  private async applyWorkers({ resource }: Entry, job: KnownJob): Promise<RoleProblem[]> {
+  private async applyWorkers({ resource, asked }: Entry, job: KnownJob): Promise<RoleProblem[]> {
     const counts = this.countsOf(job);
     const engines = await this.enginesOf(job);
     const problems: RoleProblem[] = [];
     for (const role of roles) {
       const most = job.record.job[`${role}s`].max;
+      const before = asked.get(role) ?? { count: 0, fewerUntilMs: 0 };
+      const fewerUntilMs = counts[role] < before.count ? this.deps.clock.monotonic() + LAST_MS : before.fewerUntilMs;
+      asked.set(role, { count: counts[role], fewerUntilMs });
       const problem = await this.workers?.apply(resource, {
         role,
         engine: role === "extractor" ? engines.extraction : engines.training,
@@ -325,11 +332,12 @@ export class JobController {
   }
 
   /** Every pod's end is a fact, told once. */
-  private async recordEnds({ resource, ended, ends }: Entry, job: KnownJob): Promise<void> {
+  private async recordEnds({ resource, ended, ends, asked }: Entry, job: KnownJob): Promise<void> {
     for (let pod = ended[0]; pod !== undefined; pod = ended[0]) {
-      const { name, uid, role, state, others } = pod;
+      const { name, uid, role, state } = pod;
       // Kubernetes ends pods that the job asks for no more.
-      const isSpare = state.end === "interrupted" && others >= this.countsOf(job)[role];
+      const { count = 0, fewerUntilMs = 0 } = asked.get(role) ?? {};
+      const isSpare = state.end === "interrupted" && (count === 0 || this.deps.clock.monotonic() < fewerUntilMs);
       const { end, message } = isSpare ? ({ end: "done", message: "not needed any more" } as const) : state;
       const timeMs = this.deps.clock.now();
       if ((await ends.record(uid, { formatVersion: 1, timeMs, worker: name, role, end, message })) === "new") {
