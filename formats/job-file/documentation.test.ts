@@ -15,7 +15,10 @@ const [minimal = "", every = "", refused = ""] = [...page.matchAll(/```yaml\n([^
 
 /** Names of all fields of a message and of the messages in it. */
 function fieldNames(message: DescMessage): string[] {
-  return message.fields.flatMap((field) => [field.jsonName, ...(field.message?.typeName.startsWith("graft.") !== true ? [] : fieldNames(field.message))]);
+  return message.fields.flatMap((field) => [
+    field.jsonName,
+    ...(field.message?.typeName.startsWith("graft.") !== true ? [] : fieldNames(field.message)),
+  ]);
 }
 
 function without<T extends object, Name extends keyof T>(value: T, ...names: readonly Name[]): Omit<T, Name> {
