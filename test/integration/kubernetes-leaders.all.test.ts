@@ -18,8 +18,8 @@ const because = missing.length === 0 ? "a control plane of its own" : missing.jo
 /** Of the coordinators that `GraftCluster` starts; they look at the lease six times within it. */
 const LEASE_MS = 3_000;
 const RETRY_MS = LEASE_MS / 6;
-/** For reading the jobs and opening the port, on a machine that is busy with the rest of the test. */
-const TAKING_UP_MS = 1_000;
+/** Until it has taken up the jobs and serves: some tenths of a second, and more on a machine that is busy with other things. */
+const TAKING_UP_MS = 15_000;
 
 describe.skipIf(missing.length > 0)(`two coordinators, of which one leads (${because})`, () => {
   const folder = temporaryFolder();

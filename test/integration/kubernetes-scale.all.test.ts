@@ -24,7 +24,8 @@ describe.skipIf(missing.length > 0)(`a thousand GraftJobs at once (${because})`,
   beforeAll(async () => {
     graft = await GraftCluster.start();
     source = await graft.upload(pictures);
-    const coordinator = await graft.coordinator({ kubernetes: { leaseMs: 15_000 } }); // as it is by default
+    // API server, controllers and scheduler share this machine with the coordinator: an answer may take long.
+    const coordinator = await graft.coordinator({ kubernetes: { leaseMs: 60_000 } });
     telemetry = String((await coordinator.logged(({ msg }) => msg === "telemetry"))["address"]);
   });
   afterAll(async () => {
