@@ -1,6 +1,6 @@
 import type { JobRecord, ListingRecord, PlanRecord } from "../../domain/job/records.js";
 import { listingRecord, planRecord } from "../../formats/job-records/job-records.js";
-import { encodeListing } from "../../formats/listing/listing.js";
+import { encodeListing, type ListingRow } from "../../formats/listing/listing.js";
 import type { JobObjects } from "../../platform/job-store/job-store.js";
 import type { CoordinatorDeps } from "./coordinator-deps.js";
 import type { JobProgress } from "./job-progress.js";
@@ -36,7 +36,14 @@ export class PreparationPhase {
       if (now.digest !== earlier.digest) throw datasetChanged(earlier.source);
       return earlier;
     }
-    const listing = await scanJob(dataset, (part, rows) => this.job.writeListing(part, rows), progress, this.deps.clock, signal);
+    // Another coordinator that took over may have listed it meanwhile: its listing stands, and no part of it is written again.
+    let stands: ListingRecord | undefined;
+    const write = async (part: number, rows: readonly ListingRow[]): Promise<Uint8Array> => {
+      stands ??= await this.job.readJson("listing/summary.json", listingRecord);
+      return stands === undefined ? this.job.writeListing(part, rows) : encodeListing(rows);
+    };
+    const listing = await scanJob(dataset, write, progress, this.deps.clock, signal);
+    if (stands !== undefined) return stands;
     const { value } = await this.job.createJson("listing/summary.json", listing, listingRecord);
     this.deps.milestone("after scan");
     return value;

@@ -1,4 +1,4 @@
-import { readFileSync, writeFileSync } from "node:fs";
+import { readFileSync } from "node:fs";
 import { join } from "node:path";
 import { afterAll, beforeAll, describe, expect, test, vi } from "vitest";
 import type { JobSpec } from "../../domain/job/spec.js";
@@ -6,7 +6,6 @@ import { goProgram, withoutProgram } from "../support/go-program.js";
 import { missingForControlPlane } from "../support/kubernetes/cluster.js";
 import { GraftCluster } from "../support/kubernetes/graft-cluster.js";
 import { finished, jobOn, richJob, samplePictures, temporaryFolder } from "../support/local-jobs.js";
-import { startTcpProxy } from "../support/tcp-proxy.js";
 import type { KillAt, ServiceProcess } from "../support/test-cluster.js";
 
 const missing = [
@@ -144,26 +143,5 @@ describe.skipIf(missing.length > 0)(`two coordinators, of which one leads (${bec
     expect(frozen.lines.slice(before).map(({ msg }) => msg)).toEqual(expect.arrayContaining(["stopped"]));
     expect(await graft.digest("frozen")).toBe(digests.rich);
     await checkTakeOver("frozen", frozenMs, standby);
-  });
-
-  test("one that does not reach the API server any more stops before the other one begins", async () => {
-    const wire = await startTcpProxy(() => Number(new URL(graft.control.server).port));
-    const kubeconfig = join(folder.path, "wired-kubeconfig");
-    const direct = readFileSync(graft.control.kubeconfig, "utf8");
-    writeFileSync(kubeconfig, direct.replaceAll(graft.control.server, `https://127.0.0.1:${String(wire.port)}`));
-    try {
-      const [cutOff, standby] = await pair({ kubernetes: { kubeconfig } });
-      await submit("cut-off");
-      await graft.wait("cut-off", "jsonpath={.status.phase}=TRAINING");
-      const cutMs = Date.now();
-      wire.cut();
-      expect(await cutOff.ended).toMatchObject({ signal: null });
-      console.info(`cut off: ended after ${String(Date.now() - cutMs)} ms`);
-      expect(standby.lines.map(({ msg }) => msg)).not.toContain("leading");
-      expect(await graft.digest("cut-off")).toBe(digests.rich);
-      await checkTakeOver("cut off", cutMs, standby);
-    } finally {
-      wire.stop();
-    }
   });
 });
