@@ -62,9 +62,7 @@ export interface KnownJob {
   readonly log: JobLog;
   /** Rings with each change that a watcher sees. */
   readonly bell: Bell;
-  /** Rings when what the spec says of the job's life has changed, or the job goes. */
-  readonly specBell: Bell;
-  /** Grows with each change that a watcher sees. */
+  /** Grows with each of them. */
   revision: number;
   /** At work on it; undefined while it is suspended, waits to be tried again, or has ended. */
   coordinator: JobCoordinator | undefined;
@@ -152,7 +150,6 @@ export class Jobs {
     job.record = { ...job.record, job: resolved, request: { ...request, spec } };
     job.coordinator?.resize(resolved.trainers);
     job.bell.ring();
-    job.specBell.ring();
   }
 
   /** Ends a job that has not ended with a failure that its coordinator did not meet itself: a deadline, its pods. */
@@ -174,7 +171,6 @@ export class Jobs {
     job.isRemoved = true;
     job.stop.abort(new CodedError("INTERRUPTED", `job ${job.jobId} is deleted`));
     job.bell.ring();
-    job.specBell.ring();
     await this.lives.get(job.jobId);
     await job.log.flush();
     this.lives.delete(job.jobId);
@@ -273,7 +269,6 @@ export class Jobs {
       board: new StatusBoard(this.deps.jobs, jobId, onChange, status ?? pendingStatus),
       log: new JobLog(objects, this.deps.clock, (error) => this.deps.onFailure(jobId, error)),
       bell,
-      specBell: new Bell(),
       revision: 0,
       coordinator: undefined,
       pause: undefined,
@@ -351,12 +346,8 @@ export class Jobs {
     const { clock } = this.deps;
     while (!this.signal.aborted && !job.isRemoved && !isFinal(job.board.state.phase)) {
       const { activeDeadlineSeconds } = operationOf(job.record.request?.spec ?? {});
-      if (activeDeadlineSeconds === undefined) {
-        await job.specBell.next(clock, undefined, this.signal);
-        continue;
-      }
       const { startedMs } = job.board.current;
-      const isRunning = startedMs !== undefined && job.pause?.kind !== "suspended";
+      const isRunning = activeDeadlineSeconds !== undefined && startedMs !== undefined && job.pause?.kind !== "suspended";
       const leftMs = isRunning ? startedMs + activeDeadlineSeconds * 1000 - clock.now() : limits.longPollMs;
       if (leftMs > 0) await job.bell.next(clock, Math.min(leftMs, limits.longPollMs), this.signal);
       else {
@@ -372,13 +363,11 @@ export class Jobs {
     const { clock } = this.deps;
     while (!this.signal.aborted && !job.isRemoved) {
       const { ttlSecondsAfterFinished } = operationOf(job.record.request?.spec ?? {});
-      if (ttlSecondsAfterFinished === undefined) {
-        await job.specBell.next(clock, undefined, this.signal);
-        continue;
-      }
       const { endedMs } = job.board.current;
       const isOver = isFinal(job.board.state.phase) && endedMs !== undefined;
-      const leftMs = isOver ? endedMs + ttlSecondsAfterFinished * 1000 - clock.now() : limits.longPollMs;
+      if (isOver && ttlSecondsAfterFinished === undefined) return;
+      const leftMs =
+        isOver && ttlSecondsAfterFinished !== undefined ? endedMs + ttlSecondsAfterFinished * 1000 - clock.now() : limits.longPollMs;
       if (leftMs > 0) {
         await job.bell.next(clock, Math.min(leftMs, limits.longPollMs), this.signal);
         continue;
