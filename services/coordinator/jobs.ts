@@ -62,7 +62,9 @@ export interface KnownJob {
   readonly log: JobLog;
   /** Rings with each change that a watcher sees. */
   readonly bell: Bell;
-  /** Grows with each of them. */
+  /** Rings when what the spec says of the job's life has changed, and when that life is over. */
+  readonly specBell: Bell;
+  /** Grows with each change that a watcher sees. */
   revision: number;
   /** At work on it; undefined while it is suspended, waits to be tried again, or has ended. */
   coordinator: JobCoordinator | undefined;
@@ -150,6 +152,7 @@ export class Jobs {
     job.record = { ...job.record, job: resolved, request: { ...request, spec } };
     job.coordinator?.resize(resolved.trainers);
     job.bell.ring();
+    job.specBell.ring();
   }
 
   /** Ends a job that has not ended with a failure that its coordinator did not meet itself: a deadline, its pods. */
@@ -269,6 +272,7 @@ export class Jobs {
       board: new StatusBoard(this.deps.jobs, jobId, onChange, status ?? pendingStatus),
       log: new JobLog(objects, this.deps.clock, (error) => this.deps.onFailure(jobId, error)),
       bell,
+      specBell: new Bell(),
       revision: 0,
       coordinator: undefined,
       pause: undefined,
@@ -330,6 +334,7 @@ export class Jobs {
         this.workBell.ring();
       }
     }
+    job.specBell.ring();
   }
 
   /** What has not passed for long will not. */
@@ -346,8 +351,12 @@ export class Jobs {
     const { clock } = this.deps;
     while (!this.signal.aborted && !job.isRemoved && !isFinal(job.board.state.phase)) {
       const { activeDeadlineSeconds } = operationOf(job.record.request?.spec ?? {});
+      if (activeDeadlineSeconds === undefined) {
+        await job.specBell.next(clock, undefined, this.signal);
+        continue;
+      }
       const { startedMs } = job.board.current;
-      const isRunning = activeDeadlineSeconds !== undefined && startedMs !== undefined && job.pause?.kind !== "suspended";
+      const isRunning = startedMs !== undefined && job.pause?.kind !== "suspended";
       const leftMs = isRunning ? startedMs + activeDeadlineSeconds * 1000 - clock.now() : limits.longPollMs;
       if (leftMs > 0) await job.bell.next(clock, Math.min(leftMs, limits.longPollMs), this.signal);
       else {
@@ -363,11 +372,14 @@ export class Jobs {
     const { clock } = this.deps;
     while (!this.signal.aborted && !job.isRemoved) {
       const { ttlSecondsAfterFinished } = operationOf(job.record.request?.spec ?? {});
+      if (ttlSecondsAfterFinished === undefined) {
+        if (isFinal(job.board.state.phase)) return;
+        await job.specBell.next(clock, undefined, this.signal);
+        continue;
+      }
       const { endedMs } = job.board.current;
       const isOver = isFinal(job.board.state.phase) && endedMs !== undefined;
-      if (isOver && ttlSecondsAfterFinished === undefined) return;
-      const leftMs =
-        isOver && ttlSecondsAfterFinished !== undefined ? endedMs + ttlSecondsAfterFinished * 1000 - clock.now() : limits.longPollMs;
+      const leftMs = isOver ? endedMs + ttlSecondsAfterFinished * 1000 - clock.now() : limits.longPollMs;
       if (leftMs > 0) {
         await job.bell.next(clock, Math.min(leftMs, limits.longPollMs), this.signal);
         continue;
