@@ -3,6 +3,7 @@ import { sha256Hex } from "../../domain/features/sha256.js";
 import { limits } from "../../domain/limits.js";
 import type { ListingRow } from "../../formats/listing/listing.js";
 import { imageIdAt } from "../../domain/features/image-ids.js";
+import { Slots } from "./slots.js";
 import { extractTask, type ExtractionContext, type TaskRun } from "./extract-task.js";
 import type { Outcomes } from "./prepare-picture.js";
 
@@ -36,6 +37,7 @@ function setup(
     views: 1,
     viewsOf: () => 1,
     identities: { recall: async () => undefined, remember: async () => undefined },
+    decodeSlots: new Slots(limits.decodesAtOnce),
     decoder: {
       decodeViews: async (bytes: Uint8Array, _geometry: unknown, { views }: { readonly views: readonly number[] }) => {
         seen.decoded.push(text(bytes));

@@ -17,6 +17,7 @@ import type { Lookup } from "./kept-features.js";
 import type { RecalledIdentities } from "./identities.js";
 import { PictureBatch } from "./picture-batch.js";
 import { type Learned, type Outcomes, preparePictures } from "./prepare-picture.js";
+import type { Slots } from "./slots.js";
 
 /** What all tasks of a job share. */
 export interface ExtractionContext {
@@ -32,6 +33,7 @@ export interface ExtractionContext {
   readonly viewsOf: (picture: ListingRow, imageId: ImageId) => number;
   readonly identities: RecalledIdentities;
   readonly decoder: ImageDecoder;
+  readonly decodeSlots: Slots;
   /** Compiles the network on the first picture that needs it: a job whose features are all kept loads no engine. Undefined where pixels are the features. */
   readonly forward: (() => Promise<Forward>) | undefined;
   readonly milestone: (milestone: Milestone) => void;

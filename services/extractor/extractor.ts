@@ -19,6 +19,7 @@ import { extractTask, type ExtractionContext } from "./extract-task.js";
 import { RecalledIdentities } from "./identities.js";
 import type { Lookup } from "./kept-features.js";
 import type { Outcomes } from "./prepare-picture.js";
+import type { Slots } from "./slots.js";
 
 export interface ExtractorDeps {
   readonly work: WorkService;
@@ -29,6 +30,8 @@ export interface ExtractorDeps {
   readonly clock: Clock;
   readonly identitiesOf: (plan: PlanRecord) => IdentityStore;
   readonly decoder: ImageDecoder;
+  /** Of pictures that are decoded at the same time, by all extractors of a process: few enough that one which is to stop has not many left to finish. */
+  readonly decodeSlots: Slots;
   readonly engine: () => Promise<Engine>;
   /** Between two heartbeats of a task; default 0, for a coordinator in the same process, whose progress is seen by a person. */
   readonly heartbeatMs?: number;
@@ -208,6 +211,7 @@ async function openJob(jobId: string, deps: ExtractorDeps): Promise<JobOfExtract
       viewsOf: ({ givenSplit }, imageId) => viewsNeeded(plan.views, imageId, givenSplit, listing.givenSplits, dataset.split),
       identities: new RecalledIdentities(deps.identitiesOf(plan), source.location, deps.decoder.version),
       decoder: deps.decoder,
+      decodeSlots: deps.decodeSlots,
       forward: plan.cut === INPUT ? undefined : () => (forward ??= compile(record, plan, deps)),
       milestone: deps.milestone,
     },

@@ -6,16 +6,12 @@ import type { RejectedImage } from "../../platform/image-decoder/image-decoder.j
 import type { ExtractionContext, TaskRun } from "./extract-task.js";
 import type { Identity } from "./identities.js";
 import { missingViews } from "./kept-features.js";
-import { Slots } from "./slots.js";
 
 /** What became of each picture that a task decodes. Only the outcome is kept, not the pixels. */
 export type Outcomes = Map<ImageId, Promise<RejectedImage | undefined>>;
 
 /** What reading the pictures of a task taught; remembered at its end. */
 export type Learned = { readonly picture: ListingRow; readonly identity: Identity }[];
-
-/** Few enough that an extractor which is to stop has not many left to finish. */
-const decodeSlots = new Slots(limits.decodesAtOnce);
 
 /** A picture with the views of it that have no features yet. */
 export interface DecodedPicture {
@@ -81,7 +77,7 @@ export async function preparePictures(
 
   // 3. Pictures with the same bytes are decoded once.
   const decode = (bytes: Uint8Array, imageId: ImageId, views: readonly number[]): Promise<Prepared> => {
-    const decoded = decodeSlots.run(() => decodeViews(bytes, imageId, views, context, signal));
+    const decoded = context.decodeSlots.run(() => decodeViews(bytes, imageId, views, context, signal));
     const rejection = decoded.then((outcome) => (outcome.kind === "rejected" ? outcome : undefined));
     rejection.catch(() => undefined); // thrown below; nobody else may be waiting for it
     outcomes.set(imageId, rejection);

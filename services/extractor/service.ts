@@ -10,6 +10,7 @@ import { openLocal } from "../local/local.js";
 import { openCoordinator, readDatasetCredentials, workerName } from "../local/worker-process.js";
 import { extractorConfig } from "./config.js";
 import { runExtractor } from "./extractor.js";
+import { Slots } from "./slots.js";
 
 /** Before this process goes on after a failure that passes. */
 const RESTART_MS = 1_000;
@@ -36,6 +37,7 @@ export function extractorService(milestone: (milestone: Milestone) => void = () 
       registers: [metrics],
     });
     const failures = new Counter({ name: "graft_task_failures_total", help: "Tasks that failed", registers: [metrics] });
+    const decodeSlots = new Slots(limits.decodesAtOnce);
     await local.engine(config.engine);
     ready(undefined);
     log.info({ worker, engine: config.engine, coordinator: channel.address, store: local.store.location }, "asking for tasks");
@@ -56,6 +58,7 @@ export function extractorService(milestone: (milestone: Milestone) => void = () 
               openFeatures: async ({ featureSpec, viewSpec, domain }) =>
                 JobFeatures.forWriting(local.domain(domain).store, featureSpec, viewSpec),
               decoder: local.decoder(),
+              decodeSlots,
               engine: () => local.engine(config.engine),
               heartbeatMs: limits.heartbeatMs,
               jobId: config.job,

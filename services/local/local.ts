@@ -6,6 +6,7 @@ import type { JobEvent } from "../../domain/job/events.js";
 import type { Milestone, PlanRecord } from "../../domain/job/records.js";
 import { cutBackbone } from "../../domain/job/cut-backbone.js";
 import type { ResolvedJob, Workers } from "../../domain/job/job.js";
+import { limits } from "../../domain/limits.js";
 import { trainingEngine } from "../../domain/training/trainable-layers.js";
 import type { S3Access } from "../../platform/bucket/bucket.js";
 import { BackboneStore } from "../../platform/backbone-store/backbone-store.js";
@@ -33,6 +34,7 @@ import type { RetryDeps } from "../../platform/retry/retry.js";
 import type { CoordinatorDeps } from "../coordinator/coordinator-deps.js";
 import type { JobProfiles } from "../coordinator/plan-job.js";
 import type { ExtractorDeps } from "../extractor/extractor.js";
+import { Slots } from "../extractor/slots.js";
 import { loadTrainingSet, type TrainingSet } from "../trainer/training-set.js";
 import type { TrainerDeps } from "../trainer/trainer.js";
 
@@ -166,6 +168,7 @@ export function extractorDeps(
     openFeatures,
     identitiesOf: (plan) => domain(plan.domain).identities,
     decoder: local.decoder(),
+    decodeSlots: new Slots(limits.decodesAtOnce),
     engine: () => local.engine(engines.extraction),
     milestone,
   };

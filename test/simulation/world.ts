@@ -14,6 +14,8 @@ import { WorkRouter } from "../../services/coordinator/work-router.js";
 import { runExtractor } from "../../services/extractor/extractor.js";
 import { loadTrainingSet } from "../../services/trainer/training-set.js";
 import { runTrainer } from "../../services/trainer/trainer.js";
+import { limits } from "../../domain/limits.js";
+import { Slots } from "../../services/extractor/slots.js";
 import { SimulatedBus } from "./bus-link.js";
 import { Checker, type Reference } from "./checker.js";
 import { simulatedEngine, simulatedProfile } from "./engine.js";
@@ -278,6 +280,7 @@ export class World {
       clock: process.clock,
       identitiesOf: () => identities,
       decoder: simulatedDecoder(process),
+      decodeSlots: new Slots(limits.decodesAtOnce),
       engine: async () => simulatedEngine(process.clock, this.#options.swarm.callMs, () => undefined),
       milestone,
     };
