@@ -18,6 +18,7 @@ import type { Cluster } from "../../../platform/cluster/cluster.js";
 import type { JobName, JobNotice, JobResources, NewGraftJob } from "../../../platform/job-resources/job-resources.js";
 import { JobObjects } from "../../../platform/job-store/job-store.js";
 import type { Jobs, KnownJob } from "../jobs.js";
+import { noticeOf, toldOf } from "./notices.js";
 import { WorkerEnds, WorkerPods } from "./worker-pods.js";
 import { WorkQueue } from "./work-queue.js";
 
@@ -472,39 +473,10 @@ function refuseFailed({ status }: GraftJobObject): void {
   if (status?.phase === "FAILED" && Object.hasOwn(errorCodes, code)) throw new CodedError(code as ErrorCode, message);
 }
 
-/** What of a status is written at once. */
-function toldOf({ phase, suspended, failure, workers }: JobStatus): string {
-  return [phase, suspended, failure?.code ?? "", workers?.blocked?.code ?? ""].join(" ");
-}
-
-/** What a person would want to read in `kubectl describe` about a change of state. */
-function noticeOf(status: JobStatus): JobNotice | undefined {
-  const { phase, suspended, failure, pictures, steps } = status;
-  if (failure !== null) return { type: "Warning", reason: reasonOf(failure.code), message: failure.message };
-  if (suspended) return { type: "Normal", reason: "Suspended", message: `in ${phase}; everything done is kept` };
-  switch (phase) {
-    case "Extracting":
-      return { type: "Normal", reason: phase, message: `features of ${String(pictures ?? 0)} pictures` };
-    case "Training":
-      return {
-        type: "Normal",
-        reason: phase,
-        message: steps === undefined ? `on ${String(pictures ?? 0)} pictures` : `${String(steps)} steps`,
-      };
-    case "Complete":
-      return { type: "Normal", reason: phase, message: `the result is in ${status.result?.location ?? "the store"}` };
-    case "Cancelled":
-      return { type: "Normal", reason: phase, message: "by request" };
-    default:
-      return undefined;
-  }
-}
-
 /** By the API server's own counting, where both have one. */
 function isNewer(now: GraftJobObject, before: GraftJobObject): boolean {
-  const [a, b] = [now, before].map(({ metadata }) => metadata.resourceVersion ?? "");
-  if (a === undefined || b === undefined || !/^\d+$/.test(a) || !/^\d+$/.test(b)) return a !== b;
-  return BigInt(a) > BigInt(b);
+  const [a, b] = [now.metadata.resourceVersion ?? "", before.metadata.resourceVersion ?? ""];
+  return [a, b].every((version) => /^\d+$/.test(version)) ? BigInt(a) > BigInt(b) : a !== b;
 }
 
 /** Of Node 22 on: Promise.withResolvers. */
