@@ -70,7 +70,9 @@ describe.skipIf(missing.length > 0)(`the demo on Kubernetes (${because})`, () =>
 
   // Features that no other job has, or there is no extraction to be in the middle of.
   test("an extractor's pod killed in the middle of the extraction", async () => {
-    const spec: JobSpec = { ...example.spec, preprocessing: { size: 160 } };
+    // Long enough: an idle machine has the plain pictures done in less than a second.
+    const views = { count: 20, horizontalFlip: true, shift: { maxWidth: 0.2, maxHeight: 0.2 } };
+    const spec: JobSpec = { ...example.spec, preprocessing: { size: 160 }, views };
     const expected = alone("extractor", spec);
     await submit("lost-extractor", spec);
     await demo.wait("lost-extractor", "jsonpath={.status.phase}=EXTRACTING");
