@@ -8,7 +8,7 @@ import {
   CoordinationV1Api,
   CoreV1Api,
   CustomObjectsApi,
-  KubeConfig,
+  type KubeConfig,
   type KubernetesListObject,
   type KubernetesObject,
   makeInformer,
@@ -19,6 +19,7 @@ import { CodedError } from "../../domain/errors.js";
 import { limits } from "../../domain/limits.js";
 import type { Clock } from "../clock/clock.js";
 import { loadKubeconfigs } from "./kubeconfig.js";
+import { SharedConnections } from "./shared-connections.js";
 
 export interface KubernetesSettings {
   /** A kubeconfig file, or several as in $KUBECONFIG; absent: the service account of the pod that this process runs in. */
@@ -28,6 +29,8 @@ export interface KubernetesSettings {
   /** Requests a second in the long run, and so many at once after a pause; watches do not count. */
   readonly requestsPerSecond?: number | undefined;
   readonly clock: Clock;
+  /** Once it aborts, requests under way are given up and no more are sent. */
+  readonly signal?: AbortSignal | undefined;
   /** Told of every request that is sent, by what it is for. */
   readonly onRequest?: (what: string) => void;
 }
@@ -69,7 +72,7 @@ export class Kubernetes {
     const { context } = settings;
     const files = typeof settings.kubeconfig === "string" ? [settings.kubeconfig] : settings.kubeconfig;
     const from = files?.join(", ") ?? "the service account of this pod";
-    const config = new KubeConfig();
+    const config = new SharedConnections();
     try {
       if (files === undefined) config.loadFromCluster();
       else loadKubeconfigs(config, files);
@@ -82,6 +85,7 @@ export class Kubernetes {
         "CONFIG_INVALID",
         `kubernetes: ${from} names no cluster for context ${JSON.stringify(context ?? config.getCurrentContext())}; "kubectl config get-contexts" lists what there is`,
       );
+    settings.signal?.addEventListener("abort", () => config.closeConnections(), { once: true });
     return new Kubernetes(config, settings);
   }
 
@@ -93,16 +97,19 @@ export class Kubernetes {
 
   /**
    * Sends one request as soon as it is its turn. `what` names it in messages, such as `create Job team-a/flowers-trainers`.
-   * @throws CodedError CLUSTER_UNAVAILABLE, CLUSTER_CONFLICT, CLUSTER_NOT_FOUND, CLUSTER_REFUSED
+   * @throws CodedError CLUSTER_UNAVAILABLE, CLUSTER_CONFLICT, CLUSTER_NOT_FOUND, CLUSTER_REFUSED; the signal's reason
    */
   async request<T>(what: string, send: () => Promise<T>): Promise<T> {
-    const { clock, onRequest } = this.settings;
+    const { clock, onRequest, signal } = this.settings;
+    signal?.throwIfAborted();
     const nowMs = clock.monotonic();
     // A pause lets through at once what would have been let through in a second of it.
     this.nextMs = Math.max(this.nextMs, nowMs - 1_000) + 1_000 / this.perSecond;
-    if (this.nextMs > nowMs) await clock.sleep(this.nextMs - nowMs);
+    if (this.nextMs > nowMs) await clock.sleep(this.nextMs - nowMs, signal).catch(() => signal?.throwIfAborted());
     onRequest?.(what);
     const over = new AbortController();
+    const giveUp = (): void => over.abort();
+    signal?.addEventListener("abort", giveUp, { once: true });
     // The client has no deadline of its own, and an API server that is cut off says nothing.
     const late = clock.sleep(limits.kubernetesDeadlineMs, over.signal).then(() => {
       throw new CodedError("CLUSTER_UNAVAILABLE", `Kubernetes: ${what}: no answer within ${String(limits.kubernetesDeadlineMs / 1000)} s`);
@@ -111,8 +118,10 @@ export class Kubernetes {
     try {
       return await Promise.race([send(), late]);
     } catch (cause) {
+      signal?.throwIfAborted();
       throw refusal(what, cause);
     } finally {
+      signal?.removeEventListener("abort", giveUp);
       over.abort();
     }
   }

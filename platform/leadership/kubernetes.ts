@@ -21,14 +21,24 @@ export interface LeaseSettings {
 /** The pod that leads has it. */
 export const LEADER_LABEL = "graft.dev/leader";
 
+/** Within the duration of a lease: it is renewed so often, … */
+const RENEWALS = 6;
+/** … and looked at so often by those who stand by. */
+const LOOKS = 30;
+/** Parts of the duration after which a leader that could not renew its lease stops, … */
+const STOP_AFTER = 4 / 6;
+/** … and another one takes a lease that has not changed: so it has begun before the duration is over. */
+const TAKE_AFTER = 5 / 6;
+
 /**
- * Leader election by a Lease, as client-go does it (tools/leaderelection): who finds a lease that has not changed for its duration, on its own clock, takes it; who cannot renew its own for two thirds of that stops
- * before another may begin. Every write is conditional on the version that was read.
+ * Leader election by a Lease, as client-go does it (tools/leaderelection): who finds a lease that has not changed for five sixths of its duration, on its own clock, takes it; who cannot renew its own for four sixths
+ * stops before another may begin. Every write is conditional on the version that was read.
  */
 export function kubernetesLeadership(kubernetes: Kubernetes, settings: LeaseSettings): Leadership {
   const { namespace, name, identity, leaseMs, pod, clock, onLost } = settings;
   const what = `Lease ${namespace}/${name}`;
-  const retryMs = leaseMs / 6;
+  const retryMs = leaseMs / RENEWALS;
+  const stopMs = leaseMs * STOP_AFTER;
   let held: V1Lease | undefined;
   /** The lease as it was last seen, and since when it has been that. */
   let seen: { readonly version: string | undefined; readonly sinceMs: number } | undefined;
@@ -61,7 +71,8 @@ export function kubernetesLeadership(kubernetes: Kubernetes, settings: LeaseSett
     const sinceMs = seen !== undefined && seen.version === version ? seen.sinceMs : clock.monotonic();
     seen = { version, sinceMs };
     const holder = found.spec?.holderIdentity ?? "";
-    const isFree = holder === "" || holder === identity || clock.monotonic() - sinceMs >= (found.spec?.leaseDurationSeconds ?? 0) * 1000;
+    const isFree =
+      holder === "" || holder === identity || clock.monotonic() - sinceMs >= (found.spec?.leaseDurationSeconds ?? 0) * 1000 * TAKE_AFTER;
     if (!isFree) return false;
     held = await kubernetes.request(`renew ${what}`, () =>
       kubernetes.coordination.replaceNamespacedLease({ namespace, name, body: leaseOf(found) }),
@@ -85,14 +96,14 @@ export function kubernetesLeadership(kubernetes: Kubernetes, settings: LeaseSett
       if (signal.aborted || held === undefined) return;
       const triedMs = clock.monotonic();
       // A process that stood still for longer asks nobody: another one may lead.
-      const leftMs = renewedMs + (leaseMs * 2) / 3 - triedMs;
+      const leftMs = renewedMs + stopMs - triedMs;
       const answer = leftMs > 0 ? await inTime(tryHold(), leftMs) : undefined;
       if (answer === false) {
         lost.abort(new CodedError("INTERRUPTED", `${what} is another's: this coordinator does not lead any more`));
         return;
       }
       if (answer === true) renewedMs = triedMs;
-      if (clock.monotonic() - renewedMs >= (leaseMs * 2) / 3) {
+      if (clock.monotonic() - renewedMs >= stopMs) {
         lost.abort(new CodedError("INTERRUPTED", `${what} could not be renewed in time: this coordinator stops before another one begins`));
         return;
       }
@@ -129,7 +140,7 @@ export function kubernetesLeadership(kubernetes: Kubernetes, settings: LeaseSett
           return false;
         });
         if (isHeld) break;
-        await clock.sleep(retryMs, signal);
+        await clock.sleep(leaseMs / LOOKS, signal);
       }
       const lost = new AbortController();
       void keep(sentMs, lost, signal);

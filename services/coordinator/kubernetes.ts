@@ -35,6 +35,8 @@ export interface OnKubernetes {
 export function openKubernetes(
   config: KubernetesConfig,
   clock: Clock,
+  /** Once it aborts, this coordinator may not write any more. */
+  signal: AbortSignal,
   { log, metrics }: { readonly log: Logger; readonly metrics: Registry },
 ): OnKubernetes {
   const { kubeconfig, context, requestsPerSecond, watchNamespace, namespace, podName, leaseMs, cacheDomains, tokenAudience } = config;
@@ -48,9 +50,9 @@ export function openKubernetes(
     const [verb = "", ...rest] = what.split(" ");
     requests.inc({ verb, kind: rest.find((word) => /^[A-Z]/.test(word)) ?? rest[0]?.split("/").at(-1) ?? "" });
   };
-  const kubernetes = Kubernetes.open({ kubeconfig, context, requestsPerSecond, clock, onRequest });
+  const kubernetes = Kubernetes.open({ kubeconfig, context, requestsPerSecond, clock, signal, onRequest });
   // A lease does not wait in line behind the writes of a thousand jobs.
-  const forLease = Kubernetes.open({ kubeconfig, context, clock, onRequest });
+  const forLease = Kubernetes.open({ kubeconfig, context, clock, signal, onRequest });
   const cluster = kubernetesCluster(kubernetes);
   return {
     leadership: kubernetesLeadership(forLease, {
@@ -64,7 +66,7 @@ export function openKubernetes(
     }),
     resources: kubernetesJobResources(kubernetes, watchNamespace),
     cluster,
-    access: openKubernetesAccess({ kubeconfig, context, audience: tokenAudience, clock, onRequest }),
+    access: openKubernetesAccess({ kubeconfig, context, audience: tokenAudience, clock, signal, onRequest }),
     resolve: (job) => resolveGraftJob(job, cacheDomains),
     async keysOf(request) {
       const secret = request?.spec.dataset?.credentialsSecret ?? "";

@@ -1,4 +1,5 @@
 import { randomBytes } from "node:crypto";
+import { setMaxListeners } from "node:events";
 import { readFile } from "node:fs/promises";
 import { totalmem } from "node:os";
 import { Counter, Gauge } from "prom-client";
@@ -51,7 +52,9 @@ export function coordinatorService(milestone: (milestone: Milestone) => void = (
     if (config.kubernetes === undefined) return serve(config, local, context, milestone, undefined);
 
     // 2. On Kubernetes others may stand by: one leads, and whoever does not any more ends.
-    const kubernetes = openKubernetes(config.kubernetes, local.clock, context);
+    const deposed = new AbortController();
+    setMaxListeners(0, deposed.signal); // one for each request that is under way
+    const kubernetes = openKubernetes(config.kubernetes, local.clock, deposed.signal, context);
     ready(undefined);
     log.info("standing by");
     const lost = await kubernetes.leadership.lead(context.signal);
@@ -59,6 +62,7 @@ export function coordinatorService(milestone: (milestone: Milestone) => void = (
     lost.addEventListener("abort", () => {
       const why = lost.reason as CodedError;
       log.warn({ code: why.code }, why.message);
+      deposed.abort(why);
       context.stop(why);
     });
     await serve(config, local, context, milestone, kubernetes);
