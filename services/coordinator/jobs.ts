@@ -17,6 +17,7 @@ import { JobObjects } from "../../platform/job-store/job-store.js";
 import { Bell } from "./bell.js";
 import { JobCoordinator } from "./coordinator.js";
 import type { CoordinatorDeps } from "./coordinator-deps.js";
+import { type LifeWatch, watchDeadline, watchExpiry } from "./job-life.js";
 import { JobLog } from "./job-log.js";
 import type { JobProfiles } from "./plan-job.js";
 import { StatusBoard } from "./status.js";
@@ -107,11 +108,25 @@ export class Jobs {
   readonly signal: AbortSignal;
   /** Told apart from other runs of a coordinator: a watcher's revision of an earlier one is old. */
   private readonly epoch: string;
+  private readonly life: LifeWatch;
 
   constructor(deps: JobsDeps, signal: AbortSignal) {
     this.deps = deps;
     this.epoch = Buffer.from(deps.newKey().subarray(0, 6)).toString("hex");
     this.signal = signal;
+    const { clock, onExpired, onFailure } = deps;
+    this.life = {
+      clock,
+      signal,
+      onFailure,
+      fail: (job, error) => this.fail(job, error),
+      expire:
+        onExpired ??
+        (async (job) => {
+          // Not waited for: a job that goes waits for this.
+          void this.delete(job).catch((error: unknown) => onFailure(job.jobId, error));
+        }),
+    };
   }
 
   /** Takes up what is in the store. */
@@ -296,7 +311,7 @@ export class Jobs {
     }
     const { state } = job.board;
     if (job.pause !== undefined && !isFinal(state.phase) && !state.suspended) await job.board.update(nextState(state, "suspended"));
-    this.lives.set(jobId, Promise.all([this.live(job), this.watchDeadline(job), this.watchExpiry(job)]));
+    this.lives.set(jobId, Promise.all([this.live(job), watchDeadline(job, this.life), watchExpiry(job, this.life)]));
     return job;
   }
 
@@ -344,58 +359,6 @@ export class Jobs {
     const seconds = String(Math.round(retryForMs / 1000));
     const [code, message] = error instanceof CodedError ? [error.code, error.message] : ["OBJECT_CORRUPT" as const, String(error)];
     await this.fail(job, new CodedError(code, `${message}; it has not passed for ${seconds} s`));
-  }
-
-  /** Fails the job once its `activeDeadlineSeconds` since it began, or was resumed, are over. */
-  private async watchDeadline(job: KnownJob): Promise<void> {
-    const { clock } = this.deps;
-    while (!this.signal.aborted && !job.isRemoved && !isFinal(job.board.state.phase)) {
-      const { activeDeadlineSeconds } = operationOf(job.record.request?.spec ?? {});
-      if (activeDeadlineSeconds === undefined) {
-        await job.specBell.next(clock, undefined, this.signal);
-        continue;
-      }
-      const { startedMs } = job.board.current;
-      const isRunning = startedMs !== undefined && job.pause?.kind !== "suspended";
-      const leftMs = isRunning ? startedMs + activeDeadlineSeconds * 1000 - clock.now() : limits.longPollMs;
-      if (leftMs > 0) await job.bell.next(clock, Math.min(leftMs, limits.longPollMs), this.signal);
-      else {
-        const message = `job ${job.record.name} was not done within its activeDeadlineSeconds, ${String(activeDeadlineSeconds)}; submit it anew with a longer one, features that were extracted are used again`;
-        await this.fail(job, new CodedError("DEADLINE_EXCEEDED", message));
-        return;
-      }
-    }
-  }
-
-  /** Deletes the job once its `ttlSecondsAfterFinished` are over. */
-  private async watchExpiry(job: KnownJob): Promise<void> {
-    const { clock } = this.deps;
-    while (!this.signal.aborted && !job.isRemoved) {
-      const { ttlSecondsAfterFinished } = operationOf(job.record.request?.spec ?? {});
-      if (ttlSecondsAfterFinished === undefined) {
-        if (isFinal(job.board.state.phase)) return;
-        await job.specBell.next(clock, undefined, this.signal);
-        continue;
-      }
-      const { endedMs } = job.board.current;
-      const isOver = isFinal(job.board.state.phase) && endedMs !== undefined;
-      const leftMs = isOver ? endedMs + ttlSecondsAfterFinished * 1000 - clock.now() : limits.longPollMs;
-      if (leftMs > 0) {
-        await job.bell.next(clock, Math.min(leftMs, limits.longPollMs), this.signal);
-        continue;
-      }
-      if (this.deps.onExpired === undefined) {
-        // Not waited for: a job that goes waits for this.
-        void this.delete(job).catch((error: unknown) => this.deps.onFailure(job.jobId, error));
-        return;
-      }
-      try {
-        return await this.deps.onExpired(job);
-      } catch (error) {
-        this.deps.onFailure(job.jobId, error);
-        await clock.sleep(RETRY_MS, this.signal).catch(() => undefined);
-      }
-    }
   }
 
   private coordinatorDeps(job: KnownJob, signal: AbortSignal): CoordinatorDeps {
