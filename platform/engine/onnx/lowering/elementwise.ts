@@ -1,0 +1,37 @@
+import { strict as assert } from "node:assert";
+import type { Operation, Value } from "../../../../domain/network/gradient/program.js";
+import type { Emitters, Layout } from "./lowering.js";
+import type { Walk } from "./walk.js";
+
+/** Operations on each value by itself, in the layout that `layoutOf` chooses for their result. */
+export function elementwiseEmitters(
+  layoutOf: (walk: Walk, result: Value) => Layout,
+): Emitters<"relu" | "relu6" | "sigmoid" | "reluGradient" | "relu6Gradient" | "sigmoidGradient" | "add" | "multiply"> {
+  const emit = (walk: Walk, { operands, result }: Operation, node: (a: string, b: string) => string): void => {
+    const layout = layoutOf(walk, result);
+    const [a, b] = operands.map((operand) => walk.as(operand, layout));
+    assert(a !== undefined);
+    walk.give(result, layout, node(a, b ?? ""));
+  };
+  return {
+    relu: (walk, operation) => emit(walk, operation, (x) => walk.graph.node("Relu", [x])),
+    relu6: (walk, operation) => emit(walk, operation, (x) => walk.graph.node("Clip", [x, walk.graph.scalar(0), walk.graph.scalar(6)])),
+    sigmoid: (walk, operation) => emit(walk, operation, (x) => walk.graph.node("Sigmoid", [x])),
+    reluGradient: (walk, operation) => emit(walk, operation, (dy, y) => walk.graph.node("Mul", [dy, walk.graph.node("Sign", [y])])),
+    relu6Gradient: (walk, operation) =>
+      emit(walk, operation, (dy, y) => {
+        const { graph } = walk;
+        // 1 where 0 < y < 6, else 0.
+        const below = graph.node("Sign", [graph.node("Sub", [graph.scalar(6), y])]);
+        return graph.node("Mul", [dy, graph.node("Mul", [graph.node("Sign", [y]), below])]);
+      }),
+    sigmoidGradient: (walk, operation) =>
+      emit(walk, operation, (dy, y) => {
+        const { graph } = walk;
+        const slope = graph.node("Mul", [y, graph.node("Sub", [graph.scalar(1), y])]);
+        return graph.node("Mul", [dy, slope]);
+      }),
+    add: (walk, operation) => emit(walk, operation, (a, b) => walk.graph.node("Add", [a, b])),
+    multiply: (walk, operation) => emit(walk, operation, (a, b) => walk.graph.node("Mul", [a, b])),
+  };
+}
