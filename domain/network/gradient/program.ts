@@ -50,15 +50,17 @@ export type Primitive =
   | { readonly kind: "productInputGradient" }
   /** x, dy -> dkernel, over the rows */
   | { readonly kind: "productKernelGradient" }
-  // Over the rows and places of a grain.
-  /** dy -> [C]: the sum, or the mean */
+  // Over the rows and places of a grain. With statistics of the batch only rows of weight > 0 count: padding must not show in them.
+  /** x -> [C]: the sum over the rows that count. (Gradients are 0 in the others.) */
   | { readonly kind: "sumOverRows" }
-  | { readonly kind: "meanOverRows" }
-  /** a, b -> [C]: the sum of a x b, or the mean */
+  /** a, b, [centre [C]] -> [C]: the sum of a x (b - centre) over the rows that count; with a centre near the mean of b little is lost to rounding */
   | { readonly kind: "dotOverRows" }
-  | { readonly kind: "meanDotOverRows" }
-  /** x, mean [C] -> [C]: the biased variance */
+  /** sum [C] -> sum / (rows that count x places); 0 where no row counts */
+  | { readonly kind: "meanOfSum"; readonly places: number }
+  /** x, mean [C] -> [C]: the biased variance over the rows that count; 0 where no row counts */
   | { readonly kind: "varianceOverRows" }
+  /** x -> x, with 0 in rows that do not count */
+  | { readonly kind: "countedRows" }
   // One number a channel.
   /** x, scale [C], [offset [C]] -> x * scale + offset */
   | { readonly kind: "scaleChannels" }
@@ -115,10 +117,10 @@ export interface GradientProgram {
   /** How many of them are the forward pass; the next one is `outputGradient`, and the backward pass follows. */
   readonly forward: number;
   readonly output: Value;
-  /** What each layer gives, by its name; a batch norm that is folded into the layer before it and that layer have one value. */
+  /** What each layer that is computed gives, by its name; a batch norm that is folded into the layer before it and that layer have one value. */
   readonly activations: ReadonlyMap<string, Value>;
   /** By the names of parameters; parameters that do not reach the output are left out. */
   readonly gradients: ReadonlyMap<string, Value>;
-  /** With statistics of the batch: mean and biased variance of each batch norm layer over the rows and places of a grain. */
+  /** With statistics of the batch: mean and biased variance of what enters each batch norm layer, over the rows that count and the places of a grain. */
   readonly moments: ReadonlyMap<string, { readonly mean: Value; readonly variance: Value }>;
 }
