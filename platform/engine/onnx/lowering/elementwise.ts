@@ -1,14 +1,15 @@
 import { strict as assert } from "node:assert";
-import type { Operation, Value } from "../../../../domain/network/gradient/program.js";
+import type { Operation } from "../../../../domain/network/gradient/program.js";
 import type { Emitters, Layout } from "./lowering.js";
 import type { Walk } from "./walk.js";
 
-/** Operations on each value by itself, in the layout that `layoutOf` chooses for their result. */
+/** Operations on each value by itself, in the layout that `layoutOf` chooses. */
 export function elementwiseEmitters(
-  layoutOf: (walk: Walk, result: Value) => Layout,
+  layoutOf: (walk: Walk, operation: Operation) => Layout,
 ): Emitters<"relu" | "relu6" | "sigmoid" | "reluGradient" | "relu6Gradient" | "sigmoidGradient" | "add" | "multiply"> {
-  const emit = (walk: Walk, { operands, result }: Operation, node: (a: string, b: string) => string): void => {
-    const layout = layoutOf(walk, result);
+  const emit = (walk: Walk, operation: Operation, node: (a: string, b: string) => string): void => {
+    const { operands, result } = operation;
+    const layout = layoutOf(walk, operation);
     const [a, b] = operands.map((operand) => walk.as(operand, layout));
     assert(a !== undefined);
     walk.give(result, layout, node(a, b ?? ""));
