@@ -1,8 +1,8 @@
 import { strict as assert } from "node:assert";
-import { limits } from "../../../domain/limits.js";
 import { differentiate } from "../../../domain/network/gradient/differentiate.js";
-import { elementCount, type Network } from "../../../domain/network/network.js";
-import { activationElements, layerShapes } from "../../../domain/network/shapes.js";
+import { elementCount } from "../../../domain/network/network.js";
+import { layerShapes } from "../../../domain/network/shapes.js";
+import { grainsOfCall } from "../../../domain/training/call-grains.js";
 import { parameterLayout, statisticsLayout } from "../../../domain/training/parameters.js";
 import { isPowerOfTwo } from "../../../domain/training/tree.js";
 import { checkFeatures } from "../check-features.js";
@@ -58,7 +58,7 @@ export async function compileGradient(
   const moments = new Float32Array(ofBatch ? statisticsLayout(network).length : 0);
   const gradientSums = new GrainSums(parametersLength);
   const momentSums = new GrainSums(moments.length);
-  const callGrains = ofBatch ? 1 : grainsOfCall(network, grainRows, grains);
+  const callGrains = grainsOfCall(network, batchNorm, grainRows, grains);
   const calls = new Map<number, GradientCall>();
   await callOf(ofBatch ? grainRows : callGrains * grainRows);
   let running = false;
@@ -152,12 +152,4 @@ export async function compileGradient(
     dropouts.forEach((length, i) => expect(`dropout mask ${i}`, dropoutMasks[i]?.length ?? 0, rows * length));
     if (gradient !== undefined) expect("gradient", gradient.length, parametersLength);
   }
-}
-
-/** As many of the grains, a power of two, as keep the activations of a call within `limits.activationBytesOfCall`; at least one. Only the network and the rows of a grain decide. */
-export function grainsOfCall(network: Network, grainRows: number, grains: number): number {
-  const bytesOfGrain = 4 * activationElements(network) * grainRows;
-  let count = grains;
-  while (count > 1 && count * bytesOfGrain > limits.activationBytesOfCall) count /= 2;
-  return count;
 }
