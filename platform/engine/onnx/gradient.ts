@@ -1,4 +1,5 @@
 import { strict as assert } from "node:assert";
+import type { GradientProgram } from "../../../domain/network/gradient/program.js";
 import { differentiate } from "../../../domain/network/gradient/differentiate.js";
 import { elementCount } from "../../../domain/network/network.js";
 import { layerShapes } from "../../../domain/network/shapes.js";
@@ -15,11 +16,24 @@ import { targetColumns } from "../target-columns.js";
 import { type CallInput, GradientCall } from "./gradient-call.js";
 import { lowerGradient } from "./lowering/lowered-graph.js";
 import type { Lowering } from "./lowering/lowering.js";
+import { columnsFor } from "./lowering/products.js";
 import type { Runtime } from "./runtime.js";
 import type { Sessions } from "./sessions.js";
 
-/** Gradients always run on one thread: a matrix product shared by threads adds in another order. */
-export const gradientThreads = 1;
+/** Threads of a graph, and what of it makes their number invisible. */
+export interface Threads {
+  readonly threads: number;
+  readonly productColumns: number;
+}
+
+/**
+ * Dense layers alone run on one thread, whatever the machine: two gain nothing at the batches that heads are trained with, and a matrix product shared by threads adds in another order. Networks
+ * with convolutions run on all threads: for those the lowerings see to it that no bit depends on how many there are.
+ */
+export function threadsOf({ operations }: GradientProgram, threads: number): Threads {
+  const hasWindows = operations.some(({ primitive }) => "window" in primitive);
+  return hasWindows ? { threads, productColumns: columnsFor(threads) } : { threads: 1, productColumns: columnsFor("one, always") };
+}
 
 /** Calls for so many counts of rows are kept: a grain has all its rows, or, the last of an epoch, some less. */
 const callsKept = 3;
@@ -29,11 +43,13 @@ export interface Lowered {
   readonly runtime: Runtime;
   readonly sessions: Sessions;
   readonly lowering: Lowering;
+  /** Of the machine. */
+  readonly threads: number;
 }
 
 /** Sums of loss and gradient over the grains of one call; see `Engine.compileGradient`. */
 export async function compileGradient(
-  { runtime, sessions, lowering }: Lowered,
+  { runtime, sessions, lowering, threads: allThreads }: Lowered,
   trainable: Trainable,
   { grainRows, grains }: GradientShape,
 ): Promise<Gradient> {
@@ -43,6 +59,7 @@ export async function compileGradient(
   assert(isPowerOfTwo(grains), `the grains of one call must be a power of two, found ${grains}`);
   const columns = targetColumns(network, loss);
   const program = differentiate(network, { batchNorm });
+  const { threads, productColumns } = threadsOf(program, allThreads);
   const shapes = layerShapes(network);
   const rows = grains * grainRows;
   const rowLength = elementCount(network.inputShape);
@@ -90,10 +107,9 @@ export async function compileGradient(
     const known = calls.get(count);
     if (known !== undefined) return known;
     const shape = ofBatch ? { grainRows: count, grains: 1 } : { grainRows, grains: callGrains };
-    const madeFrom = ["gradient", lowering.name, network, loss, batchNorm, preprocessing, shape];
-    const opened = await sessions.open(madeFrom, gradientThreads, () =>
-      lowerGradient(program, lowering, { ...shape, loss, preprocessing }),
-    );
+    const madeFrom = ["gradient", lowering.name, network, loss, batchNorm, preprocessing, shape, productColumns];
+    const options = { ...shape, loss, preprocessing, productColumns };
+    const opened = await sessions.open(madeFrom, threads, () => lowerGradient(program, lowering, options));
     const call = new GradientCall(runtime, opened, network, shape);
     for (const [oldest, unused] of calls) {
       if (calls.size < callsKept) break;

@@ -10,6 +10,17 @@ import type { Walk } from "./walk.js";
  */
 export const columnsMin = 16;
 
+/** Columns of one thread, above which the matrix product adds up in blocks of `productBlock`; with fewer, the blocks are longer. Columns are shared out in whole sixteens. */
+const columnsOfThread = 80;
+
+/**
+ * The columns that dense products are padded to in a graph that `threads` threads run: so many that the number of threads does not show in the bits. A graph that always has one thread, as
+ * those of dense layers only, does without.
+ */
+export function columnsFor(threads: number | "one, always"): number {
+  return threads === "one, always" ? columnsMin : threads * columnsOfThread;
+}
+
 /** Longest inner dimension that the matrix product adds up in one go. */
 const productBlock = 128;
 
@@ -19,6 +30,7 @@ export const productEmitters: Emitters<"product" | "productInputGradient" | "pro
     assert(x && kernel);
     const product = rowsTimes(walk.graph, walk.as(x, "plain"), walk.as(kernel, "plain"), {
       columns: lengthOf(result),
+      columnsMin: walk.options.productColumns,
       transposed: false,
       bias: bias && walk.as(bias, "plain"),
     });
@@ -27,7 +39,7 @@ export const productEmitters: Emitters<"product" | "productInputGradient" | "pro
 
   productInputGradient(walk, { operands: [dy, kernel], result }) {
     assert(dy && kernel);
-    const options = { columns: lengthOf(result), transposed: true };
+    const options = { columns: lengthOf(result), columnsMin: walk.options.productColumns, transposed: true };
     walk.give(result, "plain", rowsTimes(walk.graph, walk.as(dy, "plain"), walk.as(kernel, "plain"), options));
   },
 
@@ -61,20 +73,24 @@ export function sumVectors(walk: Walk, dy: Value, result: Value): void {
 }
 
 /** `rows x matrix`, or `rows x matrix^T` where `transposed` holds, plus the bias; a row of the result has the same bits whatever other rows there are (at least 2). */
-export function rowsTimes(
-  graph: GraphBuilder,
-  rows: string,
-  matrix: string,
-  { columns, transposed, bias }: { readonly columns: number; readonly transposed: boolean; readonly bias?: string | undefined },
-): string {
+export function rowsTimes(graph: GraphBuilder, rows: string, matrix: string, options: RowsTimes): string {
+  const { columns, columnsMin: least, transposed, bias } = options;
   const attributes = { transB: { int: transposed ? 1 : 0 } };
-  if (columns >= columnsMin) return graph.node("Gemm", [rows, matrix, ...(bias ? [bias] : [])], attributes);
-  const missing = columnsMin - columns;
+  if (columns >= least) return graph.node("Gemm", [rows, matrix, ...(bias ? [bias] : [])], attributes);
+  const missing = least - columns;
   const padding = graph.integers(transposed ? [0, 0, missing, 0] : [0, 0, 0, missing]);
   const padded = graph.node("Pad", [matrix, padding, graph.scalar(0)], { mode: { string: "constant" } });
   const paddedBias = bias && graph.node("Pad", [bias, graph.integers([0, missing]), graph.scalar(0)], { mode: { string: "constant" } });
   const product = graph.node("Gemm", [rows, padded, ...(paddedBias ? [paddedBias] : [])], attributes);
   return graph.node("Slice", [product, graph.integers([0]), graph.integers([columns]), graph.integers([1])]);
+}
+
+export interface RowsTimes {
+  readonly columns: number;
+  /** Padded to these where there are fewer. */
+  readonly columnsMin: number;
+  readonly transposed: boolean;
+  readonly bias?: string | undefined;
 }
 
 function lengthOf({ shape }: Value): number {
