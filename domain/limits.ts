@@ -24,6 +24,11 @@ export const limits = {
    * tensorflow's do, and its numerics profile names it.
    */
   forwardBatch: 2,
+  /**
+   * Activations of one call of the onnx engine, forward pass only; a call takes at least one grain whatever its size. What is needed at a time on the way back is about four times as much:
+   * whole MobileNetV2 in grains of 4 rows stays well below 2 GiB, its last block takes all 32 rows in one call.
+   */
+  activationBytesOfCall: 128 * 1024 * 1024,
   /** Pictures that an extractor reads and looks up together while the network runs on those before: one call to the coordinator … */
   picturesInGroup: 256,
   /** … no more bytes of files and pixels than this are held … */

@@ -12,13 +12,7 @@ import { INPUT, type Layer, type Network, type Tensor, type Weights } from "./ne
  */
 export function foldBatchNorm(network: Network, weights: Weights): { readonly network: Network; readonly weights: Weights } {
   const byName = new Map(network.layers.map((layer) => [layer.name, layer]));
-  const uses = countUses(network);
-  const foldedInto = new Map<string, string>();
-  for (const layer of network.layers) {
-    const before = byName.get(layer.inputs[0] ?? INPUT);
-    if (layer.kind === "batchNorm" && before && hasKernel(before) && uses.get(before.name) === 1) foldedInto.set(layer.name, before.name);
-  }
-
+  const foldedInto = foldableBatchNorms(network);
   const result = new Map(weights);
   const biased = new Set<string>();
   for (const [normName, targetName] of foldedInto) {
@@ -33,6 +27,18 @@ export function foldBatchNorm(network: Network, weights: Weights): { readonly ne
       return biased.has(layer.name) && hasKernel(layer) ? { ...layer, inputs, bias: true } : { ...layer, inputs };
     });
   return { network: { ...network, layers, output: foldedInto.get(network.output) ?? network.output }, weights: result };
+}
+
+/** The batch norms that can be folded, with the layer that each goes into. */
+export function foldableBatchNorms(network: Network): Map<string, string> {
+  const byName = new Map(network.layers.map((layer) => [layer.name, layer]));
+  const uses = countUses(network);
+  const foldedInto = new Map<string, string>();
+  for (const layer of network.layers) {
+    const before = byName.get(layer.inputs[0] ?? INPUT);
+    if (layer.kind === "batchNorm" && before && hasKernel(before) && uses.get(before.name) === 1) foldedInto.set(layer.name, before.name);
+  }
+  return foldedInto;
 }
 
 type KernelLayer = Layer & { readonly kind: "conv2d" | "depthwiseConv2d" | "dense" };

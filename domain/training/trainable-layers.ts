@@ -1,19 +1,10 @@
 import { CodedError } from "../errors.js";
 import type { CutBackbone } from "../job/cut-backbone.js";
 import { legalCuts } from "../network/cut.js";
-import { INPUT, type Layer, type Network } from "../network/network.js";
+import { INPUT, type Network } from "../network/network.js";
 
 export const engineNames = ["onnx", "tensorflow"] as const;
 export type EngineName = (typeof engineNames)[number];
-
-/** The kinds of layers that a chain of dense layers is made of: one row of values in, one row out. */
-const denseChainKinds = ["dense", "relu", "relu6", "sigmoid", "dropout", "flatten"] as const;
-
-export type DenseChainLayer = Extract<Layer, { readonly kind: (typeof denseChainKinds)[number] }>;
-
-export function isDenseChainLayer(layer: Layer): layer is DenseChainLayer {
-  return (denseChainKinds as readonly string[]).includes(layer.kind);
-}
 
 /** What stands above a cut, and whether pixels enter it. */
 export type TrainedPart = Pick<CutBackbone, "tail" | "pixels">;
@@ -27,20 +18,10 @@ export interface TrainingObstacle {
 
 /**
  * The first thing above the cut that an engine cannot train; undefined where it can train all of it. Heads are dense and no obstacle to any engine.
- * onnx trains chains of dense layers on vectors or on maps that are flattened first; tensorflow trains every kind of layer, and takes pixels, but its gradient of a depthwise convolution
- * knows one stride for both directions.
+ * onnx trains everything; tensorflow too, but its gradient of a depthwise convolution knows one stride for both directions.
  */
 const obstacleOf: Readonly<Record<EngineName, (part: TrainedPart) => TrainingObstacle | undefined>> = {
-  onnx: ({ tail, pixels }) => {
-    let previous = INPUT;
-    for (const layer of tail?.layers ?? []) {
-      if (!isDenseChainLayer(layer)) return { layer: layer.name, reason: `(${layer.kind})` };
-      if (layer.inputs[0] !== previous) return { layer: layer.name, reason: `(${layer.kind}), which does not take the layer before it` };
-      if (pixels && previous === INPUT) return { layer: layer.name, reason: `(${layer.kind}), which takes pixels` };
-      previous = layer.name;
-    }
-    return undefined;
-  },
+  onnx: () => undefined,
   tensorflow: ({ tail }) => {
     for (const layer of tail?.layers ?? []) {
       if (layer.kind === "depthwiseConv2d" && layer.strides[0] !== layer.strides[1])

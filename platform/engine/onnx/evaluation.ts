@@ -1,84 +1,138 @@
 import { strict as assert } from "node:assert";
-import type { Tensor } from "onnxruntime-node";
-import type { Shape, Tensor as Activation } from "../../../domain/network/network.js";
+import { limits } from "../../../domain/limits.js";
+import { forwardProgram } from "../../../domain/network/gradient/forward-program.js";
+import { elementCount, type Layer, type Tensor as Activation } from "../../../domain/network/network.js";
 import { layerShapes } from "../../../domain/network/shapes.js";
-import { parameterLayout } from "../../../domain/training/parameters.js";
-import { GraphBuilder } from "../../../formats/onnx/graph-builder.js";
+import { parameterLayout, statisticsLayout } from "../../../domain/training/parameters.js";
+import type { Tensor } from "onnxruntime-node";
+import { checkFeatures } from "../check-features.js";
 import type { Evaluation, EvaluationInput, Trainable } from "../engine.js";
-import { denseChain, encodeChain, encodeRowLosses, targetColumns, valueOf } from "./dense-chain.js";
-import { gradientThreads, wrapParameters } from "./gradient.js";
-import { createSession, type Runtime } from "./runtime.js";
 import { sumRowLosses, Targets } from "../row-sums.js";
+import { targetColumns } from "../target-columns.js";
+import { type Lowered, threadsOf } from "./gradient.js";
+import { type EvaluationGraph, lowerEvaluation } from "./lowering/lowered-graph.js";
+import type { OpenSession } from "./sessions.js";
 
-/** Logits, loss and correct count of a dense chain with parameters as inputs; see `Engine.compileEvaluation`. */
-export async function compileEvaluation(runtime: Runtime, trainable: Trainable, rows: number): Promise<Evaluation> {
-  const { loss } = trainable;
+/** The kinds of layers whose output is shown in histograms: those with weights and activations. */
+const shownKinds: ReadonlySet<Layer["kind"]> = new Set([
+  ...(["conv2d", "depthwiseConv2d", "batchNorm", "dense"] as const),
+  ...(["relu", "relu6", "sigmoid", "softmax"] as const),
+]);
+
+/** Logits, loss and correct count with parameters and statistics as inputs; see `Engine.compileEvaluation`. */
+export async function compileEvaluation(
+  { runtime, sessions, lowering, threads: allThreads }: Lowered,
+  trainable: Trainable,
+  rows: number,
+): Promise<Evaluation> {
+  const { network, loss, preprocessing } = trainable;
   assert(Number.isInteger(rows) && rows >= 2, `an evaluation has at least 2 rows a call, found ${rows}`);
-  const chain = denseChain(trainable);
-  const layout = parameterLayout(trainable.network);
-  const columns = targetColumns(chain, loss);
-  const shapes = layerShapes(trainable.network);
-
-  const graph = new GraphBuilder();
-  const values = encodeChain(graph, chain, rows, false);
-  // Those that have weights or are an activation; dropout and flatten only pass on what is there.
-  const shown = chain.steps
-    .filter(({ layer }) => layer.kind !== "dropout" && layer.kind !== "flatten")
-    .map(({ layer, rowsOut }) => ({ name: layer.name, units: rowsOut, shape: [rows, ...(shapes.get(layer.name) as Shape)] }));
-  for (const { name, units } of shown) {
-    graph.node("Identity", [valueOf(values, name)], {}, `activation/${name}`);
-    graph.output(`activation/${name}`, "float32", [rows, units]);
-  }
-  const logits = valueOf(values, trainable.network.output);
-  encodeRowLosses(graph, logits, rows, columns, loss);
-  graph.node("Identity", [logits], {}, "logits");
-  graph.output("logits", "float32", [rows, chain.logits]);
-  const session = await createSession(runtime, graph.encode(`evaluation of ${chain.name}`), gradientThreads, {
-    graphOptimizationLevel: "disabled",
-  });
-
-  const float = (data: Float32Array, dims: readonly number[]): Tensor => new runtime.Tensor("float32", data, dims);
+  const columns = targetColumns(network, loss);
+  const program = forwardProgram(network);
+  const { threads, productColumns } = threadsOf(program, allThreads);
+  const shapes = layerShapes(network);
+  const layouts = [parameterLayout(network), statisticsLayout(network)] as const;
+  const rowLength = elementCount(network.inputShape);
+  // Many rows are run in passes, of the same rows each: the last one is filled up with zeros.
+  const largest = Math.max(...[...shapes.values()].map(elementCount));
+  const passRows = Math.min(rows, Math.max(2, Math.floor(limits.activationBytesOfCall / (4 * largest))));
+  const shown = network.layers.filter(({ kind }) => shownKinds.has(kind)).map(({ name }) => name);
   const targets = new Targets(rows, columns, loss);
+  const classes = elementCount(shapes.get(network.output) ?? []);
 
-  function feedsOf({ parameters, features, labels, rowWeights }: EvaluationInput): Record<string, Tensor> {
-    assert.equal(
-      parameters.length,
-      layout.length,
-      `evaluation of ${chain.name}: parameters must hold ${layout.length} values, found ${parameters.length}`,
-    );
-    assert.equal(
-      features.length,
-      rows * chain.features,
-      `evaluation of ${chain.name}: features must hold ${rows * chain.features} values, found ${features.length}`,
-    );
-    assert(features instanceof Float32Array, `evaluation of ${chain.name}: features must be float32`);
-    targets.write(labels, rowWeights);
-    const feeds = { features: float(features, [rows, chain.features]), targets: float(targets.data, [rows, columns]) };
-    wrapParameters(layout, parameters, float, feeds);
-    return feeds;
+  const open = (layers: readonly string[]): Promise<OpenSession<EvaluationGraph>> => {
+    const madeFrom = ["evaluation", lowering.name, network, loss, preprocessing, passRows, layers, productColumns];
+    const options = { grains: 1, grainRows: passRows, loss, preprocessing, productColumns };
+    return sessions.open(madeFrom, threads, () => lowerEvaluation(program, lowering, options, layers));
+  };
+  const logitsSession = await open([]);
+  let activationsSession: Promise<OpenSession<EvaluationGraph>> | undefined;
+
+  /** Runs pass after pass; `see` takes each pass's outputs and how many of its rows count. */
+  async function runPasses(
+    { session }: OpenSession<EvaluationGraph>,
+    input: EvaluationInput,
+    outputs: readonly string[],
+    see: (output: string, data: Float32Array | Int32Array, first: number, count: number) => void,
+  ): Promise<void> {
+    checkInput(input);
+    targets.write(input.labels, input.rowWeights);
+    const known = new Set(session.inputNames);
+    const tensors: Record<string, Tensor> = {};
+    layouts.forEach(({ entries }, i) => {
+      const vector = i === 0 ? input.parameters : input.statistics;
+      for (const { name, shape, offset, length } of entries)
+        if (known.has(name)) tensors[name] = new runtime.Tensor("float32", vector.subarray(offset, offset + length), shape);
+    });
+    for (let first = 0; first < rows; first += passRows) {
+      const count = Math.min(passRows, rows - first);
+      const features = passOf(input.features, first, count, rowLength);
+      const dims = [passRows, ...network.inputShape];
+      const feeds: Record<string, Tensor> = {
+        ...tensors,
+        targets: new runtime.Tensor("float32", passOf(targets.data, first, count, columns), [passRows, columns]),
+      };
+      if (known.has("features"))
+        feeds["features"] =
+          features instanceof Uint8Array ? new runtime.Tensor("uint8", features, dims) : new runtime.Tensor("float32", features, dims);
+      const results = await session.run(feeds, [...outputs]);
+      for (const output of outputs) {
+        const data = results[output]?.data;
+        assert(data instanceof Float32Array || data instanceof Int32Array);
+        see(output, data, first, count);
+      }
+    }
+  }
+
+  function passOf<Data extends Float32Array | Uint8Array>(whole: Data, first: number, count: number, length: number): Data {
+    const part = whole.subarray(first * length, (first + count) * length) as Data;
+    if (count === passRows) return part;
+    const filled = new (whole.constructor as new (length: number) => Data)(passRows * length);
+    filled.set(part);
+    return filled;
+  }
+
+  function checkInput({ parameters, statistics, features }: EvaluationInput): void {
+    const expect = (slot: string, found: number, length: number): void =>
+      assert.equal(found, length, `evaluation of ${network.name}: ${slot} must hold ${length} values, found ${found}`);
+    checkFeatures(network.name, features, rows * rowLength, preprocessing);
+    expect("parameters", parameters.length, layouts[0].length);
+    expect("statistics", statistics.length, layouts[1].length);
   }
 
   return {
     rows,
     async run(input) {
-      const results = await session.run(feedsOf(input), ["rowLoss", "predicted", "logits"]);
-      const [rowLoss, predicted, output] = [results["rowLoss"]?.data, results["predicted"]?.data, results["logits"]?.data];
-      assert(rowLoss instanceof Float32Array && predicted instanceof Int32Array && output instanceof Float32Array);
-      return { ...sumRowLosses(rowLoss, predicted, input, 1), logits: output };
+      const rowLoss = new Float32Array(rows);
+      const predicted = new Int32Array(rows);
+      const logits = new Float32Array(rows * classes);
+      await runPasses(logitsSession, input, ["rowLoss", "predicted", "logits"], (output, data, first, count) => {
+        const [whole, length] = output === "rowLoss" ? [rowLoss, 1] : output === "predicted" ? [predicted, 1] : [logits, classes];
+        whole.set(data.subarray(0, count * length), first * length);
+      });
+      return { ...sumRowLosses(rowLoss, predicted, input, 1), logits };
     },
     async activations(input) {
-      const results = await session.run(
-        feedsOf(input),
-        shown.map(({ name }) => `activation/${name}`),
-      );
-      return new Map(
-        shown.map(({ name, shape }): [string, Activation] => {
-          const data = results[`activation/${name}`]?.data;
-          assert(data instanceof Float32Array);
-          return [name, { shape, data }];
+      activationsSession ??= open(shown);
+      const opened = await activationsSession;
+      const activations = new Map(
+        shown.map((layer): [string, Activation] => {
+          const shape = shapes.get(layer) ?? [];
+          return [layer, { shape: [rows, ...shape], data: new Float32Array(rows * elementCount(shape)) }];
         }),
       );
+      const layerOf = new Map([...opened.graph.activations].map(([layer, output]) => [output, layer]));
+      await runPasses(opened, input, [...layerOf.keys()], (output, data, first, count) => {
+        const whole = activations.get(layerOf.get(output) ?? "");
+        assert(whole !== undefined);
+        const length = elementCount(whole.shape.slice(1));
+        whole.data.set(data.subarray(0, count * length), first * length);
+      });
+      return activations;
     },
-    release: () => session.release(),
+    async release() {
+      await logitsSession.release();
+      await (await activationsSession)?.release();
+    },
   };
 }

@@ -1,106 +1,172 @@
 import { strict as assert } from "node:assert";
-import type { Tensor } from "onnxruntime-node";
-import { parameterLayout, type ParameterLayout } from "../../../domain/training/parameters.js";
-import { addRowsAlongTree, isPowerOfTwo } from "../../../domain/training/tree.js";
+import type { GradientProgram } from "../../../domain/network/gradient/program.js";
+import { differentiate } from "../../../domain/network/gradient/differentiate.js";
+import { elementCount } from "../../../domain/network/network.js";
+import { layerShapes } from "../../../domain/network/shapes.js";
+import { grainsOfCall } from "../../../domain/training/call-grains.js";
+import { parameterLayout, statisticsLayout } from "../../../domain/training/parameters.js";
+import { isPowerOfTwo } from "../../../domain/training/tree.js";
+import { checkFeatures } from "../check-features.js";
+import { chosenRows, countedRows } from "../chosen-rows.js";
 import type { Gradient, GradientInput, GradientShape, Trainable } from "../engine.js";
-import { denseChain, targetColumns } from "./dense-chain.js";
-import { encodeGradient, grainInput, gradientOutput } from "./gradient-graph.js";
-import { runWithoutCopies } from "./run-without-copies.js";
-import { createSession, type Runtime } from "./runtime.js";
+import { GrainSums } from "../grain-sums.js";
+import { refuseUntrainable } from "../refuse-untrainable.js";
 import { sumRowLosses, Targets } from "../row-sums.js";
+import { targetColumns } from "../target-columns.js";
+import { type CallInput, GradientCall } from "./gradient-call.js";
+import { lowerGradient } from "./lowering/lowered-graph.js";
+import type { Lowering } from "./lowering/lowering.js";
+import { columnsFor } from "./lowering/products.js";
+import type { Runtime } from "./runtime.js";
+import type { Sessions } from "./sessions.js";
 
-/** Gradients always run on one thread: a matrix product shared by threads adds in another order. */
-export const gradientThreads = 1;
+/** Threads of a graph, and what of it makes their number invisible. */
+export interface Threads {
+  readonly threads: number;
+  readonly productColumns: number;
+}
+
+/**
+ * Dense layers alone run on one thread, whatever the machine: two gain nothing at the batches that heads are trained with, and a matrix product shared by threads adds in another order. Networks
+ * with convolutions run on all threads: for those the lowerings see to it that no bit depends on how many there are.
+ */
+export function threadsOf({ operations }: GradientProgram, threads: number): Threads {
+  const hasWindows = operations.some(({ primitive }) => "window" in primitive);
+  return hasWindows ? { threads, productColumns: columnsFor(threads) } : { threads: 1, productColumns: columnsFor("one, always") };
+}
+
+/** Calls for so many counts of rows are kept: a grain has all its rows, or, the last of an epoch, some less. */
+const callsKept = 3;
+
+/** Of an engine. */
+export interface Lowered {
+  readonly runtime: Runtime;
+  readonly sessions: Sessions;
+  readonly lowering: Lowering;
+  /** Of the machine. */
+  readonly threads: number;
+}
 
 /** Sums of loss and gradient over the grains of one call; see `Engine.compileGradient`. */
-export async function compileGradient(runtime: Runtime, trainable: Trainable, shape: GradientShape): Promise<Gradient> {
-  const { loss } = trainable;
-  const { grainRows, grains } = shape;
+export async function compileGradient(
+  { runtime, sessions, lowering, threads: allThreads }: Lowered,
+  trainable: Trainable,
+  { grainRows, grains }: GradientShape,
+): Promise<Gradient> {
+  refuseUntrainable("onnx", trainable);
+  const { network, loss, preprocessing, batchNorm } = trainable;
   assert(Number.isInteger(grainRows) && grainRows >= 2, `a grain has at least 2 rows, found ${grainRows}`);
   assert(isPowerOfTwo(grains), `the grains of one call must be a power of two, found ${grains}`);
-  const chain = denseChain(trainable);
-  const layout = parameterLayout(trainable.network);
-  // The graph is written as it shall run; the optimiser could join operators differently for different numbers of grains.
-  const session = await createSession(runtime, encodeGradient(chain, loss, shape), gradientThreads, { graphOptimizationLevel: "disabled" });
-
+  const columns = targetColumns(network, loss);
+  const program = differentiate(network, { batchNorm });
+  const { threads, productColumns } = threadsOf(program, allThreads);
+  const shapes = layerShapes(network);
   const rows = grains * grainRows;
-  const float = (data: Float32Array, dims: readonly number[]): Tensor => new runtime.Tensor("float32", data, dims);
-  const targets = new Targets(rows, targetColumns(chain, loss), loss);
+  const rowLength = elementCount(network.inputShape);
+  const parametersLength = parameterLayout(network).length;
+  const dropouts = network.layers.filter(({ kind }) => kind === "dropout").map(({ name }) => elementCount(shapes.get(name) ?? []));
+
+  const targets = new Targets(rows, columns, loss);
   const rowLoss = new Float32Array(rows);
   const predicted = new Int32Array(rows);
-  const ownGradient = new Float32Array(layout.length);
-
-  // Everything that is written lies in arrays of ours, made once. Biases come as one row a grain and are added up here: a few hundred additions.
-  const fetches: Record<string, Tensor> = { rowLoss: float(rowLoss, [rows, 1]), predicted: new runtime.Tensor("int32", predicted, [rows]) };
-  const biases = layout.entries
-    .filter((entry) => entry.shape.length === 1)
-    .map(({ name, offset, length }) => ({ name: gradientOutput(name), offset, byGrain: new Float32Array(grains * length) }));
-  for (const { name, byGrain } of biases) fetches[name] = float(byGrain, [grains, 1, byGrain.length / grains]);
-  const fetchInto = (gradient: Float32Array): void => {
-    for (const { name, shape: dims, offset, length } of layout.entries) {
-      if (dims.length > 1) fetches[gradientOutput(name)] = float(gradient.subarray(offset, offset + length), dims);
-    }
-  };
-
-  // Inputs are wrapped, not copied; a trainer passes the same arrays at every step, so the wrapping is kept too.
-  const known = new Set(session.inputNames);
-  const feeds: Record<string, Tensor> = { targets: float(targets.data, [rows, targetColumns(chain, loss)]) };
-  const wrapped = new Map<string, Float32Array>();
-  // A chain of dense layers has no batch norm.
-  const statistics = new Float32Array(0);
-  const feed = (slot: string, data: Float32Array, length: number, wrap: () => void): void => {
-    if (wrapped.get(slot) === data) return;
-    assert.equal(data.length, length, `gradient of ${chain.name}: ${slot} must hold ${length} values, found ${data.length}`);
-    wrap();
-    wrapped.set(slot, data);
-  };
-  const dropouts = chain.steps.filter(({ layer }) => layer.kind === "dropout");
+  const ownGradient = new Float32Array(parametersLength);
+  // With statistics of the batch a grain is run by itself, on exactly the rows that count.
+  const ofBatch = program.moments.size > 0;
+  const moments = new Float32Array(ofBatch ? statisticsLayout(network).length : 0);
+  const gradientSums = new GrainSums(parametersLength);
+  const momentSums = new GrainSums(moments.length);
+  const callGrains = grainsOfCall(network, batchNorm, grainRows, grains);
+  const calls = new Map<number, GradientCall>();
+  await callOf(ofBatch ? grainRows : callGrains * grainRows);
   let running = false;
 
   return {
-    async run(input: GradientInput) {
+    async run(input) {
       assert(!running, "one gradient call at a time: its results lie in arrays that are used again");
-      assert.equal(input.labels.length, rows, `gradient of ${chain.name}: labels must hold ${rows} values, found ${input.labels.length}`);
-      assert.equal(input.dropoutMasks.length, dropouts.length, `gradient of ${chain.name}: one mask per dropout layer`);
-      feed("parameters", input.parameters, layout.length, () => wrapParameters(layout, input.parameters, float, feeds));
-      feed("rowWeights", input.rowWeights, rows, () => (feeds["rowWeights"] = float(input.rowWeights, [rows, 1])));
-      const { features } = input;
-      assert(features instanceof Float32Array, `gradient of ${chain.name}: features must be float32`);
-      feed("features", features, rows * chain.features, () => {
-        feeds["features"] = float(features, [rows, chain.features]);
-        for (let grain = 0; grain < grains && known.has(grainInput(grain)); grain++) {
-          const start = grain * grainRows * chain.features;
-          feeds[grainInput(grain)] = float(features.subarray(start, start + grainRows * chain.features), [grainRows, chain.features]);
-        }
-      });
-      dropouts.forEach(({ layer, rowsOut }, i) => {
-        const mask = input.dropoutMasks[i];
-        assert(mask !== undefined);
-        feed(`${layer.name}/mask`, mask, rows * rowsOut, () => (feeds[`${layer.name}/mask`] = float(mask, [rows, rowsOut])));
-      });
+      checkInput(input);
       const gradient = input.gradient ?? ownGradient;
-      feed("gradient", gradient, layout.length, () => fetchInto(gradient));
       targets.write(input.labels, input.rowWeights);
-
       running = true;
       try {
-        await runWithoutCopies(session, feeds, fetches);
+        if (callGrains === grains && !ofBatch)
+          await (await callOf(rows)).run({ ...input, targets: targets.data }, { gradient, moments, rowLoss, predicted });
+        else await runParts(input, gradient);
       } finally {
         running = false;
       }
-      for (const { byGrain, offset } of biases) gradient.set(addRowsAlongTree(byGrain, grains), offset);
-      const sums = sumRowLosses(rowLoss, predicted, input, grains);
-      return { ...sums, gradient, statistics };
+      return { ...sumRowLosses(rowLoss, predicted, input, grains), gradient, statistics: moments };
     },
-    release: () => session.release(),
+    async release() {
+      await Promise.all([...calls.values()].map((call) => call.release()));
+      calls.clear();
+    },
   };
-}
 
-export function wrapParameters(
-  layout: ParameterLayout,
-  parameters: Float32Array,
-  float: (data: Float32Array, dims: readonly number[]) => Tensor,
-  feeds: Record<string, Tensor>,
-): void {
-  for (const { name, shape, offset, length } of layout.entries) feeds[name] = float(parameters.subarray(offset, offset + length), shape);
+  /** The session for a part of so many rows: of one grain with statistics of the batch, else of `callGrains`. */
+  async function callOf(count: number): Promise<GradientCall> {
+    const known = calls.get(count);
+    if (known !== undefined) return known;
+    const shape = ofBatch ? { grainRows: count, grains: 1 } : { grainRows, grains: callGrains };
+    const madeFrom = ["gradient", lowering.name, network, loss, batchNorm, preprocessing, shape, productColumns];
+    const options = { ...shape, loss, preprocessing, productColumns };
+    // A product of a single row takes a path on which threads show.
+    const opened = await sessions.open(madeFrom, count === 1 ? 1 : threads, () => lowerGradient(program, lowering, options));
+    const call = new GradientCall(runtime, opened, network, shape);
+    for (const [oldest, unused] of calls) {
+      if (calls.size < callsKept) break;
+      calls.delete(oldest);
+      await unused.release();
+    }
+    calls.set(count, call);
+    return call;
+  }
+
+  /** One call after another, their sums added along the tree. */
+  async function runParts(input: GradientInput, gradient: Float32Array): Promise<void> {
+    gradientSums.begin(gradient);
+    momentSums.begin(moments);
+    const partRows = callGrains * grainRows;
+    for (let first = 0; first < rows; first += partRows) {
+      const end = first + partRows;
+      const chosen = ofBatch ? countedRows(input.rowWeights, first, end) : Array.from({ length: partRows }, (_, row) => first + row);
+      const output = {
+        gradient: gradientSums.next(),
+        moments: momentSums.next(),
+        rowLoss: new Float32Array(chosen.length),
+        predicted: new Int32Array(chosen.length),
+      };
+      if (chosen.length === 0) for (const vector of [output.gradient, output.moments]) vector.fill(0);
+      else await (await callOf(chosen.length)).run(rowsOf(input, chosen), output);
+      output.moments.forEach((value, i) => (output.moments[i] = value * chosen.length));
+      chosen.forEach((row, i) => {
+        rowLoss[row] = output.rowLoss[i] as number;
+        predicted[row] = output.predicted[i] as number;
+      });
+      gradientSums.add();
+      momentSums.add();
+    }
+  }
+
+  function rowsOf(input: GradientInput, chosen: readonly number[]): CallInput {
+    return {
+      parameters: input.parameters,
+      statistics: input.statistics,
+      features: chosenRows(input.features, chosen, rowLength),
+      targets: chosenRows(targets.data, chosen, columns),
+      rowWeights: chosenRows(input.rowWeights, chosen, 1),
+      dropoutMasks: input.dropoutMasks.map((mask, i) => chosenRows(mask, chosen, dropouts[i] ?? 0)),
+    };
+  }
+
+  function checkInput({ parameters, features, labels, rowWeights, dropoutMasks, gradient }: GradientInput): void {
+    const expect = (slot: string, found: number, length: number): void =>
+      assert.equal(found, length, `gradient of ${network.name}: ${slot} must hold ${length} values, found ${found}`);
+    checkFeatures(network.name, features, rows * rowLength, preprocessing);
+    expect("parameters", parameters.length, parametersLength);
+    expect("labels", labels.length, rows);
+    expect("rowWeights", rowWeights.length, rows);
+    assert.equal(dropoutMasks.length, dropouts.length, `gradient of ${network.name}: one mask per dropout layer`);
+    dropouts.forEach((length, i) => expect(`dropout mask ${i}`, dropoutMasks[i]?.length ?? 0, rows * length));
+    if (gradient !== undefined) expect("gradient", gradient.length, parametersLength);
+  }
 }

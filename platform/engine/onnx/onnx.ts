@@ -3,12 +3,16 @@ import type { Engine } from "../engine.js";
 import { instructionSet } from "../instruction-set.js";
 import { compileEvaluation } from "./evaluation.js";
 import { compileForward } from "./forward.js";
-import { compileGradient, gradientThreads } from "./gradient.js";
+import { compileGradient } from "./gradient.js";
+import { portableLowering } from "./lowering/portable/portable.js";
 import { loadRuntime, runtimeVersion } from "./runtime.js";
+import { Sessions } from "./sessions.js";
 
 export interface OnnxOptions {
-  /** Threads of a forward pass; its bits do not depend on them. Default: all cores. */
+  /** Threads of a forward pass, and of the gradient of convolutions; no bit depends on them. Default: all cores. */
   readonly threads?: number;
+  /** How gradients and evaluations are written as graphs. Default: the fastest that this machine can run. */
+  readonly lowering?: "portable";
 }
 
 /**
@@ -17,6 +21,8 @@ export interface OnnxOptions {
  */
 export async function openOnnxEngine({ threads = availableParallelism() }: OnnxOptions = {}): Promise<Engine> {
   const runtime = await loadRuntime();
+  // There is one so far.
+  const lowered = { runtime, sessions: new Sessions(runtime), lowering: portableLowering, threads };
   const profile = {
     engine: "onnx",
     engineVersion: runtimeVersion(runtime),
@@ -27,10 +33,11 @@ export async function openOnnxEngine({ threads = availableParallelism() }: OnnxO
   };
   return {
     name: "onnx",
+    // Gradients have the bits of one thread: dense layers alone run on one, and elsewhere no bit depends on them.
     forwardProfile: { ...profile, threads: 0 },
-    gradientProfile: { ...profile, threads: gradientThreads },
+    gradientProfile: { ...profile, threads: 1 },
     compileForward: (network, weights, options) => compileForward(runtime, threads, network, weights, options),
-    compileGradient: (trainable, shape) => compileGradient(runtime, trainable, shape),
-    compileEvaluation: (trainable, rows) => compileEvaluation(runtime, trainable, rows),
+    compileGradient: (trainable, shape) => compileGradient(lowered, trainable, shape),
+    compileEvaluation: (trainable, rows) => compileEvaluation(lowered, trainable, rows),
   };
 }

@@ -4,13 +4,14 @@ import { elementCount, type Layer, type Tensor } from "../../../domain/network/n
 import { layerShapes } from "../../../domain/network/shapes.js";
 import { parameterLayout, statisticsLayout } from "../../../domain/training/parameters.js";
 import type { Evaluation, EvaluationInput, Trainable } from "../engine.js";
+import { checkFeatures } from "../check-features.js";
 import { sumRowLosses, Targets } from "../row-sums.js";
 import { Kernels } from "./kernels.js";
 import type { Runtime } from "./load.js";
 import { rowLosses } from "./loss.js";
 import { infer } from "./pass.js";
-import { checkFeatures, uploadFeatures } from "./pixels.js";
-import { targetColumns } from "./trainable.js";
+import { uploadFeatures } from "./pixels.js";
+import { targetColumns } from "../target-columns.js";
 import { uploadVectors } from "./weights.js";
 
 /** The kinds of layers whose output is shown in histograms: those with weights and activations. */

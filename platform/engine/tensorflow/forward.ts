@@ -4,11 +4,12 @@ import { limits } from "../../../domain/limits.js";
 import { foldBatchNorm } from "../../../domain/network/fold-batch-norm.js";
 import { elementCount, type Network, type Weights } from "../../../domain/network/network.js";
 import { layerShapes } from "../../../domain/network/shapes.js";
+import { checkFeatures } from "../check-features.js";
 import type { Forward, ForwardOptions } from "../engine.js";
 import { Kernels } from "./kernels.js";
 import type { Runtime } from "./load.js";
 import { infer } from "./pass.js";
-import { checkFeatures, uploadFeatures } from "./pixels.js";
+import { uploadFeatures } from "./pixels.js";
 import { uploadWeights } from "./weights.js";
 
 /**

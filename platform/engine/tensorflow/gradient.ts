@@ -7,14 +7,16 @@ import { isPowerOfTwo } from "../../../domain/training/tree.js";
 import type { Gradient, GradientInput, GradientShape, Trainable } from "../engine.js";
 import { refuseUntrainable } from "../refuse-untrainable.js";
 import { sumRowLosses, Targets } from "../row-sums.js";
-import { GrainSums } from "./grain-sums.js";
+import { checkFeatures } from "../check-features.js";
+import { chosenRows, countedRows } from "../chosen-rows.js";
+import { GrainSums } from "../grain-sums.js";
 import { Kernels, type Value } from "./kernels.js";
 import { float32 } from "./layer-run.js";
 import type { Runtime } from "./load.js";
 import { rowLosses } from "./loss.js";
 import { differentiate } from "./pass.js";
-import { checkFeatures, uploadFeatures } from "./pixels.js";
-import { targetColumns } from "./trainable.js";
+import { uploadFeatures } from "./pixels.js";
+import { targetColumns } from "../target-columns.js";
 import { uploadVectors } from "./weights.js";
 
 /** Sums of loss, gradient and statistics over the grains of one call, which run one after another; see `Engine.compileGradient`. */
@@ -131,22 +133,6 @@ export function compileGradient({ binding, onGpu }: Runtime, trainable: Trainabl
     dropouts.forEach(({ name, shape }, i) => expect(`mask of ${name}`, dropoutMasks[i]?.length ?? 0, rows * elementCount(shape)));
     if (gradient !== undefined) expect("gradient", gradient.length, layout.length);
   }
-}
-
-/** The rows from `first` to before `end` that have a weight. */
-function countedRows(rowWeights: Float32Array, first: number, end: number): number[] {
-  const counted = [];
-  for (let row = first; row < end; row++) if (rowWeights[row] !== 0) counted.push(row);
-  return counted;
-}
-
-/** These rows of `data` one after another: where they lie if they are neighbours, as they are unless a class has the weight 0, else a copy. */
-function chosenRows<Data extends Float32Array | Uint8Array>(data: Data, rows: readonly number[], length: number): Data {
-  const [first = 0, last = 0] = [rows[0], rows.at(-1)];
-  if (last - first === rows.length - 1) return data.subarray(first * length, (last + 1) * length) as Data;
-  const chosen = new (data.constructor as new (length: number) => Data)(rows.length * length);
-  rows.forEach((row, i) => chosen.set(data.subarray(row * length, (row + 1) * length), i * length));
-  return chosen;
 }
 
 function writeScaled(layout: ParameterLayout, name: string, values: Float32Array, vector: Float32Array, factor: number): void {

@@ -1,4 +1,3 @@
-import { strict as assert } from "node:assert";
 import type { Preprocessing } from "../../../domain/network/preprocessing.js";
 import type { Kernels, Value } from "./kernels.js";
 import { float32 } from "./layer-run.js";
@@ -18,18 +17,6 @@ export function uploadFeatures(
   const deviation = kernels.upload(Float32Array.from(preprocessing.deviation), [3]);
   const centred = kernels.one("Sub", float32, [ordered, mean], [ordered, mean]);
   return kernels.one("RealDiv", float32, [centred, deviation], [centred, deviation]);
-}
-
-/** @throws AssertionError where pixels are given to a network that takes features, or the other way round, or their number is another. */
-export function checkFeatures(
-  name: string,
-  features: Float32Array | Uint8Array,
-  length: number,
-  preprocessing: Preprocessing | undefined,
-): void {
-  const takes = preprocessing === undefined ? "a Float32Array" : "pixels (Uint8Array)";
-  assert.equal(features instanceof Uint8Array, preprocessing !== undefined, `network ${name} takes ${takes}`);
-  assert.equal(features.length, length, `network ${name}: features must hold ${length} values, found ${features.length}`);
 }
 
 function reversedChannels(kernels: Kernels, picture: Value): Value {

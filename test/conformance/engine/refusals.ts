@@ -7,9 +7,9 @@ import { around, batchNorm, chain, conv, dense, depthwise, flatten, globalAverag
 import { pixels, trainableOf } from "./networks.js";
 
 const everyEngine: readonly EngineName[] = ["onnx", "tensorflow"];
-const tensorflow: readonly EngineName[] = ["tensorflow"];
+const onnx: readonly EngineName[] = ["onnx"];
 
-/** Each thing that an engine may not be able to train, alone: the layer with which it begins, the engines that can, and the trained network. */
+/** Each thing that an engine might not be able to train, alone: the layer with which it begins, the engines that can, and the trained network. */
 const demands: readonly (readonly [layer: string, can: readonly EngineName[], Trainable])[] = [
   ...(
     [
@@ -17,21 +17,21 @@ const demands: readonly (readonly [layer: string, can: readonly EngineName[], Tr
       [everyEngine, { kind: "relu6" }],
       [everyEngine, { kind: "sigmoid" }],
       [everyEngine, { kind: "dropout", rate: 0.5 }],
-      [tensorflow, conv(2, [3, 3])],
-      [tensorflow, depthwise([3, 3])],
-      [[], depthwise([3, 3], { strides: [1, 2] })],
-      [tensorflow, batchNorm],
-      [tensorflow, { kind: "softmax" }],
-      [tensorflow, { kind: "maxPool", size: [2, 2], strides: [2, 2], padding: around(0) }],
-      [tensorflow, { kind: "averagePool", size: [2, 2], strides: [2, 2], padding: around(0) }],
-      [tensorflow, { kind: "zeroPad", padding: around(1) }],
+      [everyEngine, conv(2, [3, 3])],
+      [everyEngine, depthwise([3, 3])],
+      [onnx, depthwise([3, 3], { strides: [1, 2] })],
+      [everyEngine, batchNorm],
+      [everyEngine, { kind: "softmax" }],
+      [everyEngine, { kind: "maxPool", size: [2, 2], strides: [2, 2], padding: around(0) }],
+      [everyEngine, { kind: "averagePool", size: [2, 2], strides: [2, 2], padding: around(0) }],
+      [everyEngine, { kind: "zeroPad", padding: around(1) }],
     ] as const satisfies readonly (readonly [readonly EngineName[], LayerKind])[]
   ).map(([can, kind]) => [`${kind.kind}_0`, can, trainableOf(chain(kind.kind, [4, 4, 2], [kind, flatten, dense(3)]))] as const),
-  ["globalAveragePool_0", tensorflow, trainableOf(chain("globalAveragePool", [4, 4, 2], [globalAveragePool, dense(3)]))],
-  ["sum", tensorflow, trainableOf(merging({ kind: "add" }))],
-  ["sum", tensorflow, trainableOf(merging({ kind: "concat" }))],
-  ["logits", tensorflow, trainableOf(branching())],
-  ["flatten_0", tensorflow, { ...pixels("RGB"), network: chain("dense layers on pixels", [6, 6, 3], [flatten, dense(3)]) }],
+  ["globalAveragePool_0", everyEngine, trainableOf(chain("globalAveragePool", [4, 4, 2], [globalAveragePool, dense(3)]))],
+  ["sum", everyEngine, trainableOf(merging({ kind: "add" }))],
+  ["sum", everyEngine, trainableOf(merging({ kind: "concat" }))],
+  ["logits", everyEngine, trainableOf(branching())],
+  ["flatten_0", everyEngine, { ...pixels("RGB"), network: chain("dense layers on pixels", [6, 6, 3], [flatten, dense(3)]) }],
 ];
 
 /** What an engine cannot train it refuses as the planner does; what the planner lets through it takes. */

@@ -1,4 +1,4 @@
-import { addAlongTree } from "../../../domain/training/tree.js";
+import { addAlongTree } from "../../domain/training/tree.js";
 
 /** Adds the vectors of grains 0, 1, 2, … as they come, along the tree (domain/training/tree.ts); of 8 grains it holds at most 4 vectors. */
 export class GrainSums {

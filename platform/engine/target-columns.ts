@@ -1,7 +1,7 @@
-import { CodedError } from "../../../domain/errors.js";
-import { elementCount, type Network } from "../../../domain/network/network.js";
-import { layerShapes } from "../../../domain/network/shapes.js";
-import type { LossSpec } from "../../../domain/training/loss.js";
+import { CodedError } from "../../domain/errors.js";
+import { elementCount, type Network } from "../../domain/network/network.js";
+import { layerShapes } from "../../domain/network/shapes.js";
+import type { LossSpec } from "../../domain/training/loss.js";
 
 /**
  * Columns of the targets: the classes, or 2 for a single sigmoid.

@@ -1,0 +1,95 @@
+import { strict as assert } from "node:assert";
+import type { GradientProgram, Value } from "../../../../domain/network/gradient/program.js";
+import type { Lowering } from "./lowering.js";
+import { encodeRowLosses } from "./loss.js";
+import { type GraphOptions, Walk } from "./walk.js";
+
+/** An output with the gradient of a parameter or the moments of a batch norm. */
+export interface GraphResult {
+  /** The tensor in a parameter's or statistic's place: `LAYER/kernel`, `LAYER/moving_mean` and so on. */
+  readonly tensor: string;
+  readonly output: string;
+  readonly dimensions: readonly number[];
+  /** The output is `[grains, 1, ...shape]`, still to be added along the tree; else the sum. */
+  readonly isStack: boolean;
+}
+
+export interface GradientGraph {
+  readonly model: Uint8Array;
+  readonly gradients: readonly GraphResult[];
+  readonly moments: readonly GraphResult[];
+}
+
+/**
+ * Forward and backward pass over the rows of a call, R = grains x grainRows, one grain's after another's.
+ *
+ *   inputs   features [R, ...shape], features/g [grainRows, ...shape] where a product takes a grain by itself, parameters and statistics by name, LAYER/mask [R, ...shape], targets [R, columns], rowWeights [R, 1]
+ *   outputs  sentinel (sequence; run-without-copies.ts), rowLoss [R, 1], predicted [R], and those named in the result
+ *
+ * With moments there can be one grain only, and all its rows count.
+ */
+export function lowerGradient(program: GradientProgram, lowering: Lowering, options: GraphOptions): GradientGraph {
+  const moments = [...program.moments].flatMap(([layer, { mean, variance }]): (readonly [string, Value])[] => [
+    [`${layer}/moving_mean`, mean],
+    [`${layer}/moving_variance`, variance],
+  ]);
+  assert(moments.length === 0 || options.grains === 1, "statistics of the batch are those of one grain");
+  const leaves = [...program.gradients.values(), ...moments.map(([, value]) => value)];
+  const walk = new Walk(program, program.operations, leaves, lowering, options);
+  const { graph } = walk;
+  // The first output: see run-without-copies.ts.
+  graph.sequenceOutput("sentinel", "float32");
+  walk.run(program.operations);
+
+  const taken = new Set<string>();
+  const resultOf = ([tensor, value]: readonly [string, Value]): GraphResult => {
+    const stack = walk.stackOf(value);
+    const name = stack ?? walk.sumOfGrains(value);
+    const output = taken.has(name) ? graph.node("Identity", [name]) : name;
+    taken.add(output);
+    const dimensions = stack === undefined ? value.shape : [options.grains, 1, ...value.shape];
+    graph.output(output, "float32", dimensions);
+    return { tensor, output, dimensions, isStack: stack !== undefined };
+  };
+  const results = { gradients: [...program.gradients].map(resultOf), moments: moments.map(resultOf) };
+  graph.nodeWithOutputs("SequenceConstruct", ["rowLoss"], ["sentinel"]);
+  return { model: graph.encode(`gradient of ${program.name}`), ...results };
+}
+
+export interface EvaluationGraph {
+  readonly model: Uint8Array;
+  /** The outputs by the names of layers; empty where activations were not asked for. */
+  readonly activations: ReadonlyMap<string, string>;
+}
+
+/** The forward pass; outputs `rowLoss`, `predicted`, `logits`, or the activations of layers. */
+export function lowerEvaluation(
+  program: GradientProgram,
+  lowering: Lowering,
+  options: GraphOptions,
+  shown: readonly string[],
+): EvaluationGraph {
+  const operations = program.operations.slice(0, program.forward);
+  const values = shown.map((layer): readonly [string, Value] => {
+    const value = program.activations.get(layer);
+    assert(value !== undefined, `no activation of ${layer}`);
+    return [layer, value];
+  });
+  const walk = new Walk(program, operations, [program.output, ...values.map(([, value]) => value)], lowering, options);
+  const { graph, rows } = walk;
+  walk.run(operations);
+
+  const logits = walk.as(program.output, "plain");
+  const [classes = 0] = program.output.shape;
+  encodeRowLosses(graph, logits, rows, options.loss.kind === "sigmoid" ? 2 : classes, options.loss);
+  graph.node("Identity", [logits], {}, "logits");
+  graph.output("logits", "float32", [rows, classes]);
+  const activations = new Map(
+    values.map(([layer, value]) => {
+      const output = graph.node("Identity", [walk.as(value, "plain")], {}, `activation/${layer}`);
+      graph.output(output, "float32", [rows, ...value.shape]);
+      return [layer, output];
+    }),
+  );
+  return { model: graph.encode(`evaluation of ${program.name}`), activations };
+}

@@ -1,0 +1,57 @@
+import { createHash } from "node:crypto";
+import type { InferenceSession } from "onnxruntime-node";
+import { createSession, type Runtime } from "./runtime.js";
+
+/** A graph and a session that runs it. */
+export interface OpenSession<Graph> {
+  readonly session: InferenceSession;
+  readonly graph: Graph;
+  readonly release: () => Promise<void>;
+}
+
+/** Encoded graphs that are kept: those of a job's gradient and evaluation, for a few counts of rows. */
+const graphsKept = 16;
+
+/** The graphs of an engine, encoded once, and one session for all who use the same one at the same time. */
+export class Sessions {
+  readonly #runtime: Runtime;
+  /** By the digest of all that a graph is made from; the latest used is last. */
+  readonly #graphs = new Map<string, { readonly model: Uint8Array }>();
+  readonly #open = new Map<string, { readonly session: Promise<InferenceSession>; users: number }>();
+
+  constructor(runtime: Runtime) {
+    this.#runtime = runtime;
+  }
+
+  /** `madeFrom` is all that the graph that `lower` makes depends on. */
+  async open<Graph extends { readonly model: Uint8Array }>(
+    madeFrom: unknown,
+    threads: number,
+    lower: () => Graph,
+  ): Promise<OpenSession<Graph>> {
+    const digest = createHash("sha256").update(JSON.stringify(madeFrom)).digest("hex");
+    const graph = (this.#graphs.get(digest) as Graph | undefined) ?? lower();
+    this.#graphs.delete(digest);
+    this.#graphs.set(digest, graph);
+    for (const oldest of this.#graphs.keys()) if (this.#graphs.size > graphsKept) this.#graphs.delete(oldest);
+
+    const key = `${digest}/${threads}`;
+    // The graph is written as it shall run; the optimiser could join operators differently for different numbers of grains.
+    const make = (): Promise<InferenceSession> =>
+      createSession(this.#runtime, graph.model, threads, { graphOptimizationLevel: "disabled" });
+    const shared = this.#open.get(key) ?? { session: make(), users: 0 };
+    this.#open.set(key, shared);
+    shared.users++;
+    const release = async (): Promise<void> => {
+      if (--shared.users > 0) return;
+      this.#open.delete(key);
+      await (await shared.session).release();
+    };
+    try {
+      return { session: await shared.session, graph, release };
+    } catch (error) {
+      this.#open.delete(key);
+      throw error;
+    }
+  }
+}
