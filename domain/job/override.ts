@@ -144,7 +144,7 @@ export const overrides: readonly Override[] = [
     value: "NAME",
     kind: engineNames,
     paths: ["trainers.engine"],
-    description: "what trains: onnx or tensorflow (`graft engines`); default onnx, where it can",
+    description: "what trains: onnx or tensorflow (`graft engines`); default onnx",
     set: (spec, name: string) => setIn(spec, "trainers.engine", name),
   },
   {
