@@ -10,11 +10,15 @@ The figures of a gradient are
 
     [place of its largest element, that element, projection, values at 0/5, 1/5, ... of the tensor]
 
+Frozen norms have the statistics of this batch, rounded to the upper halves of their float32 (`statistics`, in base64 and in the order of the tensors' names), as a
+trained network has those of its pictures. With made-up ones, activations become the same at every place of a picture after a few layers.
+
 The error of a figure is relative to the largest element. `float32` holds the largest errors of PyTorch's float32, in two orders of adding up (channels first, channels
 last): over all elements of all tensors, and over the figures. A tensor whose gradient cancels out, an offset below another batch norm for instance, has no relative
 error: it is nothing beside the largest of the network, and is listed by name only.
 """
 
+import base64
 import json
 import pathlib
 
@@ -37,31 +41,32 @@ IMAGENET = ([123.675, 116.28, 103.53], [58.395, 57.12, 57.375])
 def start(recipe, name, shape):
     """
     The formulas of recipes.weight, with other sizes where these keep kinks, and near ties of a maximum, rarer (measured by what float32 is off): norms scale to about
-    0.2 and then add about 0.7 or -0.7. Inception's do not scale, so their offsets are four times as large, and frozen ones divide by more. The first kernel of a network
-    without norms takes pixels from -128 to 128. relu6 never reaches 6 here; test/conformance sees to that.
+    0.2 and then add about 0.7 or -0.7. Inception's do not scale, so their offsets are four times as large. The first kernel of a network without norms takes pixels from
+    -128 to 128. relu6 never reaches 6 here; test/conformance sees to that.
     """
-    part = name.rsplit("/", 1)[1]
-    if recipe["recipe"] == "inception_v3":
-        factor = {"beta": 4, "moving_variance": 128}.get(part, 1)
-    elif recipe["recipe"] in WITHOUT_NORMS:
+    factor = 1
+    if recipe["recipe"] in WITHOUT_NORMS:
         factor = 1 / 128 if name in ("conv1/kernel", "block1_conv1/kernel") else 1
-    else:
-        factor = 2 if part == "gamma" else 1
+    elif name.endswith("/gamma"):
+        factor = 2
+    elif name.endswith("/beta") and recipe["recipe"] == "inception_v3":
+        factor = 4
     return recipes.weight(recipe, name, shape) * np.float32(factor)
 
 
 class Run:
-    """One forward pass; tensors by graft's names are made when a layer asks for them."""
+    """
+    One forward pass; tensors by graft's names are made when a layer asks for them. Norms use the statistics that are given or, without any, those of the batch, which
+    they leave in `seen`.
+    """
 
-    def __init__(self, recipe, dtype, memory_format):
-        self.recipe, self.dtype, self.memory_format = recipe, dtype, memory_format
-        self.parameters = {}
+    def __init__(self, recipe, statistics, dtype, memory_format):
+        self.recipe, self.statistics, self.dtype, self.memory_format = recipe, statistics, dtype, memory_format
+        self.parameters, self.seen = {}, {}
 
-    def tensor(self, name, shape, trained=True):
-        value = torch.from_numpy(start(self.recipe, name, shape)).to(self.dtype)
-        if trained:
-            self.parameters[name] = value.requires_grad_()
-        return value
+    def tensor(self, name, shape):
+        self.parameters[name] = torch.from_numpy(start(self.recipe, name, shape)).to(self.dtype).requires_grad_()
+        return self.parameters[name]
 
     def conv(self, name, x, filters, kernel, stride=1, padding="SAME", bias=False, each=False):
         rows, columns = (kernel, kernel) if isinstance(kernel, int) else kernel
@@ -81,9 +86,11 @@ class Run:
         shape = (x.shape[1],)
         gamma = self.tensor(f"{name}/gamma", shape) if scale else None
         beta = self.tensor(f"{name}/beta", shape) if center else None
-        moving = [self.tensor(f"{name}/{part}", shape, trained=False) for part in ("moving_mean", "moving_variance")]
-        if self.recipe["batchNorm"] == "BATCH":
+        names = (f"{name}/moving_mean", f"{name}/moving_variance")
+        if self.statistics is None:
+            self.seen |= zip(names, (x.detach().mean((0, 2, 3)), x.detach().var((0, 2, 3), correction=0)))
             return functional.batch_norm(x, None, None, gamma, beta, training=True, eps=epsilon)
+        moving = [torch.from_numpy(self.statistics[name]).to(self.dtype) for name in names]
         return functional.batch_norm(x, *moving, gamma, beta, training=False, eps=epsilon)
 
     def dense(self, name, x, units):
@@ -257,27 +264,35 @@ NETWORKS = [
     ("mobilenet_v1", 0.25, 96, mobilenet_v1, SCALED, 0.1),
     ("mobilenet_v2", 0.35, 96, mobilenet_v2, SCALED, 0.1),
     ("mobilenet_v2", 1, 96, mobilenet_v2, SCALED, 0.1),
-    ("inception_v3", 1, 108, inception_v3, SCALED, 0.01),
+    ("inception_v3", 1, 111, inception_v3, SCALED, 0.01),
     ("resnet18_v1", 1, 66, resnet_v1(*R18), IMAGENET, 0.05),
     ("resnet50_v1", 1, 66, resnet_v1(*R50), IMAGENET, 0.02),
     ("resnet18_v2", 1, 66, resnet_v2(*R18), IMAGENET, 0.1),
     ("resnet50_v2", 1, 66, resnet_v2(*R50), IMAGENET, 0.05),
     ("squeezenet_1.1", 1, 66, squeezenet, CAFFE, 0.1),
-    ("vgg16", 1, 66, vgg16, CAFFE, 0.1),
+    ("vgg16", 1, 33, vgg16, CAFFE, 0.1),
 ]
 
 
-def gradient(recipe, build, values, dtype, memory_format=torch.contiguous_format):
-    """Loss, gradients by name, each flat in graft's order."""
+def gradient(recipe, build, values, statistics, dtype, memory_format=torch.contiguous_format):
+    """Loss; gradients by name, each flat in graft's order; statistics of the batch by name."""
     features, labels = recipes.batch(recipe, 0)
     mean, deviation = (torch.tensor(each, dtype=dtype) for each in values)
     pixels = torch.from_numpy(features if values is not CAFFE else features[..., ::-1].copy()).to(dtype)
     x = ((pixels - mean) / deviation).permute(0, 3, 1, 2).contiguous(memory_format=memory_format)
-    run = Run(recipe, dtype, memory_format)
+    run = Run(recipe, statistics, dtype, memory_format)
     logits = run.dense("head/output", build(run, x, recipe["topology"]["width"]).mean((2, 3)), recipe["classes"])
     loss = functional.cross_entropy(logits, torch.from_numpy(labels), reduction="sum")
     loss.backward()
-    return loss.item(), {name: value.grad.numpy().reshape(-1).astype(np.float64) for name, value in run.parameters.items()}
+    gradients = {name: value.grad.numpy().reshape(-1).astype(np.float64) for name, value in run.parameters.items()}
+    return loss.item(), gradients, {name: value.numpy().astype(np.float32) for name, value in run.seen.items()}
+
+
+def upper_halves(statistics):
+    """Statistics of the 16 upper bits of each float32, and these bits in base64."""
+    bits = {name: values.view(np.uint32) >> 16 for name, values in statistics.items()}
+    text = base64.b64encode(b"".join(bits[name].astype("<u2").tobytes() for name in sorted(bits))).decode()
+    return {name: (values << 16).astype(np.uint32).view(np.float32) for name, values in bits.items()}, text
 
 
 def figures(name, values, place):
@@ -285,11 +300,14 @@ def figures(name, values, place):
     return [float(values[place]), projection, *(float(values[values.size * i // VALUES]) for i in range(VALUES))]
 
 
-def measure(topology, width, size, build, values, deviation, batch_norm):
+def measure(topology, width, size, build, values, deviation, statistics):
+    """The figures, with these statistics or those of the batch; and the latter."""
     recipe = recipes.recipe(topology, batch=BATCH, inputShape=[size, size, 3], features="pixels", classes=CLASSES, outputDeviation=deviation)
-    recipe |= {"topology": {"width": width}, "batchNorm": batch_norm}
-    loss, exact = gradient(recipe, build, values, torch.float64)
-    rounded = [gradient(recipe, build, values, torch.float32, order)[1] for order in (torch.contiguous_format, torch.channels_last)]
+    recipe |= {"topology": {"width": width}}
+    batch_norm = "BATCH" if statistics is None else "FROZEN"
+    loss, exact, seen = gradient(recipe, build, values, statistics, torch.float64)
+    orders = (torch.contiguous_format, torch.channels_last)
+    rounded = [gradient(recipe, build, values, statistics, torch.float32, order)[1] for order in orders]
     largest = max(np.abs(value).max() for value in exact.values())
     cancelled = sorted(name for name, value in exact.items() if np.abs(value).max() < NOTHING * largest)
     tensors, of_all, of_figures = {}, {}, {}
@@ -305,23 +323,30 @@ def measure(topology, width, size, build, values, deviation, batch_norm):
     nothing = max((np.abs(other[name]).max() / largest for other in rounded for name in cancelled), default=0)
     errors = {"all": max(of_all.values()), "figures": max(of_figures.values()), "cancelled": nothing}
     print(f"{topology} {width} {batch_norm}: loss {loss:.4f}", {key: f"{error:.1e}" for key, error in errors.items()}, max(of_all, key=of_all.get), flush=True)
-    return {
+    measured = {
         **{"topology": topology, "width": width, "size": size, "batchNorm": batch_norm, "batch": BATCH, "classes": CLASSES},
         **{"outputDeviation": deviation, "loss": loss, "float32": {key: float(f"{error:.3g}") for key, error in errors.items()}},
         **{"cancelled": cancelled, "tensors": tensors},
     }
+    return measured, seen
 
 
 def main():
     torch.set_num_threads(1)
-    lines = []
+    networks = []
     for network in NETWORKS:
-        for batch_norm in ["FROZEN"] if network[0] in WITHOUT_NORMS else ["FROZEN", "BATCH"]:
-            measured = measure(*network, batch_norm)
-            tensors = measured.pop("tensors")
-            head = ",\n".join(f"   {json.dumps(key)}: {json.dumps(value)}" for key, value in measured.items())
-            rows = ",\n".join(f"    {json.dumps(name)}: {json.dumps(values)}" for name, values in tensors.items())
-            lines.append(f'  {{\n{head},\n   "tensors": {{\n{rows}\n   }}\n  }}')
+        statistics = {}
+        if network[0] not in WITHOUT_NORMS:
+            measured, seen = measure(*network, None)
+            networks.append({**measured, "statistics": ""})
+            statistics, text = upper_halves(seen)
+        networks.append({**measure(*network, statistics)[0], "statistics": text if statistics else ""})
+    lines = []
+    for network in networks:
+        tensors = network.pop("tensors")
+        head = ",\n".join(f"   {json.dumps(key)}: {json.dumps(value)}" for key, value in network.items())
+        rows = ",\n".join(f"    {json.dumps(name)}: {json.dumps(values)}" for name, values in tensors.items())
+        lines.append(f'  {{\n{head},\n   "tensors": {{\n{rows}\n   }}\n  }}')
     made_with = f"torch {torch.__version__}, numpy {np.__version__}"
     text = f'{{\n "madeWith": {json.dumps(made_with)},\n "networks": [\n' + ",\n".join(lines) + "\n ]\n}\n"
     pathlib.Path(__file__).with_suffix(".json").write_text(text)
