@@ -61,6 +61,7 @@ function wantedText({ wanted, unit }: Figure): string {
   return ("atLeast" in wanted ? `>= ${wanted.atLeast} ${unit}` : `<= ${significant(wanted.atMost)} ${unit}`).trim();
 }
 
-function significant(value: number): string {
+/** Three digits, or all before the point. */
+export function significant(value: number): string {
   return value >= 100 ? String(Math.round(value)) : String(Number(value.toPrecision(3)));
 }

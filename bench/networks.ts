@@ -1,6 +1,6 @@
 import { fileURLToPath } from "node:url";
 import { loadavg } from "node:os";
-import { type BenchOptions, type Figure, type Measure, median } from "./figure.js";
+import { type BenchOptions, type Figure, type Measure, median, significant } from "./figure.js";
 import type { NetworkName } from "./network-jobs.js";
 import type { NetworkTimes } from "./network-process.js";
 import { runNode } from "./process.js";
@@ -85,7 +85,7 @@ async function measureNetwork(
     if (note !== undefined) return [{ row: ROW, name: `${network}: ${peer}`, value: undefined, unit: "ms", note }];
     const [first] = others[peer];
     if (first === undefined) return [];
-    const peak = `fastest ${Math.min(...others[peer].map(({ minimum }) => minimum)).toPrecision(3)} ms, peak ${(median(others[peer].map(({ peakBytes }) => peakBytes)) / GIB).toFixed(2)} GiB`;
+    const peak = `fastest ${significant(Math.min(...others[peer].map(({ minimum }) => minimum)))} ms, peak ${(median(others[peer].map(({ peakBytes }) => peakBytes)) / GIB).toFixed(2)} GiB`;
     return [
       {
         row: ROW,
@@ -117,7 +117,7 @@ function ownFigures(
   const measured = all.flatMap((times) => ("unmeasured" in times ? [] : [times]));
   const [first] = measured;
   const note = first
-    ? `batch ${first.batch} in ${first.grains} grain${first.grains === 1 ? "" : "s"}, ${THREADS} threads, fastest ${Math.min(...measured.map(({ minimum }) => minimum)).toPrecision(3)} ms; load average ${loadavg()[0]!.toFixed(1)}`
+    ? `batch ${first.batch} in ${first.grains} grain${first.grains === 1 ? "" : "s"}, ${THREADS} threads, fastest ${significant(Math.min(...measured.map(({ minimum }) => minimum)))} ms; load average ${loadavg()[0]!.toFixed(1)}`
     : (unmeasured ?? "");
   const value = first && timeOf(measured);
   const figures: Figure[] = [{ row: ROW, name: `${name}: graft`, value, unit: "ms", note }];
@@ -145,5 +145,5 @@ function timeOf(times: readonly { readonly milliseconds: number }[]): number {
 }
 
 function inMilliseconds(milliseconds: number): string {
-  return `${milliseconds.toPrecision(3)} ms a step`;
+  return `${significant(milliseconds)} ms a step`;
 }
