@@ -12,11 +12,12 @@ import { type Figure, isReached, type Measure, renderTable } from "./figure.js";
 import { measureListing } from "./listing.js";
 import { measureMemory, measurePlan } from "./memory.js";
 import { root } from "./process.js";
+import { measureNetworks } from "./networks.js";
 import { measureStart } from "./start.js";
 import { measureTraining } from "./training.js";
 import { measureWhole } from "./whole.js";
 
-/** `npm run bench [-- ROW …] [--pictures DIR] [--rounds N] [--out FILE]`; bench/README.md says how to read what it prints. */
+/** `npm run bench [-- ROW …] [--pictures DIR] [--rounds N] [--peers [--python FILE]] [--out FILE]`; bench/README.md says how to read what it prints. */
 const rows: Readonly<Record<string, { readonly measure: Measure; readonly onRequest: boolean }>> = {
   start: { measure: measureStart, onRequest: false },
   training: { measure: measureTraining, onRequest: false },
@@ -29,12 +30,19 @@ const rows: Readonly<Record<string, { readonly measure: Measure; readonly onRequ
   memory: { measure: measureMemory, onRequest: true },
   plan: { measure: measurePlan, onRequest: true },
   listing: { measure: measureListing, onRequest: true },
+  networks: { measure: measureNetworks, onRequest: true },
 };
 const ROUNDS = 5;
 
 const { values, positionals } = parseArgs({
   allowPositionals: true,
-  options: { pictures: { type: "string" }, rounds: { type: "string", default: String(ROUNDS) }, out: { type: "string" } },
+  options: {
+    pictures: { type: "string" },
+    rounds: { type: "string", default: String(ROUNDS) },
+    peers: { type: "boolean", default: false },
+    python: { type: "string" },
+    out: { type: "string" },
+  },
 });
 const unknown = positionals.filter((name) => !(name in rows));
 if (unknown.length > 0) {
@@ -53,7 +61,11 @@ const temporary = mkdtempSync(join(tmpdir(), "graft-bench-"));
 try {
   for (const [name, { measure, onRequest }] of Object.entries(rows)) {
     if (positionals.length === 0 ? onRequest : !positionals.includes(name)) continue;
-    figures.push(...(await measure({ pictures, rounds: Number(values.rounds), temporary }, (message) => console.error(message))));
+    figures.push(
+      ...(await measure({ pictures, rounds: Number(values.rounds), peers: values.peers, python: values.python, temporary }, (message) =>
+        console.error(message),
+      )),
+    );
   }
 } finally {
   rmSync(temporary, { recursive: true, force: true });

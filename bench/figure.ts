@@ -3,7 +3,8 @@ export interface Figure {
   /** The row that measured it: what `npm run bench -- ROW` runs. */
   readonly row: string;
   readonly name: string;
-  readonly value: number;
+  /** Undefined where it could not be measured here; the note says why. */
+  readonly value: number | undefined;
   readonly unit: string;
   /** What is wanted, where something is. */
   readonly wanted?: { readonly atLeast: number } | { readonly atMost: number };
@@ -19,12 +20,17 @@ export interface BenchOptions {
   readonly pictures: string;
   /** Repetitions, of which the median counts. */
   readonly rounds: number;
+  /** Whether Keras and PyTorch are measured too. */
+  readonly peers: boolean;
+  /** A Python that has both; by default each has an environment of its own, which is made at the first use. */
+  readonly python: string | undefined;
   /** An empty folder that is removed at the end. */
   readonly temporary: string;
 }
 
 export function isReached({ value, wanted }: Figure): boolean | undefined {
   if (wanted === undefined) return undefined;
+  if (value === undefined) return false;
   return "atLeast" in wanted ? value >= wanted.atLeast : value <= wanted.atMost;
 }
 
@@ -39,7 +45,7 @@ export function renderTable(figures: readonly Figure[]): string {
   const lines = figures.map((figure) => [
     figure.row,
     figure.name,
-    `${significant(figure.value)} ${figure.unit}`,
+    figure.value === undefined ? "not measured" : `${significant(figure.value)} ${figure.unit}`.trim(),
     wantedText(figure),
     { true: "yes", false: "NO", undefined: "" }[String(isReached(figure)) as "true" | "false" | "undefined"],
     figure.note ?? "",
@@ -52,9 +58,10 @@ export function renderTable(figures: readonly Figure[]): string {
 
 function wantedText({ wanted, unit }: Figure): string {
   if (wanted === undefined) return "";
-  return "atLeast" in wanted ? `>= ${wanted.atLeast} ${unit}` : `<= ${significant(wanted.atMost)} ${unit}`;
+  return ("atLeast" in wanted ? `>= ${wanted.atLeast} ${unit}` : `<= ${significant(wanted.atMost)} ${unit}`).trim();
 }
 
-function significant(value: number): string {
+/** Three digits, or all before the point. */
+export function significant(value: number): string {
   return value >= 100 ? String(Math.round(value)) : String(Number(value.toPrecision(3)));
 }
