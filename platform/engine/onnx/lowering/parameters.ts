@@ -28,7 +28,9 @@ export const parameterEmitters: Emitters<
     eachGrain(walk, operation, (kernels) => {
       const { graph } = walk;
       const product = graph.node("Reshape", [graph.node("Mul", kernels), graph.integers([-1, elementCount(operation.result.shape)])]);
-      return sumOverAxes(graph, product, [0]);
+      // The sum is compared with one that is nearly as large (folded-batch-norm.ts): what float32 rounds off in thousands of additions would be most of what is left.
+      const wide = graph.node("Cast", [product], { to: { int: 11 } });
+      return graph.node("Cast", [sumOverAxes(graph, wide, [0])], { to: { int: 1 } });
     }),
   meanOfSum: (walk, operation) =>
     eachGrain(walk, operation, ([sum]) =>
