@@ -5,7 +5,6 @@ import type { JobSpec } from "../../domain/job/spec.js";
 import { listEngines } from "../../platform/engine/engines.js";
 import { finished, JobProcess, jobOn, samplePictures, smallJob, temporaryFolder } from "../support/local-jobs.js";
 
-const missing = (await listEngines()).filter(({ available }) => !available).map(({ name }) => name);
 const PICTURES = 65;
 /** Long enough for a checkpoint, after step 50, that is not the last. */
 const STEPS = 56;
@@ -13,11 +12,10 @@ const STEPS = 56;
 const training = { steps: STEPS, batchSize: 16, evaluateEverySteps: 14, optimizer: { sgd: { learningRate: 0.01, momentum: 0.9 } } };
 const backbone = { name: "mobilenet_v2_0.35_224" };
 
-/** Every transfer mode; what trains it is chosen by itself. */
-const modes: readonly { readonly name: string; readonly engine: string; readonly job: JobSpec }[] = [
+/** Every transfer mode, trained by the engine `onnx`. */
+const modes: readonly { readonly name: string; readonly job: JobSpec }[] = [
   {
     name: "a frozen backbone, three views",
-    engine: "onnx",
     job: {
       ...smallJob,
       views: {
@@ -31,7 +29,6 @@ const modes: readonly { readonly name: string; readonly engine: string; readonly
   },
   {
     name: "a flattened map, one hidden layer, one logit",
-    engine: "onnx",
     job: {
       backbone: { ...backbone, lastLayer: "block_13_project_BN" },
       preprocessing: { size: 96 },
@@ -41,7 +38,6 @@ const modes: readonly { readonly name: string; readonly engine: string; readonly
   },
   {
     name: "the last block, stored statistics, a faster head, no decay of biases",
-    engine: "tensorflow",
     job: {
       backbone,
       preprocessing: { size: 96 },
@@ -51,7 +47,6 @@ const modes: readonly { readonly name: string; readonly engine: string; readonly
   },
   {
     name: "the last block, batch statistics, dropout, early stopping",
-    engine: "tensorflow",
     job: {
       backbone,
       preprocessing: { size: 96 },
@@ -62,7 +57,6 @@ const modes: readonly { readonly name: string; readonly engine: string; readonly
   },
   {
     name: "everything from the pixels on, batch statistics, two views",
-    engine: "tensorflow",
     job: {
       backbone,
       preprocessing: { size: 32 },
@@ -73,7 +67,6 @@ const modes: readonly { readonly name: string; readonly engine: string; readonly
   },
   {
     name: "everything from random weights",
-    engine: "tensorflow",
     job: {
       backbone,
       preprocessing: { size: 32 },
@@ -84,8 +77,13 @@ const modes: readonly { readonly name: string; readonly engine: string; readonly
   },
 ];
 
-describe.each(modes)("$name ($engine)", ({ job, engine }) => {
-  const skipped = missing.includes(engine);
+const hasTensorflow = (await listEngines()).some(({ name, available }) => name === "tensorflow" && available);
+const byTensorflow = modes
+  .filter(({ name }) => /^the last block, stored|pixels on/.test(name))
+  .map(({ name, job }) => ({ name: `${name}, by tensorflow`, job: { ...job, trainers: { engine: "tensorflow" } } }));
+
+describe.each([...modes, ...byTensorflow])("$name", ({ job }) => {
+  const skipped = job.trainers?.engine === "tensorflow" && !hasTensorflow;
   const folder = temporaryFolder();
   afterAll(folder.remove);
   const pictures = join(folder.path, "pictures");
@@ -108,6 +106,11 @@ describe.each(modes)("$name ($engine)", ({ job, engine }) => {
     const { result } = await finished({ store: newStore(), spec: jobOn(pictures, job, { trainers: 2, extractors: 2 }) });
     expect(result.metrics.weightsSha256).toBe(digest);
     expect(result.grainsComputed).toEqual({ "trainer-0": (STEPS * grains) / 2, "trainer-1": (STEPS * grains) / 2 });
+  });
+
+  test.skipIf(skipped || job.trainers?.engine === "tensorflow").each([1, 2])("%i threads give them too", async (threads) => {
+    const { result } = await finished({ store: newStore(), spec: jobOn(pictures, job), threads });
+    expect(result.metrics.weightsSha256).toBe(digest);
   });
 
   test.skipIf(skipped)("four trainers give them too", async () => {

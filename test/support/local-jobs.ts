@@ -39,7 +39,7 @@ export function jobOn(pictures: string, job: JobSpec, workers: { readonly traine
   return {
     ...job,
     dataset: { ...job.dataset, source: pictures, split: { seed: 1, ...job.dataset?.split } },
-    trainers: { min: trainers, max: trainers },
+    trainers: { ...job.trainers, min: trainers, max: trainers },
     extractors: { min: extractors, max: extractors },
   };
 }
