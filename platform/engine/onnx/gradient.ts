@@ -14,31 +14,31 @@ import { sumRowLosses, Targets } from "../row-sums.js";
 import { targetColumns } from "../target-columns.js";
 import { type CallInput, GradientCall } from "./gradient-call.js";
 import { lowerGradient } from "./lowering/lowered-graph.js";
-import type { Lowering } from "./lowering/lowering.js";
+import { type LoweringChoice, loweringOf } from "./lowering/choose-lowering.js";
 import type { Runtime } from "./runtime.js";
 import type { Sessions } from "./sessions.js";
-
-/** Gradients always run on one thread: a matrix product shared by threads adds in another order. */
-export const gradientThreads = 1;
 
 /** Calls for so many counts of rows are kept: a grain has all its rows, or, the last of an epoch, some less. */
 const callsKept = 3;
 
 /** Of an engine. */
-export interface Lowered {
+export interface Lowered extends LoweringChoice {
   readonly runtime: Runtime;
   readonly sessions: Sessions;
-  readonly lowering: Lowering;
+  /** At most. */
+  readonly threads: number;
 }
 
 /** Sums of loss and gradient over the grains of one call; see `Engine.compileGradient`. */
 export async function compileGradient(
-  { runtime, sessions, lowering }: Lowered,
+  engine: Lowered,
   trainable: Trainable,
   { grainRows, grains }: GradientShape,
 ): Promise<Gradient> {
   refuseUntrainable("onnx", trainable);
   const { network, loss, preprocessing, batchNorm } = trainable;
+  const { runtime, sessions } = engine;
+  const { lowering, threads } = loweringOf(engine, network, engine.threads);
   assert(Number.isInteger(grainRows) && grainRows >= 2, `a grain has at least 2 rows, found ${grainRows}`);
   assert(isPowerOfTwo(grains), `the grains of one call must be a power of two, found ${grains}`);
   const columns = targetColumns(network, loss);
@@ -91,7 +91,7 @@ export async function compileGradient(
     if (known !== undefined) return known;
     const shape = ofBatch ? { grainRows: count, grains: 1 } : { grainRows, grains: callGrains };
     const madeFrom = ["gradient", lowering.name, network, loss, batchNorm, preprocessing, shape];
-    const opened = await sessions.open(madeFrom, gradientThreads, () =>
+    const opened = await sessions.open(madeFrom, threads, () =>
       lowerGradient(program, lowering, { ...shape, loss, preprocessing }),
     );
     const call = new GradientCall(runtime, opened, network, shape);

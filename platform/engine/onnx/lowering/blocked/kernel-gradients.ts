@@ -1,0 +1,121 @@
+import { strict as assert } from "node:assert";
+import type { Value, Window } from "../../../../../domain/network/gradient/program.js";
+import type { Emitters } from "../lowering.js";
+import { sumOverAxes } from "../parameters.js";
+import { kernelGradientOfAll } from "../portable/convolutions.js";
+import { transposed } from "../portable/layouts.js";
+import { channelsOf, zeroPadded } from "../portable/windows.js";
+import type { Walk } from "../walk.js";
+import { croppedPlaces } from "./convolutions.js";
+import { convolve, point } from "./convolve.js";
+import { blockedChannels, firstOf, placesOf } from "./layouts.js";
+
+/** From so many places on, a product for each row of the call reads one operand as it lies, in blocks; on smaller maps both are brought in rows, for one product. */
+const placesOfProductEachMin = 784;
+
+export function kernelGradientEmitters(block: number): Emitters<"convolutionKernelGradient"> {
+  return {
+    convolutionKernelGradient(walk, { primitive: { window, channels }, operands: [x, dy], result }) {
+      assert(x && dy);
+      const isPoint = Math.max(...window.size, ...window.strides) === 1 && Math.max(...Object.values(window.padding)) === 0;
+      if (channels === "each") ofEach(walk, x, dy, window, result, block);
+      else if (isPoint && placesOf(x) >= placesOfProductEachMin && Math.max(channelsOf(x), channelsOf(dy)) >= block)
+        ofPointsOnLargeMaps(walk, x, dy, result, block);
+      else if (isShifted(x, window)) walk.giveGrains(result, "plain", { part: (grain) => ofShifts(walk, x, dy, window, result, grain) });
+      else walk.giveGrains(result, "plain", { part: (grain) => kernelGradientOfAll(walk, x, dy, window, result, grain) });
+    },
+  };
+}
+
+/**
+ * One convolution for each channel of each row, both in blocks as they lie: the picture is its input, dy its kernel, with strides as dilations. The rows of each grain are added afterwards.
+ */
+function ofEach(walk: Walk, x: Value, dy: Value, window: Window, result: Value, block: number): void {
+  const { graph, rows } = walk;
+  const { size, strides, padding } = window;
+  const [height = 0, width = 0] = x.shape;
+  const [outHeight = 0, outWidth = 0] = dy.shape;
+  const channels = channelsOf(x);
+  const all = blockedChannels(channels, block);
+  const groups = rows * all;
+  const picture = graph.node("Reshape", [walk.as(x, "blocked"), graph.integers([1, groups, height, width])]);
+  const upstream = graph.node("Reshape", [walk.as(dy, "blocked"), graph.integers([groups, 1, outHeight, outWidth])]);
+  const over = { size: [outHeight, outWidth], strides: point.strides, padding } as const;
+  const name = convolve(graph, { x: picture, filter: upstream, window: over, dilations: strides, groups });
+  // Rows and columns that the strides leave over at the far end make taps that the window does not have.
+  const tall = height + padding.top + padding.bottom - (outHeight - 1) * strides[0];
+  const wide = width + padding.left + padding.right - (outWidth - 1) * strides[1];
+  let taps = graph.node("Reshape", [name, graph.integers([groups / block, tall, wide, block])]);
+  if (tall !== size[0] || wide !== size[1]) taps = croppedPlaces(graph, taps, [0, 0], size);
+  const count = size[0] * size[1];
+  const ofRows = graph.node("Reshape", [taps, graph.integers([rows, all * count])]);
+  let split: readonly string[] | undefined;
+  walk.giveGrains(result, "plain", {
+    part(grain) {
+      split ??= walk.splitRows(ofRows);
+      const sum = graph.node("Reshape", [sumOverAxes(graph, split[grain] as string, [0]), graph.integers([all / block, count, block])]);
+      const ordered = graph.node("Reshape", [transposed(graph, sum, [1, 0, 2]), graph.integers([count, all])]);
+      return graph.node("Reshape", [firstOf(graph, ordered, 1, channels, all), graph.integers(result.shape)]);
+    },
+  });
+}
+
+/** Of each row of the call a product, in which the operand with more channels stays in its blocks; the rows of each grain are added afterwards. */
+function ofPointsOnLargeMaps(walk: Walk, x: Value, dy: Value, result: Value, block: number): void {
+  const { graph, rows } = walk;
+  const isTurned = channelsOf(dy) > channelsOf(x);
+  const [wide, narrow] = isTurned ? [dy, x] : [x, dy];
+  const [wideChannels, narrowChannels] = [channelsOf(wide), channelsOf(narrow)];
+  const all = blockedChannels(wideChannels, block);
+  const blocks = graph.node("Reshape", [walk.as(wide, "blocked"), graph.integers([rows, all / block, placesOf(wide), block])]);
+  const places = graph.node("Reshape", [walk.as(narrow, "plain"), graph.integers([rows, 1, placesOf(narrow), narrowChannels])]);
+  const products = graph.node("FusedMatMul", [blocks, places], { transA: { int: 1 } }, undefined, "com.microsoft");
+  const ofRows = graph.node("Reshape", [products, graph.integers([rows, all, narrowChannels])]);
+  let split: readonly string[] | undefined;
+  walk.giveGrains(result, isTurned ? "turned" : "plain", {
+    part(grain) {
+      split ??= walk.splitRows(ofRows);
+      const sum = firstOf(graph, sumOverAxes(graph, split[grain] as string, [0]), 0, wideChannels, all);
+      return isTurned ? sum : graph.node("Reshape", [sum, graph.integers(result.shape)]);
+    },
+  });
+}
+
+/** Whether a kernel gradient is one product of shifted pictures: no strides, more than one tap, and enough channels. */
+function isShifted(x: Value, { size, strides }: Window): boolean {
+  return Math.max(...strides) === 1 && Math.max(...size) > 1 && channelsOf(x) >= 16;
+}
+
+/**
+ * All taps in one product: x shifted by each column of the window, its copies side by side, times dy shifted by each row.
+ * Over q = (row, column of dy): dkernel[i, j] = sum of x[q + (0, j - left)] x dy[q + (top - i, 0)], both 0 outside.
+ */
+function ofShifts(walk: Walk, x: Value, dy: Value, { size, padding }: Window, result: Value, grain: number): string {
+  const { graph } = walk;
+  const [height = 0, , channels = 0] = x.shape;
+  const [, width = 0, filters = 0] = dy.shape;
+  const [rows, columns] = size;
+  const shifted = (name: string, axis: 1 | 2, count: number, length: number): string[] =>
+    count === 1
+      ? [name]
+      : Array.from({ length: count }, (_, i) =>
+          graph.node("Slice", [name, ...[[i], [i + length], [axis]].map((values) => graph.integers(values))]),
+        );
+  const sideBySide = (names: readonly string[], length: number): string => {
+    const joinedNames = names.length === 1 ? (names[0] as string) : graph.node("Concat", names, { axis: { int: 3 } });
+    return graph.node("Reshape", [joinedNames, graph.integers([-1, names.length * length])]);
+  };
+  const alongWidth = zeroPadded(graph, walk.part(x, "plain", grain), "plain", { ...padding, top: 0, bottom: 0 });
+  // Row i of the window sees row q - top + i of x: dy comes later by top - i, from the last row of the window to the first.
+  const alongHeight = zeroPadded(graph, walk.part(dy, "plain", grain), "plain", {
+    top: rows - 1 - padding.top,
+    bottom: rows - 1 - padding.bottom,
+    left: 0,
+    right: 0,
+  });
+  const left = sideBySide(shifted(alongWidth, 2, columns, width), channels);
+  const right = sideBySide(shifted(alongHeight, 1, rows, height).reverse(), filters);
+  const product = graph.node("Gemm", [left, right], { transA: { int: 1 } });
+  const taps = graph.node("Reshape", [product, graph.integers([columns, channels, rows, filters])]);
+  return graph.node("Reshape", [transposed(graph, taps, [2, 0, 1, 3]), graph.integers(result.shape)]);
+}
