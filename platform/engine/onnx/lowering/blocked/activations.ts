@@ -12,6 +12,16 @@ export const activationEmitters: Emitters<
 > = {
   ...elementwiseEmitters((walk, { operands }) => layoutOfOperands(walk, operands)),
 
+  /** The mask is 1 where y is above 0; a steep HardSigmoid is faster than Sign. */
+  reluGradient(walk, { operands: [dy, y], result }) {
+    assert(dy && y);
+    const layout = layoutOfOperands(walk, [dy, y]);
+    const above = walk.derived(y, `above 0, ${layout}`, () =>
+      walk.graph.node("HardSigmoid", [walk.as(y, layout)], { alpha: { float: steep }, beta: { float: 0 } }),
+    );
+    walk.give(result, layout, walk.graph.node("Mul", [walk.as(dy, layout), above]));
+  },
+
   /** The mask is 1 where y x (6 - y) is above 0; a steep HardSigmoid takes one pass where comparisons take two. */
   relu6Gradient(walk, { operands: [dy, y], result }) {
     assert(dy && y);

@@ -1,26 +1,47 @@
 import type { Value } from "../../../../../domain/network/gradient/program.js";
+import type { Pair, Shape } from "../../../../../domain/network/network.js";
 import { transposed } from "../portable/layouts.js";
 import type { Walk } from "../walk.js";
-import { blockedChannels, filledUp } from "./layouts.js";
+import { blockedChannels, filledUp, nchwcDomain } from "./layouts.js";
 
 /** `[C', in', h, w]` of a kernel `[h, w, in, C]`, in the order in which a blocked convolution reads it: `[C' / B, in' / B, h, w, B of in, B of C]`. */
 export function forwardFilter(walk: Walk, kernel: Value, block: number): string {
-  return walk.derived(kernel, "blocked", () => blockedFilter(walk, kernel, walk.as(kernel, "plain"), block, "forward"));
+  return walk.derived(kernel, "blocked", () => blockedFilter(walk, kernel.shape, walk.as(kernel, "plain"), block, "forward"));
 }
 
 /** The filter of the way back: channels in and out change places, and taps are turned round. */
 export function backwardFilter(walk: Walk, kernel: Value, block: number): string {
-  return walk.derived(kernel, "blocked, backward", () => blockedFilter(walk, kernel, turned(walk, kernel), block, "backward"));
+  return walk.derived(kernel, "blocked, backward", () => blockedFilter(walk, kernel.shape, turned(walk, kernel), block, "backward"));
 }
 
-function blockedFilter(walk: Walk, { shape }: Value, taps: string, block: number, way: "forward" | "backward"): string {
+/** The filter of the way back of every `strides`-th tap from `first` on, `count` of them. */
+export function backwardFilterOfTaps(walk: Walk, kernel: Value, first: Pair, strides: Pair, count: Pair, block: number): string {
+  return walk.derived(kernel, `blocked, backward, taps from ${first.join("x")}`, () => {
+    const { graph } = walk;
+    const lasts = first.map((tap, axis) => tap + ((count[axis] ?? 0) - 1) * (strides[axis] ?? 1));
+    const ends = first.map((tap) => (tap === 0 ? -(2 ** 31) : tap - 1));
+    const slice = [lasts, ends, [0, 1], strides.map((stride) => -stride)].map((values) => graph.integers(values));
+    const taps = graph.node("Slice", [walk.as(kernel, "plain"), ...slice]);
+    return blockedFilter(walk, [...count, ...kernel.shape.slice(2)], taps, block, "backward");
+  });
+}
+
+/** The innermost reordering is left to ReorderInput, which runs on all threads; the transposition then moves whole squares of block x block numbers. */
+function blockedFilter(walk: Walk, shape: Shape, taps: string, block: number, way: "forward" | "backward"): string {
   const { graph } = walk;
   const [height = 0, width = 0, channelsIn = 0, channelsOut = 0] = shape;
+  const count = height * width;
   const [into, out] = [blockedChannels(channelsIn, block), blockedChannels(channelsOut, block)];
   const filled = filledUp(graph, taps, shape, [height, width, into, out]);
-  const blocks = graph.node("Reshape", [filled, graph.integers([height * width, into / block, block, out / block, block])]);
-  const ordered = transposed(graph, blocks, way === "forward" ? [3, 1, 0, 2, 4] : [1, 3, 0, 4, 2]);
-  const [first, second] = way === "forward" ? [out, into] : [into, out];
+  const isForward = way === "forward";
+  // Forward, taps and channels in are the places of a picture; backward, channels out are the places of a picture for each tap.
+  const asPicture = graph.node("Reshape", [filled, graph.integers(isForward ? [1, count * into, 1, out] : [count, into, out, 1])]);
+  const reordered = graph.node("ReorderInput", [asPicture], { channels_last: { int: isForward ? 1 : 0 } }, undefined, nchwcDomain);
+  const square = block * block;
+  const squares = isForward ? [out / block, count, into / block, square] : [count, into / block, out / block, square];
+  const blocks = graph.node("Reshape", [reordered, graph.integers(squares)]);
+  const ordered = count === 1 ? blocks : transposed(graph, blocks, isForward ? [0, 2, 1, 3] : [1, 2, 0, 3]);
+  const [first, second] = isForward ? [out, into] : [into, out];
   return graph.node("Reshape", [ordered, graph.integers([first, second, height, width])]);
 }
 

@@ -13,6 +13,9 @@ import { blockedChannels, firstOf, placesOf } from "./layouts.js";
 /** From so many places on, a product for each row of the call reads one operand as it lies, in blocks; on smaller maps both are brought in rows, for one product. */
 const placesOfProductEachMin = 784;
 
+/** Fewer channels than this are too narrow for the products that the shifts of both operands make. */
+const channelsForShiftsMin = 16;
+
 export function kernelGradientEmitters(block: number): Emitters<"convolutionKernelGradient"> {
   return {
     convolutionKernelGradient(walk, { primitive: { window, channels }, operands: [x, dy], result }) {
@@ -21,7 +24,9 @@ export function kernelGradientEmitters(block: number): Emitters<"convolutionKern
       if (channels === "each") ofEach(walk, x, dy, window, result, block);
       else if (isPoint && placesOf(x) >= placesOfProductEachMin && Math.max(channelsOf(x), channelsOf(dy)) >= block)
         ofPointsOnLargeMaps(walk, x, dy, result, block);
-      else if (isShifted(x, window)) walk.giveGrains(result, "plain", { part: (grain) => ofShifts(walk, x, dy, window, result, grain) });
+      else if (channelsOf(x) < channelsForShiftsMin && !isPoint)
+        walk.giveGrains(result, "plain", { part: (grain) => ofFewChannels(walk, x, dy, window, result, grain) });
+      else if (isShifted(window)) walk.giveGrains(result, "plain", { part: (grain) => ofShifts(walk, x, dy, window, result, grain) });
       else walk.giveGrains(result, "plain", { part: (grain) => kernelGradientOfAll(walk, x, dy, window, result, grain) });
     },
   };
@@ -81,9 +86,46 @@ function ofPointsOnLargeMaps(walk: Walk, x: Value, dy: Value, result: Value, blo
   });
 }
 
-/** Whether a kernel gradient is one product of shifted pictures: no strides, more than one tap, and enough channels. */
-function isShifted(x: Value, { size, strides }: Window): boolean {
-  return Math.max(...strides) === 1 && Math.max(...size) > 1 && channelsOf(x) >= 16;
+/** Whether a kernel gradient is one product of shifted pictures: no strides, and more than one tap. */
+function isShifted({ size, strides }: Window): boolean {
+  return Math.max(...strides) === 1 && Math.max(...size) > 1;
+}
+
+/**
+ * Pixels and the like: the places of a stride become channels, so that the window has no strides; x shifted by each column of the window lies side by side, and each row of the window is a product.
+ */
+function ofFewChannels(walk: Walk, x: Value, dy: Value, { size, strides, padding }: Window, result: Value, grain: number): string {
+  const { graph } = walk;
+  const [height = 0, width = 0, channels = 0] = x.shape;
+  const [outHeight = 0, outWidth = 0, filters = 0] = dy.shape;
+  const [rows, columns] = [Math.ceil(size[0] / strides[0]), Math.ceil(size[1] / strides[1])];
+  const [tall, wide] = [outHeight - 1 + rows, outWidth - 1 + columns];
+  // Rows and columns that no window reaches are cut off: padding below 0.
+  const bottom = tall * strides[0] - padding.top - height;
+  const right = wide * strides[1] - padding.left - width;
+  const pads = graph.integers([0, padding.top, padding.left, 0, 0, bottom, right, 0]);
+  const padded = graph.node("Pad", [walk.part(x, "plain", grain), pads, graph.scalar(0)], { mode: { string: "constant" } });
+  const inStride = graph.node("Reshape", [padded, graph.integers([-1, tall, strides[0], wide, strides[1] * channels])]);
+  const depth = strides[0] * strides[1] * channels;
+  const deep = graph.node("Reshape", [transposed(graph, inStride, [0, 1, 3, 2, 4]), graph.integers([-1, tall, wide, depth])]);
+  const part = (name: string, axis: number, first: number, length: number): string =>
+    graph.node("Slice", [name, ...[[first], [first + length], [axis]].map((values) => graph.integers(values))]);
+  const shifted = Array.from({ length: columns }, (_, column) => part(deep, 2, column, outWidth));
+  const besides = columns === 1 ? deep : graph.node("Concat", shifted, { axis: { int: 3 } });
+  const upstream = graph.node("Reshape", [walk.part(dy, "plain", grain), graph.integers([-1, filters])]);
+  const products = Array.from({ length: rows }, (_, row) => {
+    const flat = graph.node("Reshape", [part(besides, 1, row, outHeight), graph.integers([-1, columns * depth])]);
+    return graph.node("Gemm", [flat, upstream], { transA: { int: 1 } });
+  });
+  const stacked = rows === 1 ? (products[0] as string) : graph.node("Concat", products, { axis: { int: 0 } });
+  const taps = graph.node("Reshape", [stacked, graph.integers([rows, columns, strides[0], strides[1], channels * filters])]);
+  const [allRows, allColumns] = [rows * strides[0], columns * strides[1]];
+  const inOrder = graph.node("Reshape", [
+    transposed(graph, taps, [0, 2, 1, 3, 4]),
+    graph.integers([1, allRows, allColumns, channels * filters]),
+  ]);
+  const kept = allRows === size[0] && allColumns === size[1] ? inOrder : croppedPlaces(graph, inOrder, [0, 0], size);
+  return graph.node("Reshape", [kept, graph.integers(result.shape)]);
 }
 
 /**
