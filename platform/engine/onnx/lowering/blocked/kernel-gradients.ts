@@ -1,13 +1,15 @@
 import { strict as assert } from "node:assert";
 import type { Value, Window } from "../../../../../domain/network/gradient/program.js";
+import type { Pair } from "../../../../../domain/network/network.js";
 import type { Emitters } from "../lowering.js";
 import { sumOverAxes } from "../parameters.js";
 import { kernelGradientOfAll } from "../portable/convolutions.js";
 import { transposed } from "../portable/layouts.js";
-import { channelsOf, zeroPadded } from "../portable/windows.js";
+import { channelsOf } from "../portable/windows.js";
 import type { Walk } from "../walk.js";
 import { croppedPlaces } from "./convolutions.js";
 import { convolve, point } from "./convolve.js";
+import { gatherTaps, type Tap } from "./gather.js";
 import { blockedChannels, firstOf, placesOf } from "./layouts.js";
 
 /** From so many places on, a product for each row of the call reads one operand as it lies, in blocks; on smaller maps both are brought in rows, for one product. */
@@ -26,7 +28,7 @@ export function kernelGradientEmitters(block: number): Emitters<"convolutionKern
         ofPointsOnLargeMaps(walk, x, dy, result, block);
       else if (channelsOf(x) < channelsForShiftsMin && !isPoint)
         walk.giveGrains(result, "plain", { part: (grain) => ofFewChannels(walk, x, dy, window, result, grain) });
-      else if (isShifted(window)) walk.giveGrains(result, "plain", { part: (grain) => ofShifts(walk, x, dy, window, result, grain) });
+      else if (!isPoint) walk.giveGrains(result, "plain", { part: (grain) => ofTaps(walk, x, dy, window, result, grain, block) });
       else walk.giveGrains(result, "plain", { part: (grain) => kernelGradientOfAll(walk, x, dy, window, result, grain) });
     },
   };
@@ -86,11 +88,6 @@ function ofPointsOnLargeMaps(walk: Walk, x: Value, dy: Value, result: Value, blo
   });
 }
 
-/** Whether a kernel gradient is one product of shifted pictures: no strides, and more than one tap. */
-function isShifted({ size, strides }: Window): boolean {
-  return Math.max(...strides) === 1 && Math.max(...size) > 1;
-}
-
 /**
  * Pixels and the like: the places of a stride become channels, so that the window has no strides; x shifted by each column of the window lies side by side, and each row of the window is a product.
  */
@@ -129,35 +126,36 @@ function ofFewChannels(walk: Walk, x: Value, dy: Value, { size, strides, padding
 }
 
 /**
- * All taps in one product: x shifted by each column of the window, its copies side by side, times dy shifted by each row.
- * Over q = (row, column of dy): dkernel[i, j] = sum of x[q + (0, j - left)] x dy[q + (top - i, 0)], both 0 outside.
+ * All taps in one product. Without strides: x shifted by each column of the window, side by side, times dy shifted by each row; over the places q of x's rows and dy's columns,
+ * dkernel[i, j] = sum of x[q + (0, j - left)] x dy[q + (top - i, 0)], both 0 outside. With strides: x at each tap times dy.
  */
-function ofShifts(walk: Walk, x: Value, dy: Value, { size, padding }: Window, result: Value, grain: number): string {
+function ofTaps(walk: Walk, x: Value, dy: Value, { size, strides, padding }: Window, result: Value, grain: number, block: number): string {
   const { graph } = walk;
+  const { grainRows } = walk.options;
   const [height = 0, , channels = 0] = x.shape;
-  const [, width = 0, filters = 0] = dy.shape;
+  const [outHeight = 0, outWidth = 0, filters = 0] = dy.shape;
   const [rows, columns] = size;
-  const shifted = (name: string, axis: 1 | 2, count: number, length: number): string[] =>
-    count === 1
-      ? [name]
-      : Array.from({ length: count }, (_, i) =>
-          graph.node("Slice", [name, ...[[i], [i + length], [axis]].map((values) => graph.integers(values))]),
-        );
-  const sideBySide = (names: readonly string[], length: number): string => {
-    const joinedNames = names.length === 1 ? (names[0] as string) : graph.node("Concat", names, { axis: { int: 3 } });
-    return graph.node("Reshape", [joinedNames, graph.integers([-1, names.length * length])]);
-  };
-  const alongWidth = zeroPadded(graph, walk.part(x, "plain", grain), "plain", { ...padding, top: 0, bottom: 0 });
-  // Row i of the window sees row q - top + i of x: dy comes later by top - i, from the last row of the window to the first.
-  const alongHeight = zeroPadded(graph, walk.part(dy, "plain", grain), "plain", {
-    top: rows - 1 - padding.top,
-    bottom: rows - 1 - padding.bottom,
-    left: 0,
-    right: 0,
-  });
-  const left = sideBySide(shifted(alongWidth, 2, columns, width), channels);
-  const right = sideBySide(shifted(alongHeight, 1, rows, height).reverse(), filters);
+  const isShifted = Math.max(...strides) === 1;
+  const [into, out] = [blockedChannels(channels, block), blockedChannels(filters, block)];
+  const picture = walk.part(x, "blocked", grain);
+  const gathered = (name: string, value: Value, to: Pair, taps: readonly Tap[]): string =>
+    gatherTaps(walk, name, value, grainRows, block, to, taps);
+  if (!isShifted) {
+    const taps = Array.from({ length: rows * columns }, (_, tap): Tap => {
+      const [row, column] = [Math.floor(tap / columns), tap % columns];
+      return { start: [row - padding.top, column - padding.left], strides };
+    });
+    const upstream = graph.node("Reshape", [walk.part(dy, "plain", grain), graph.integers([-1, filters])]);
+    const left = gathered(picture, x, [outHeight, outWidth], taps);
+    const product = graph.node("Reshape", [graph.node("Gemm", [left, upstream], { transA: { int: 1 } }), graph.integers([taps.length, into, filters])]);
+    return graph.node("Reshape", [firstOf(graph, product, 1, channels, into), graph.integers(result.shape)]);
+  }
+  const places: Pair = [height, outWidth];
+  const left = gathered(picture, x, places, Array.from({ length: columns }, (_, j): Tap => ({ start: [0, j - padding.left], strides })));
+  const upstream = walk.part(dy, "blocked", grain);
+  const right = gathered(upstream, dy, places, Array.from({ length: rows }, (_, i): Tap => ({ start: [padding.top - i, 0], strides })));
   const product = graph.node("Gemm", [left, right], { transA: { int: 1 } });
-  const taps = graph.node("Reshape", [product, graph.integers([columns, channels, rows, filters])]);
-  return graph.node("Reshape", [transposed(graph, taps, [2, 0, 1, 3]), graph.integers(result.shape)]);
+  const taps = graph.node("Reshape", [product, graph.integers([columns, into, rows, out])]);
+  const ordered = transposed(graph, taps, [2, 0, 1, 3]);
+  return graph.node("Reshape", [firstOf(graph, firstOf(graph, ordered, 2, channels, into), 3, filters, out), graph.integers(result.shape)]);
 }
