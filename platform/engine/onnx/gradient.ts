@@ -30,11 +30,7 @@ export interface Lowered extends LoweringChoice {
 }
 
 /** Sums of loss and gradient over the grains of one call; see `Engine.compileGradient`. */
-export async function compileGradient(
-  engine: Lowered,
-  trainable: Trainable,
-  { grainRows, grains }: GradientShape,
-): Promise<Gradient> {
+export async function compileGradient(engine: Lowered, trainable: Trainable, { grainRows, grains }: GradientShape): Promise<Gradient> {
   refuseUntrainable("onnx", trainable);
   const { network, loss, preprocessing, batchNorm } = trainable;
   const { runtime, sessions } = engine;
@@ -91,9 +87,7 @@ export async function compileGradient(
     if (known !== undefined) return known;
     const shape = ofBatch ? { grainRows: count, grains: 1 } : { grainRows, grains: callGrains };
     const madeFrom = ["gradient", lowering.name, network, loss, batchNorm, preprocessing, shape];
-    const opened = await sessions.open(madeFrom, threads, () =>
-      lowerGradient(program, lowering, { ...shape, loss, preprocessing }),
-    );
+    const opened = await sessions.open(madeFrom, threads, () => lowerGradient(program, lowering, { ...shape, loss, preprocessing }));
     const call = new GradientCall(runtime, opened, network, shape);
     for (const [oldest, unused] of calls) {
       if (calls.size < callsKept) break;

@@ -13,13 +13,16 @@ import { blockedChannels, firstOf, isPicture, layoutOfOperands, placesOf } from 
 /** Numbers for each channel: along the last axis where pictures lie in rows; in blocks, by convolutions of each channel alone. */
 export function channelEmitters(
   block: number,
-): Emitters<"sumOverRows" | "dotOverRows" | "varianceOverRows" | "scaleChannels" | "combineChannels" | "concat" | "channels" | "pad" | "crop"> {
+): Emitters<
+  "sumOverRows" | "dotOverRows" | "varianceOverRows" | "scaleChannels" | "combineChannels" | "concat" | "channels" | "pad" | "crop"
+> {
   return {
     sumOverRows(walk, operation) {
       const { operands: [x], result } = operation; // prettier-ignore
       assert(x);
       if (!isPicture(x)) portable.sumOverRows(walk, operation);
-      else if (layoutOfOperands(walk, [x]) === "blocked") giveSumOfBlocks(walk, result, sumOverPlaces(walk, x, walk.as(x, "blocked"), block), block);
+      else if (layoutOfOperands(walk, [x]) === "blocked")
+        giveSumOfBlocks(walk, result, sumOverPlaces(walk, x, walk.as(x, "blocked"), block), block);
       else giveSumOfRows(walk, result, walk.as(x, "plain"), x);
     },
 
@@ -100,7 +103,8 @@ export function channelEmitters(
 
     pad(walk, { primitive: { padding }, operands: [x], result }) {
       assert(x);
-      if (layoutOfOperands(walk, [x]) !== "blocked") walk.give(result, "plain", zeroPadded(walk.graph, walk.as(x, "plain"), "plain", padding));
+      if (layoutOfOperands(walk, [x]) !== "blocked")
+        walk.give(result, "plain", zeroPadded(walk.graph, walk.as(x, "plain"), "plain", padding));
       else onPlaces(walk, x, result, block, (places) => zeroPadded(walk.graph, places, "plain", padding));
     },
 

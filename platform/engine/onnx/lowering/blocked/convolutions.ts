@@ -6,7 +6,8 @@ import type { Emitters } from "../lowering.js";
 import { channelsOf, inputGradientWindow } from "../portable/windows.js";
 import type { Walk } from "../walk.js";
 import { type BlockedConvolution, convolve, joined, point } from "./convolve.js";
-import { backwardFilter, backwardFilterOfTaps, blockedVector, channelFilter, filterOfPlainInput, forwardFilter } from "./filters.js";
+import { backwardFilter, blockedVector, channelFilter, filterOfPlainInput, forwardFilter } from "./filters.js";
+import { blocksOf, gather } from "./gather.js";
 import { blockedChannels } from "./layouts.js";
 import { isProductOfRows, productOfRows } from "./row-products.js";
 
@@ -112,7 +113,15 @@ function phasesOf(dy: Value, dx: Value, { size, strides, padding }: Window): Pha
 }
 
 /** A convolution for each phase; their places are put side by side, first along the width, then along the height. */
-function inPhases(walk: Walk, upstream: string, kernel: Value, dx: Value, { strides }: Window, [rows, columns]: Phases, block: number): string {
+function inPhases(
+  walk: Walk,
+  upstream: string,
+  kernel: Value,
+  dx: Value,
+  { strides }: Window,
+  [rows, columns]: Phases,
+  block: number,
+): string {
   const { graph } = walk;
   const [height = 0, width = 0] = dx.shape;
   const all = blockedChannels(channelsOf(dx), block);
@@ -122,7 +131,7 @@ function inPhases(walk: Walk, upstream: string, kernel: Value, dx: Value, { stri
     const parts = columns.map((column) => {
       const taps: Pair = [row.taps, column.taps];
       const padding = { top: row.before, bottom: row.after, left: column.before, right: column.after };
-      const filter = backwardFilterOfTaps(walk, kernel, [row.firstTap, column.firstTap], strides, taps, block);
+      const filter = backwardFilter(walk, kernel, block, { first: [row.firstTap, column.firstTap], strides, count: taps });
       const part = convolve(graph, { x: upstream, filter, window: { size: taps, strides: point.strides, padding } });
       return graph.node("Reshape", [part, graph.integers([blocks * tall * wide, block])]);
     });
@@ -146,28 +155,35 @@ export function croppedPlaces(graph: GraphBuilder, name: string, start: Pair, [h
   return graph.node("Slice", [name, ...bounds.map((values) => graph.integers(values))]);
 }
 
-/** A blocked picture with `strides` - 1 zeros after each place, and the padding that is still to come so that there is `padding` around the places. */
+/** A blocked picture with `strides` - 1 zeros between its places, and as many after the last as `padding` allows; and the padding that is still to come so that there is `padding` around the places. */
 function spreadBlocked(
   walk: Walk,
-  name: string,
+  picture: string,
   [height = 0, width = 0, channels = 0]: Shape,
   { strides }: Window,
   padding: Padding,
   block: number,
 ): { readonly name: string; readonly padding: Padding } {
-  if (Math.max(...strides) === 1) return { name, padding };
+  if (Math.max(...strides) === 1) return { name: picture, padding };
   const { graph, rows } = walk;
   const all = blockedChannels(channels, block);
-  const places = graph.node("Reshape", [name, graph.integers([(rows * all) / block, height, 1, width, block])]);
-  const pads = graph.integers([0, 0, 0, 0, 0, 0, 0, strides[0] - 1, 0, (strides[1] - 1) * block]);
-  const padded = graph.node("Pad", [places, pads, graph.scalar(0)], { mode: { string: "constant" } });
   const [tall, wide] = [height * strides[0], width * strides[1]];
   const [bottom, right] = [padding.bottom - (strides[0] - 1), padding.right - (strides[1] - 1)];
   const [keptTall, keptWide] = [tall + Math.min(0, bottom), wide + Math.min(0, right)];
-  const spread = graph.node("Reshape", [padded, graph.integers([(rows * all) / block, tall, wide, block])]);
-  const kept = keptTall === tall && keptWide === wide ? spread : croppedPlaces(graph, spread, [0, 0], [keptTall, keptWide]);
+  const layers = (rows * all) / block;
+  const { name, count: outside } = blocksOf(graph, picture, { shape: [height, width, channels] }, rows, block);
+  const key = ["spread", layers, height, width, ...strides, keptTall, keptWide].join("x");
+  const spread = gather(graph, name, key, [layers, keptTall, keptWide], (numbers) => {
+    let next = 0;
+    for (let layer = 0; layer < layers; layer++)
+      for (let h = 0; h < keptTall; h++)
+        for (let w = 0; w < keptWide; w++) {
+          const isPlace = h % strides[0] === 0 && w % strides[1] === 0;
+          numbers[next++] = isPlace ? (layer * height + h / strides[0]) * width + w / strides[1] : outside;
+        }
+  });
   return {
-    name: graph.node("Reshape", [kept, graph.integers([rows, all, keptTall, keptWide])]),
+    name: graph.node("Reshape", [spread, graph.integers([rows, all, keptTall, keptWide])]),
     padding: { ...padding, bottom: Math.max(0, bottom), right: Math.max(0, right) },
   };
 }

@@ -1,48 +1,88 @@
 import type { Value } from "../../../../../domain/network/gradient/program.js";
-import type { Pair, Shape } from "../../../../../domain/network/network.js";
+import type { Pair } from "../../../../../domain/network/network.js";
+import type { GraphBuilder } from "../../../../../formats/onnx/graph-builder.js";
 import { transposed } from "../portable/layouts.js";
 import type { Walk } from "../walk.js";
+import { gather } from "./gather.js";
 import { blockedChannels, filledUp, nchwcDomain } from "./layouts.js";
 
 /** `[C', in', h, w]` of a kernel `[h, w, in, C]`, in the order in which a blocked convolution reads it: `[C' / B, in' / B, h, w, B of in, B of C]`. */
 export function forwardFilter(walk: Walk, kernel: Value, block: number): string {
-  return walk.derived(kernel, "blocked", () => blockedFilter(walk, kernel.shape, walk.as(kernel, "plain"), block, "forward"));
-}
-
-/** The filter of the way back: channels in and out change places, and taps are turned round. */
-export function backwardFilter(walk: Walk, kernel: Value, block: number): string {
-  return walk.derived(kernel, "blocked, backward", () => blockedFilter(walk, kernel.shape, turned(walk, kernel), block, "backward"));
-}
-
-/** The filter of the way back of every `strides`-th tap from `first` on, `count` of them. */
-export function backwardFilterOfTaps(walk: Walk, kernel: Value, first: Pair, strides: Pair, count: Pair, block: number): string {
-  return walk.derived(kernel, `blocked, backward, taps from ${first.join("x")}`, () => {
+  return walk.derived(kernel, "blocked", () => {
     const { graph } = walk;
-    const lasts = first.map((tap, axis) => tap + ((count[axis] ?? 0) - 1) * (strides[axis] ?? 1));
-    const ends = first.map((tap) => (tap === 0 ? -(2 ** 31) : tap - 1));
-    const slice = [lasts, ends, [0, 1], strides.map((stride) => -stride)].map((values) => graph.integers(values));
-    const taps = graph.node("Slice", [walk.as(kernel, "plain"), ...slice]);
-    return blockedFilter(walk, [...count, ...kernel.shape.slice(2)], taps, block, "backward");
+    const [height = 0, width = 0] = kernel.shape;
+    const { taps, into, out, squares } = squaresOf(walk, kernel, block, "forward");
+    const numberOf = (o: number, i: number, tap: number): number => (o * taps + tap) * into + i;
+    const ordered = taps === 1 ? squares : orderedSquares(graph, squares, `forward/${kernel.shape.join("x")}`, [out, into, taps], numberOf);
+    return graph.node("Reshape", [ordered, graph.integers([out * block, into * block, height, width])]);
   });
 }
 
-/** The innermost reordering is left to ReorderInput, which runs on all threads; the transposition then moves whole squares of block x block numbers. */
-function blockedFilter(walk: Walk, shape: Shape, taps: string, block: number, way: "forward" | "backward"): string {
+/** The filter of the way back: channels in and out change places, and taps are turned round. Of every `strides`-th tap from `first` on, `count` of them. */
+export function backwardFilter(
+  walk: Walk,
+  kernel: Value,
+  block: number,
+  { first, strides, count }: TapsOf = { first: [0, 0], strides: [1, 1], count: [kernel.shape[0] ?? 0, kernel.shape[1] ?? 0] },
+): string {
+  const key = [...kernel.shape, ...first, ...strides, ...count].join("x");
+  return walk.derived(kernel, `blocked, backward ${key}`, () => {
+    const { graph } = walk;
+    const { into, out, squares } = squaresOf(walk, kernel, block, "backward");
+    const numbers = Array.from({ length: count[0] * count[1] }, (_, place) => {
+      const [row, column] = [count[0] - 1 - Math.floor(place / count[1]), count[1] - 1 - (place % count[1])];
+      return (first[0] + row * strides[0]) * (kernel.shape[1] ?? 0) + first[1] + column * strides[1];
+    });
+    const numberOf = (i: number, o: number, tap: number): number => ((numbers[tap] ?? 0) * into + i) * out + o;
+    const isInOrder = kernel.shape[0] === 1 && kernel.shape[1] === 1;
+    const ordered = isInOrder ? squares : orderedSquares(graph, squares, `backward/${key}`, [into, out, numbers.length], numberOf);
+    return graph.node("Reshape", [ordered, graph.integers([into * block, out * block, ...count])]);
+  });
+}
+
+/** Some of a kernel's taps. */
+export interface TapsOf {
+  readonly first: Pair;
+  readonly strides: Pair;
+  readonly count: Pair;
+}
+
+/**
+ * A kernel in squares of block x block numbers, `[…, B x B]`, counted in blocks: forward `[C / B, taps, in / B]`, each B of in by B of C; backward `[taps, in / B, C / B]`, each B of C by B of in.
+ * ReorderInput turns each square, on all threads: forward, taps and channels in are the places of a picture; backward, channels out are, and each tap is a picture.
+ */
+function squaresOf(
+  walk: Walk,
+  kernel: Value,
+  block: number,
+  way: "forward" | "backward",
+): { readonly taps: number; readonly into: number; readonly out: number; readonly squares: string } {
   const { graph } = walk;
-  const [height = 0, width = 0, channelsIn = 0, channelsOut = 0] = shape;
-  const count = height * width;
-  const [into, out] = [blockedChannels(channelsIn, block), blockedChannels(channelsOut, block)];
-  const filled = filledUp(graph, taps, shape, [height, width, into, out]);
+  const [height = 0, width = 0, channelsIn = 0, channelsOut = 0] = kernel.shape;
+  const taps = height * width;
+  const [allIn, allOut] = [blockedChannels(channelsIn, block), blockedChannels(channelsOut, block)];
   const isForward = way === "forward";
-  // Forward, taps and channels in are the places of a picture; backward, channels out are the places of a picture for each tap.
-  const asPicture = graph.node("Reshape", [filled, graph.integers(isForward ? [1, count * into, 1, out] : [count, into, out, 1])]);
-  const reordered = graph.node("ReorderInput", [asPicture], { channels_last: { int: isForward ? 1 : 0 } }, undefined, nchwcDomain);
-  const square = block * block;
-  const squares = isForward ? [out / block, count, into / block, square] : [count, into / block, out / block, square];
-  const blocks = graph.node("Reshape", [reordered, graph.integers(squares)]);
-  const ordered = count === 1 ? blocks : transposed(graph, blocks, isForward ? [0, 2, 1, 3] : [1, 2, 0, 3]);
-  const [first, second] = isForward ? [out, into] : [into, out];
-  return graph.node("Reshape", [ordered, graph.integers([first, second, height, width])]);
+  const squares = walk.derived(kernel, `blocked, squares ${way}`, () => {
+    const filled = filledUp(graph, walk.as(kernel, "plain"), kernel.shape, [height, width, allIn, allOut]);
+    const picture = graph.node("Reshape", [filled, graph.integers(isForward ? [1, taps * allIn, 1, allOut] : [taps, allIn, allOut, 1])]);
+    const reordered = graph.node("ReorderInput", [picture], { channels_last: { int: isForward ? 1 : 0 } }, undefined, nchwcDomain);
+    return graph.node("Reshape", [reordered, graph.integers([-1, block * block])]);
+  });
+  return { taps, into: allIn / block, out: allOut / block, squares };
+}
+
+/** Squares `[a, b, taps]` by their numbers. */
+function orderedSquares(
+  graph: GraphBuilder,
+  squares: string,
+  key: string,
+  [a, b, taps]: readonly [number, number, number],
+  numberOf: (a: number, b: number, tap: number) => number,
+): string {
+  return gather(graph, squares, key, [a, b, taps], (numbers) => {
+    let next = 0;
+    for (let i = 0; i < a; i++) for (let j = 0; j < b; j++) for (let tap = 0; tap < taps; tap++) numbers[next++] = numberOf(i, j, tap);
+  });
 }
 
 /** The filter of a convolution whose input is plain NCHW, of fewer channels than a block: `[C' / B, in, h, w, B of C]`. */

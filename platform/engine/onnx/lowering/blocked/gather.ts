@@ -5,17 +5,14 @@ import type { Walk } from "../walk.js";
 import { channelsOf } from "../portable/windows.js";
 import { blockedChannels } from "./layouts.js";
 
-/** Stands for a place outside of the picture: what is gathered from there is 0. */
-export const outside = -1;
-
-/** A blocked picture, and one block of zeros after its last. */
-export interface Blocks {
-  readonly name: string;
-  readonly count: number;
-}
-
-/** The blocks of a picture with `rows` rows, `[rows x C' / B x h x w + 1, B]`. */
-export function blocksOf(graph: GraphBuilder, picture: string, { shape: [height = 0, width = 0, channels = 0] }: Value, rows: number, block: number): Blocks {
+/** The blocks of a picture with `rows` rows, and a block of zeros after the last: what lies outside. */
+export function blocksOf(
+  graph: GraphBuilder,
+  picture: string,
+  { shape: [height = 0, width = 0, channels = 0] }: Pick<Value, "shape">,
+  rows: number,
+  block: number,
+): { readonly name: string; readonly count: number } {
   const count = (rows * blockedChannels(channels, block) * height * width) / block;
   const blocks = graph.node("Reshape", [picture, graph.integers([count, block])]);
   const zeros = graph.floats(`zeros/1x${block}`, [1, block], new Float32Array(block));
@@ -23,15 +20,15 @@ export function blocksOf(graph: GraphBuilder, picture: string, { shape: [height 
 }
 
 /**
- * Blocks by their numbers, `[...shape, B]`. Gather copies on all threads, where Pad, Slice and Concat have one; and one pass does for a shift, for zeros around or between places, and for another order.
- * `numberOf` gives the number of each block of the result, or `outside`; `key` names what it depends on.
+ * Entries of the first axis by their numbers, `[...shape, …]`. Gather copies on all threads, where Pad, Slice, Concat and Transpose have one; and one pass does for a shift, for zeros around or between
+ * places, and for another order. `fill` writes the number of each entry of the result; `key` names what they depend on.
  */
-export function gatherBlocks(graph: GraphBuilder, { name, count }: Blocks, key: string, shape: Shape, fill: (numbers: Int32Array) => void): string {
-  const constant = `blocks/${key}`;
+export function gather(graph: GraphBuilder, name: string, key: string, shape: Shape, fill: (numbers: Int32Array) => void): string {
+  const constant = `numbers/${key}`;
   if (!graph.hasConstant(constant)) {
     const numbers = new Int32Array(elementCount(shape));
     fill(numbers);
-    graph.indices(constant, shape, numbers.map((number) => (number === outside ? count : number)));
+    graph.indices(constant, shape, numbers);
   }
   return graph.node("Gather", [name, constant], { axis: { int: 0 } });
 }
@@ -51,7 +48,8 @@ export function gatherTaps(
   const depth = blockedChannels(channelsOf(value), block) / block;
   const shape = [rows * to[0] * to[1], taps.length, depth];
   const key = JSON.stringify([rows, height, width, depth, to, taps]);
-  const gathered = gatherBlocks(graph, blocksOf(graph, picture, value, rows, block), key, shape, (numbers) => {
+  const { name, count: outside } = blocksOf(graph, picture, value, rows, block);
+  const gathered = gather(graph, name, key, shape, (numbers) => {
     let next = 0;
     for (let row = 0; row < rows; row++)
       for (let h = 0; h < to[0]; h++)

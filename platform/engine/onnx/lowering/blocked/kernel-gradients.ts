@@ -9,7 +9,7 @@ import { channelsOf } from "../portable/windows.js";
 import type { Walk } from "../walk.js";
 import { croppedPlaces } from "./convolutions.js";
 import { convolve, point } from "./convolve.js";
-import { gatherTaps, type Tap } from "./gather.js";
+import { gather, gatherTaps, type Tap } from "./gather.js";
 import { blockedChannels, firstOf, placesOf } from "./layouts.js";
 
 /** From so many places on, a product for each row of the call reads one operand as it lies, in blocks; on smaller maps both are brought in rows, for one product. */
@@ -147,15 +147,33 @@ function ofTaps(walk: Walk, x: Value, dy: Value, { size, strides, padding }: Win
     });
     const upstream = graph.node("Reshape", [walk.part(dy, "plain", grain), graph.integers([-1, filters])]);
     const left = gathered(picture, x, [outHeight, outWidth], taps);
-    const product = graph.node("Reshape", [graph.node("Gemm", [left, upstream], { transA: { int: 1 } }), graph.integers([taps.length, into, filters])]);
+    const product = graph.node("Reshape", [
+      graph.node("Gemm", [left, upstream], { transA: { int: 1 } }),
+      graph.integers([taps.length, into, filters]),
+    ]);
     return graph.node("Reshape", [firstOf(graph, product, 1, channels, into), graph.integers(result.shape)]);
   }
   const places: Pair = [height, outWidth];
-  const left = gathered(picture, x, places, Array.from({ length: columns }, (_, j): Tap => ({ start: [0, j - padding.left], strides })));
+  const left = gathered(
+    picture,
+    x,
+    places,
+    Array.from({ length: columns }, (_, j): Tap => ({ start: [0, j - padding.left], strides })),
+  );
   const upstream = walk.part(dy, "blocked", grain);
-  const right = gathered(upstream, dy, places, Array.from({ length: rows }, (_, i): Tap => ({ start: [padding.top - i, 0], strides })));
+  const right = gathered(
+    upstream,
+    dy,
+    places,
+    Array.from({ length: rows }, (_, i): Tap => ({ start: [padding.top - i, 0], strides })),
+  );
   const product = graph.node("Gemm", [left, right], { transA: { int: 1 } });
-  const taps = graph.node("Reshape", [product, graph.integers([columns, into, rows, out])]);
-  const ordered = transposed(graph, taps, [2, 0, 1, 3]);
-  return graph.node("Reshape", [firstOf(graph, firstOf(graph, ordered, 2, channels, into), 3, filters, out), graph.integers(result.shape)]);
+  const byFilters = graph.node("Reshape", [product, graph.integers([columns * into * rows, out])]);
+  const key = ["taps", columns, into, rows, channels].join("x");
+  const inOrder = gather(graph, byFilters, key, [rows, columns, channels], (numbers) => {
+    let next = 0;
+    for (let i = 0; i < rows; i++)
+      for (let j = 0; j < columns; j++) for (let c = 0; c < channels; c++) numbers[next++] = (j * into + c) * rows + i;
+  });
+  return firstOf(graph, inOrder, 3, filters, out);
 }

@@ -72,7 +72,12 @@ export function convertBlocked(block: number): Lowering["convert"] {
     }
     const [height = 0, width = 0] = value.shape;
     const shapeOf = (length: number): number[] => (other === "plain" ? [rows, height, width, length] : [rows, length, height, width]);
-    const filled = filledUp(graph, name, shapeOf(channels), shapeOf(channels % channelsOfReorder === 0 ? channels : blockedChannels(channels, block)));
+    const filled = filledUp(
+      graph,
+      name,
+      shapeOf(channels),
+      shapeOf(channels % channelsOfReorder === 0 ? channels : blockedChannels(channels, block)),
+    );
     return graph.node("ReorderInput", [filled], channelsLast, undefined, nchwcDomain);
   };
 }
