@@ -55,13 +55,6 @@ const cases: readonly {
     message: /did you mean "block_15_add".*\[CUT_ILLEGAL\]/u,
   },
   {
-    name: "a tail that the engine cannot train",
-    args: [pictures, ...small, "--cut", "block_15_add", "--engine", "onnx"],
-    exitCode: 6,
-    message:
-      /engine onnx cannot train layer "block_16_expand" \(conv2d\); use engine tensorflow .*or choose a cut at or after "global_average_pool".*\[ENGINE_UNSUPPORTED\]/u,
-  },
-  {
     name: "a result whose classes are others",
     args: [twoClasses, "--from", first],
     exitCode: 3,

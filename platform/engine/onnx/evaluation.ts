@@ -9,8 +9,7 @@ import { checkFeatures } from "../check-features.js";
 import type { Evaluation, EvaluationInput, Trainable } from "../engine.js";
 import { sumRowLosses, Targets } from "../row-sums.js";
 import { targetColumns } from "../target-columns.js";
-import type { Lowered } from "./gradient.js";
-import { loweringOf } from "./lowering/choose-lowering.js";
+import { type Lowered, threadsOf } from "./gradient.js";
 import { type EvaluationGraph, lowerEvaluation } from "./lowering/lowered-graph.js";
 import type { OpenSession } from "./sessions.js";
 
@@ -21,12 +20,16 @@ const shownKinds: ReadonlySet<Layer["kind"]> = new Set([
 ]);
 
 /** Logits, loss and correct count with parameters and statistics as inputs; see `Engine.compileEvaluation`. */
-export async function compileEvaluation(engine: Lowered, trainable: Trainable, rows: number): Promise<Evaluation> {
+export async function compileEvaluation(
+  { runtime, sessions, lowering, threads: allThreads }: Lowered,
+  trainable: Trainable,
+  rows: number,
+): Promise<Evaluation> {
   const { network, loss, preprocessing } = trainable;
-  const { runtime, sessions } = engine;
-  const { lowering, threads } = loweringOf(engine, network, engine.threads);
   assert(Number.isInteger(rows) && rows >= 2, `an evaluation has at least 2 rows a call, found ${rows}`);
   const columns = targetColumns(network, loss);
+  const program = forwardProgram(network);
+  const { threads, productColumns } = threadsOf(program, allThreads);
   const shapes = layerShapes(network);
   const layouts = [parameterLayout(network), statisticsLayout(network)] as const;
   const rowLength = elementCount(network.inputShape);
@@ -38,9 +41,9 @@ export async function compileEvaluation(engine: Lowered, trainable: Trainable, r
   const classes = elementCount(shapes.get(network.output) ?? []);
 
   const open = (layers: readonly string[]): Promise<OpenSession<EvaluationGraph>> => {
-    const madeFrom = ["evaluation", lowering.name, network, loss, preprocessing, passRows, layers];
-    const options = { grains: 1, grainRows: passRows, loss, preprocessing };
-    return sessions.open(madeFrom, threads, () => lowerEvaluation(forwardProgram(network), lowering, options, layers));
+    const madeFrom = ["evaluation", lowering.name, network, loss, preprocessing, passRows, layers, productColumns];
+    const options = { grains: 1, grainRows: passRows, loss, preprocessing, productColumns };
+    return sessions.open(madeFrom, threads, () => lowerEvaluation(program, lowering, options, layers));
   };
   const logitsSession = await open([]);
   let activationsSession: Promise<OpenSession<EvaluationGraph>> | undefined;

@@ -1,4 +1,5 @@
 import { strict as assert } from "node:assert";
+import type { GradientProgram } from "../../../domain/network/gradient/program.js";
 import { differentiate } from "../../../domain/network/gradient/differentiate.js";
 import { elementCount } from "../../../domain/network/network.js";
 import { layerShapes } from "../../../domain/network/shapes.js";
@@ -14,34 +15,55 @@ import { sumRowLosses, Targets } from "../row-sums.js";
 import { targetColumns } from "../target-columns.js";
 import { type CallInput, GradientCall } from "./gradient-call.js";
 import { lowerGradient } from "./lowering/lowered-graph.js";
-import { type LoweringChoice, loweringOf } from "./lowering/choose-lowering.js";
+import type { Lowering } from "./lowering/lowering.js";
+import { columnsFor } from "./lowering/products.js";
 import type { Runtime } from "./runtime.js";
 import type { Sessions } from "./sessions.js";
+
+/** Threads of a graph, and what of it makes their number invisible. */
+export interface Threads {
+  readonly threads: number;
+  readonly productColumns: number;
+}
+
+/**
+ * Dense layers alone run on one thread, whatever the machine: two gain nothing at the batches that heads are trained with, and a matrix product shared by threads adds in another order. Networks
+ * with convolutions run on all threads: for those the lowerings see to it that no bit depends on how many there are.
+ */
+export function threadsOf({ operations }: GradientProgram, threads: number): Threads {
+  const hasWindows = operations.some(({ primitive }) => "window" in primitive);
+  return hasWindows ? { threads, productColumns: columnsFor(threads) } : { threads: 1, productColumns: columnsFor("one, always") };
+}
 
 /** Calls for so many counts of rows are kept: a grain has all its rows, or, the last of an epoch, some less. */
 const callsKept = 3;
 
 /** Of an engine. */
-export interface Lowered extends LoweringChoice {
+export interface Lowered {
   readonly runtime: Runtime;
   readonly sessions: Sessions;
-  /** At most. */
+  readonly lowering: Lowering;
+  /** Of the machine. */
   readonly threads: number;
 }
 
 /** Sums of loss and gradient over the grains of one call; see `Engine.compileGradient`. */
-export async function compileGradient(engine: Lowered, trainable: Trainable, { grainRows, grains }: GradientShape): Promise<Gradient> {
+export async function compileGradient(
+  { runtime, sessions, lowering, threads: allThreads }: Lowered,
+  trainable: Trainable,
+  { grainRows, grains }: GradientShape,
+): Promise<Gradient> {
   refuseUntrainable("onnx", trainable);
   const { network, loss, preprocessing, batchNorm } = trainable;
-  const { runtime, sessions } = engine;
-  const { lowering, threads } = loweringOf(engine, network, engine.threads);
   assert(Number.isInteger(grainRows) && grainRows >= 2, `a grain has at least 2 rows, found ${grainRows}`);
   assert(isPowerOfTwo(grains), `the grains of one call must be a power of two, found ${grains}`);
   const columns = targetColumns(network, loss);
   const program = differentiate(network, { batchNorm });
+  const { threads, productColumns } = threadsOf(program, allThreads);
   const shapes = layerShapes(network);
   const rows = grains * grainRows;
   const rowLength = elementCount(network.inputShape);
+  const statisticsLength = statisticsLayout(network).length;
   const parametersLength = parameterLayout(network).length;
   const dropouts = network.layers.filter(({ kind }) => kind === "dropout").map(({ name }) => elementCount(shapes.get(name) ?? []));
 
@@ -51,7 +73,7 @@ export async function compileGradient(engine: Lowered, trainable: Trainable, { g
   const ownGradient = new Float32Array(parametersLength);
   // With statistics of the batch a grain is run by itself, on exactly the rows that count.
   const ofBatch = program.moments.size > 0;
-  const moments = new Float32Array(ofBatch ? statisticsLayout(network).length : 0);
+  const moments = new Float32Array(ofBatch ? statisticsLength : 0);
   const gradientSums = new GrainSums(parametersLength);
   const momentSums = new GrainSums(moments.length);
   const callGrains = grainsOfCall(network, batchNorm, grainRows, grains);
@@ -86,8 +108,10 @@ export async function compileGradient(engine: Lowered, trainable: Trainable, { g
     const known = calls.get(count);
     if (known !== undefined) return known;
     const shape = ofBatch ? { grainRows: count, grains: 1 } : { grainRows, grains: callGrains };
-    const madeFrom = ["gradient", lowering.name, network, loss, batchNorm, preprocessing, shape];
-    const opened = await sessions.open(madeFrom, threads, () => lowerGradient(program, lowering, { ...shape, loss, preprocessing }));
+    const madeFrom = ["gradient", lowering.name, network, loss, batchNorm, preprocessing, shape, productColumns];
+    const options = { ...shape, loss, preprocessing, productColumns };
+    // A product of a single row takes a path on which threads show.
+    const opened = await sessions.open(madeFrom, count === 1 ? 1 : threads, () => lowerGradient(program, lowering, options));
     const call = new GradientCall(runtime, opened, network, shape);
     for (const [oldest, unused] of calls) {
       if (calls.size < callsKept) break;
@@ -135,11 +159,12 @@ export async function compileGradient(engine: Lowered, trainable: Trainable, { g
     };
   }
 
-  function checkInput({ parameters, features, labels, rowWeights, dropoutMasks, gradient }: GradientInput): void {
+  function checkInput({ parameters, statistics, features, labels, rowWeights, dropoutMasks, gradient }: GradientInput): void {
     const expect = (slot: string, found: number, length: number): void =>
       assert.equal(found, length, `gradient of ${network.name}: ${slot} must hold ${length} values, found ${found}`);
     checkFeatures(network.name, features, rows * rowLength, preprocessing);
     expect("parameters", parameters.length, parametersLength);
+    expect("statistics", statistics.length, statisticsLength);
     expect("labels", labels.length, rows);
     expect("rowWeights", rowWeights.length, rows);
     assert.equal(dropoutMasks.length, dropouts.length, `gradient of ${network.name}: one mask per dropout layer`);

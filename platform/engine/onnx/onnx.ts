@@ -9,7 +9,7 @@ import { loadRuntime, runtimeVersion } from "./runtime.js";
 import { Sessions } from "./sessions.js";
 
 export interface OnnxOptions {
-  /** Threads of a forward pass; its bits do not depend on them. Default: all cores. */
+  /** Threads of a forward pass, and of the gradient of convolutions; no bit depends on them. Default: all cores. */
   readonly threads?: number;
   /** How gradients and evaluations are written as graphs. Default: blocked where the probe finds it right, else portable. */
   readonly lowering?: LoweringName;
@@ -21,8 +21,8 @@ export interface OnnxOptions {
  */
 export async function openOnnxEngine({ threads = availableParallelism(), lowering: wanted }: OnnxOptions = {}): Promise<Engine> {
   const runtime = await loadRuntime();
-  const choice = await chooseLowering(runtime, wanted);
-  const lowered = { runtime, sessions: new Sessions(runtime), ...choice, threads };
+  const lowering = await chooseLowering(runtime, wanted);
+  const lowered = { runtime, sessions: new Sessions(runtime), lowering, threads };
   const engineVersion = runtimeVersion(runtime);
   const profile = {
     engine: "onnx",
@@ -34,8 +34,9 @@ export async function openOnnxEngine({ threads = availableParallelism(), lowerin
   };
   return {
     name: "onnx",
+    // Gradients have the bits of one thread: dense layers alone run on one, and elsewhere no bit depends on them.
     forwardProfile: { ...profile, threads: 0 },
-    gradientProfile: { ...profile, engineVersion: `${engineVersion}+${choice.pictures.name}`, threads: 0 },
+    gradientProfile: { ...profile, engineVersion: `${engineVersion}+${lowering.name}`, threads: 1 },
     compileForward: (network, weights, options) => compileForward(runtime, threads, network, weights, options),
     compileGradient: (trainable, shape) => compileGradient(lowered, trainable, shape),
     compileEvaluation: (trainable, rows) => compileEvaluation(lowered, trainable, rows),

@@ -40,4 +40,4 @@ const rowEmitters: Emitters<"softmax" | "softmaxGradient" | "reshape" | "counted
 };
 
 /** What every lowering can share: none of it depends on how pictures lie in memory. */
-export const commonEmitters = { ...inputEmitters, outputGradient, ...productEmitters("one"), ...parameterEmitters, ...rowEmitters };
+export const commonEmitters = { ...inputEmitters, outputGradient, ...productEmitters, ...parameterEmitters, ...rowEmitters };

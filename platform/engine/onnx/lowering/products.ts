@@ -10,53 +10,58 @@ import type { Walk } from "./walk.js";
  */
 export const columnsMin = 16;
 
+/** Columns of one thread, above which the matrix product adds up in blocks of `productBlock`; with fewer, the blocks are longer. Columns are shared out in whole sixteens. */
+const columnsOfThread = 80;
+
+/**
+ * The columns that dense products are padded to in a graph that `threads` threads run: so many that the number of threads does not show in the bits. A graph that always has one thread, as
+ * those of dense layers only, does without.
+ */
+export function columnsFor(threads: number | "one, always"): number {
+  return threads === "one, always" ? columnsMin : threads * columnsOfThread;
+}
+
 /** Longest inner dimension that the matrix product adds up in one go. */
 export const productBlock = 128;
 
-/**
- * Dense products. Every product that sums over rows has the shape of one grain, so its bits cannot depend on how many grains share the call.
- * On more than one thread a long product of few columns is added up in other blocks for other counts of threads, but not where its left matrix comes transposed (MLAS, seen on x64): there it does.
- */
-export function productEmitters(threads: "one" | "any"): Emitters<"product" | "productInputGradient" | "productKernelGradient"> {
-  return {
-    product(walk, { operands: [x, kernel, bias], result }) {
-      assert(x && kernel);
-      const product = rowsTimes(walk.graph, walk.as(x, "plain"), walk.as(kernel, "plain"), {
-        inner: lengthOf(x),
-        columns: lengthOf(result),
-        transposed: false,
-        threads,
-        bias: bias && walk.as(bias, "plain"),
-      });
-      walk.give(result, "plain", product);
-    },
+/** Dense products. Every product that sums over rows has the shape of one grain, so its bits cannot depend on how many grains share the call. */
+export const productEmitters: Emitters<"product" | "productInputGradient" | "productKernelGradient"> = {
+  product(walk, { operands: [x, kernel, bias], result }) {
+    assert(x && kernel);
+    const product = rowsTimes(walk.graph, walk.as(x, "plain"), walk.as(kernel, "plain"), {
+      columns: lengthOf(result),
+      columnsMin: walk.options.productColumns,
+      transposed: false,
+      bias: bias && walk.as(bias, "plain"),
+    });
+    walk.give(result, "plain", product);
+  },
 
-    productInputGradient(walk, { operands: [dy, kernel], result }) {
-      assert(dy && kernel);
-      const options = { inner: lengthOf(dy), columns: lengthOf(result), transposed: true, threads };
-      walk.give(result, "plain", rowsTimes(walk.graph, walk.as(dy, "plain"), walk.as(kernel, "plain"), options));
-    },
+  productInputGradient(walk, { operands: [dy, kernel], result }) {
+    assert(dy && kernel);
+    const options = { columns: lengthOf(result), columnsMin: walk.options.productColumns, transposed: true };
+    walk.give(result, "plain", rowsTimes(walk.graph, walk.as(dy, "plain"), walk.as(kernel, "plain"), options));
+  },
 
-    productKernelGradient(walk, { operands: [x, dy], result }) {
-      assert(x && dy);
-      const [rowsIn, rowsOut] = [lengthOf(x), lengthOf(dy)];
-      // A product of one column or row takes another path, and a long one is added up in blocks; both would round in another order than product first, sum then.
-      const sumsInProduct = rowsIn >= 2 && rowsOut >= 2 && walk.options.grainRows <= productBlock;
-      // A product is fastest when its long side lies in columns, by a factor of two for few classes. Only the network's shape decides, so bits stay the same.
-      const isTurned = rowsOut * 4 <= rowsIn;
-      const product = (grain: number, addend?: string): string => {
-        const [left, right] = isTurned ? [dy, x] : [x, dy];
-        const factors = [walk.part(left, "plain", grain), walk.part(right, "plain", grain)];
-        return walk.graph.node("Gemm", addend === undefined ? factors : [...factors, addend], { transA: { int: 1 } });
-      };
-      const layout = isTurned ? "turned" : "plain";
-      walk.giveGrains(result, layout, {
-        part: (grain) => product(grain),
-        ...(sumsInProduct && { pair: (first) => product(first + 1, walk.part(result, layout, first)) }),
-      });
-    },
-  };
-}
+  productKernelGradient(walk, { operands: [x, dy], result }) {
+    assert(x && dy);
+    const [rowsIn, rowsOut] = [lengthOf(x), lengthOf(dy)];
+    // A product of one column or row takes another path, and a long one is added up in blocks; both would round in another order than product first, sum then.
+    const sumsInProduct = rowsIn >= 2 && rowsOut >= 2 && walk.options.grainRows <= productBlock;
+    // A product is fastest when its long side lies in columns, by a factor of two for few classes. Only the network's shape decides, so bits stay the same.
+    const isTurned = rowsOut * 4 <= rowsIn;
+    const product = (grain: number, addend?: string): string => {
+      const [left, right] = isTurned ? [dy, x] : [x, dy];
+      const factors = [walk.part(left, "plain", grain), walk.part(right, "plain", grain)];
+      return walk.graph.node("Gemm", addend === undefined ? factors : [...factors, addend], { transA: { int: 1 } });
+    };
+    const layout = isTurned ? "turned" : "plain";
+    walk.giveGrains(result, layout, {
+      part: (grain) => product(grain),
+      ...(sumsInProduct && { pair: (first) => product(first + 1, walk.part(result, layout, first)) }),
+    });
+  },
+};
 
 /** The sum of a vector over the rows of each grain, for all grains at once. */
 export function sumVectors(walk: Walk, dy: Value, result: Value): void {
@@ -67,26 +72,25 @@ export function sumVectors(walk: Walk, dy: Value, result: Value): void {
   walk.giveStack(result, graph.node("MatMul", [ones, byGrain]));
 }
 
-interface RowsTimes {
-  readonly inner: number;
-  readonly columns: number;
-  readonly transposed: boolean;
-  readonly threads: "one" | "any";
-  readonly bias?: string | undefined;
-}
-
 /** `rows x matrix`, or `rows x matrix^T` where `transposed` holds, plus the bias; a row of the result has the same bits whatever other rows there are (at least 2). */
-function rowsTimes(graph: GraphBuilder, rows: string, matrix: string, { inner, columns, transposed, threads, bias }: RowsTimes): string {
-  const isTurned = threads === "any" && inner > productBlock;
-  const left = isTurned ? graph.node("Transpose", [rows], { perm: { ints: [1, 0] } }) : rows;
-  const attributes = { transA: { int: isTurned ? 1 : 0 }, transB: { int: transposed ? 1 : 0 } };
-  if (columns >= columnsMin) return graph.node("Gemm", [left, matrix, ...(bias ? [bias] : [])], attributes);
-  const missing = columnsMin - columns;
+export function rowsTimes(graph: GraphBuilder, rows: string, matrix: string, options: RowsTimes): string {
+  const { columns, columnsMin: least, transposed, bias } = options;
+  const attributes = { transB: { int: transposed ? 1 : 0 } };
+  if (columns >= least) return graph.node("Gemm", [rows, matrix, ...(bias ? [bias] : [])], attributes);
+  const missing = least - columns;
   const padding = graph.integers(transposed ? [0, 0, missing, 0] : [0, 0, 0, missing]);
   const padded = graph.node("Pad", [matrix, padding, graph.scalar(0)], { mode: { string: "constant" } });
   const paddedBias = bias && graph.node("Pad", [bias, graph.integers([0, missing]), graph.scalar(0)], { mode: { string: "constant" } });
-  const product = graph.node("Gemm", [left, padded, ...(paddedBias ? [paddedBias] : [])], attributes);
+  const product = graph.node("Gemm", [rows, padded, ...(paddedBias ? [paddedBias] : [])], attributes);
   return graph.node("Slice", [product, graph.integers([0]), graph.integers([columns]), graph.integers([1])]);
+}
+
+export interface RowsTimes {
+  readonly columns: number;
+  /** Padded to these where there are fewer. */
+  readonly columnsMin: number;
+  readonly transposed: boolean;
+  readonly bias?: string | undefined;
 }
 
 function lengthOf({ shape }: Value): number {

@@ -10,6 +10,8 @@ import type { Emitter, Layout, Lowering } from "./lowering.js";
 export interface GraphOptions extends GradientShape {
   readonly loss: LossSpec;
   readonly preprocessing?: Preprocessing | undefined;
+  /** Dense products have at least so many columns, see `columnsFor`. */
+  readonly productColumns: number;
 }
 
 /** A value that each grain has for itself: sums over its rows, and what is computed from these. */

@@ -1,6 +1,5 @@
 import { commonEmitters } from "../common-emitters.js";
 import type { Lowering } from "../lowering.js";
-import { productEmitters } from "../products.js";
 import { activationEmitters } from "./activations.js";
 import { channelEmitters } from "./channels.js";
 import { convolutionEmitters } from "./convolutions.js";
@@ -17,7 +16,6 @@ export function blockedLowering(block: number): Lowering {
     name: `blocked-${block}`,
     emitters: {
       ...commonEmitters,
-      ...productEmitters("any"),
       ...activationEmitters,
       ...convolutionEmitters(block),
       ...kernelGradientEmitters(block),

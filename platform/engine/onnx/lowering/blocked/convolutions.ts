@@ -18,7 +18,7 @@ export function convolutionEmitters(block: number): Emitters<"convolution" | "co
   return {
     convolution(walk, { primitive: { window, channels }, operands: [x, kernel, bias], result: ownResult }) {
       assert(x && kernel);
-      if (channels === "all" && isProductOfRows(walk, x, ownResult, window)) {
+      if (channels === "all" && isProductOfRows(x, ownResult, window)) {
         walk.give(ownResult, "plain", productOfRows(walk, x, kernel, ownResult, { transposed: false, bias }));
         return;
       }
@@ -38,7 +38,7 @@ export function convolutionEmitters(block: number): Emitters<"convolution" | "co
     /** A convolution with the taps turned round. Where the window has strides: over dy with zeros between its places, if each channel is alone (a few multiplications by 0), else in phases. */
     convolutionInputGradient(walk, { primitive: { window, channels }, operands: [dy, kernel], result: ownResult }) {
       assert(dy && kernel);
-      if (channels === "all" && isProductOfRows(walk, dy, ownResult, window)) {
+      if (channels === "all" && isProductOfRows(dy, ownResult, window)) {
         walk.give(ownResult, "plain", productOfRows(walk, dy, kernel, ownResult, { transposed: true }));
         return;
       }
