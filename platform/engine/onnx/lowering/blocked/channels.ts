@@ -1,6 +1,5 @@
 import { strict as assert } from "node:assert";
 import type { Value } from "../../../../../domain/network/gradient/program.js";
-import type { GraphBuilder } from "../../../../../formats/onnx/graph-builder.js";
 import type { Emitters } from "../lowering.js";
 import { channelEmitters as portable } from "../portable/channels.js";
 import { channelsOf, zeroPadded } from "../portable/windows.js";
@@ -8,7 +7,7 @@ import type { Walk } from "../walk.js";
 import { croppedPlaces } from "./convolutions.js";
 import { convolve, joined, point } from "./convolve.js";
 import { blockedVector, vectorFilter } from "./filters.js";
-import { blockedChannels, firstOf, isPicture, layoutOfOperands, placesOf } from "./layouts.js";
+import { blockedChannels, firstOf, isPicture, layoutOfOperands, nchwcDomain, placesOf, weightedSum } from "./layouts.js";
 
 /** Numbers for each channel: along the last axis where pictures lie in rows; in blocks, by convolutions of each channel alone. */
 export function channelEmitters(
@@ -162,11 +161,13 @@ function sumOverPlaces(walk: Walk, like: Value, name: string, block: number): st
   return sumOverLength(walk, like, name, placesOf(like), block);
 }
 
+/** By the mean that a pooling gives: of a plain sum the order would depend on the number of threads. */
 function sumOverLength(walk: Walk, like: Value, name: string, length: number, block: number): string {
   const { graph, rows } = walk;
   const all = blockedChannels(channelsOf(like), block);
-  const lines = graph.node("Reshape", [name, graph.integers([(rows * all) / block, length, block])]);
-  return graph.node("ReduceSum", [lines, graph.integers([1])], { keepdims: { int: 0 } });
+  const lines = graph.node("Reshape", [name, graph.integers([rows, all, length, 1])]);
+  const means = graph.node("GlobalAveragePool", [lines], {}, undefined, nchwcDomain);
+  return graph.node("Mul", [means, graph.scalar(length)]);
 }
 
 /** Sums over the rows of each grain, `[grains, 1, C]`, of what holds one number for each channel of each row. */
@@ -175,7 +176,7 @@ function giveSumOfBlocks(walk: Walk, result: Value, ofRows: string, block: numbe
   const { grains, grainRows } = walk.options;
   const channels = channelsOf(result);
   const byGrain = graph.node("Reshape", [ofRows, graph.integers([grains, grainRows, -1])]);
-  const sums = sumOfEach(graph, byGrain, grainRows);
+  const sums = weightedSum(graph, byGrain, grainRows, 1);
   walk.giveStack(result, then(firstOf(graph, sums, 2, channels, blockedChannels(channels, block))));
 }
 
@@ -184,11 +185,5 @@ function giveSumOfRows(walk: Walk, result: Value, name: string, like: Value, the
   const { graph } = walk;
   const { grains, grainRows } = walk.options;
   const byGrain = graph.node("Reshape", [name, graph.integers([grains, grainRows * placesOf(like), channelsOf(like)])]);
-  walk.giveStack(result, then(sumOfEach(graph, byGrain, grainRows * placesOf(like))));
-}
-
-/** `[grains, 1, C]`: the sums over the rows of `[grains, rows, C]`. By a product with ones: a plain sum takes another order where there is one grain only. */
-function sumOfEach(graph: GraphBuilder, byGrain: string, rows: number): string {
-  const ones = graph.floats(`row_of_ones/${rows}`, [1, rows], new Float32Array(rows).fill(1));
-  return graph.node("MatMul", [ones, byGrain]);
+  walk.giveStack(result, then(weightedSum(graph, byGrain, grainRows * placesOf(like), 1)));
 }

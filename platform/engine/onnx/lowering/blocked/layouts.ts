@@ -56,6 +56,12 @@ export function firstOf(graph: GraphBuilder, name: string, axis: number, length:
   return graph.node("Slice", [name, graph.integers([0]), graph.integers([length]), graph.integers([axis])]);
 }
 
+/** `[n, 1, C]`: `weight` times the sums over the second axis of `[n, length, C]`. By a product: the order of a plain sum depends on n and on the number of threads. */
+export function weightedSum(graph: GraphBuilder, name: string, length: number, weight: number): string {
+  const weights = graph.floats(`row_of_${weight}/${length}`, [1, length], new Float32Array(length).fill(weight));
+  return graph.node("MatMul", [weights, name]);
+}
+
 export function convertBlocked(block: number): Lowering["convert"] {
   return (graph, value, name, rows, from, to) => {
     if (from !== "blocked" && to !== "blocked") return convertPortable(graph, value, name, rows, from, to);

@@ -2,7 +2,7 @@ import { strict as assert } from "node:assert";
 import type { Emitters } from "../lowering.js";
 import { poolingEmitters as portable } from "../portable/pooling.js";
 import { channelsOf, windowAttributes } from "../portable/windows.js";
-import { blockedChannels, firstOf, layoutOfOperands, liesInRows, nchwcDomain, placesOf } from "./layouts.js";
+import { blockedChannels, firstOf, layoutOfOperands, liesInRows, nchwcDomain, placesOf, weightedSum } from "./layouts.js";
 
 export function poolingEmitters(
   block: number,
@@ -27,7 +27,8 @@ export function poolingEmitters(
       const channels = channelsOf(x);
       if (layoutOfOperands(walk, [x]) !== "blocked") {
         const places = graph.node("Reshape", [walk.as(x, "plain"), graph.integers([rows, placesOf(x), channels])]);
-        walk.give(result, "plain", graph.node("ReduceMean", [places], { axes: { ints: [1] }, keepdims: { int: 0 } }));
+        const means = weightedSum(graph, places, placesOf(x), 1 / placesOf(x));
+        walk.give(result, "plain", graph.node("Reshape", [means, graph.integers([rows, channels])]));
         return;
       }
       const all = blockedChannels(channels, block);
