@@ -116,6 +116,16 @@ export class GraphBuilder {
     return this.#constant(`integers_${values.join("_")}`, "int64", [values.length], new Uint8Array(data.buffer));
   }
 
+  /** A constant int32 tensor, for many indices. */
+  indices(name: string, shape: Shape, data: Int32Array): string {
+    return this.#constant(name, "int32", shape, new Uint8Array(data.buffer, data.byteOffset, data.byteLength));
+  }
+
+  /** Whether there is a constant of this name already. */
+  hasConstant(name: string): boolean {
+    return this.#initializers.has(name);
+  }
+
   /** Bytes of the whole model. */
   encode(graphName: string, metadata: Readonly<Record<string, string>> = {}): Uint8Array {
     const opsetImport = [

@@ -8,10 +8,11 @@ import type { Walk } from "./walk.js";
  *   plain    as the program has it: `[rows, ...shape]` (pictures are NHWC), or `[...shape]` without rows. What enters a graph and leaves it is plain
  *   nchw     pictures with channels before height and width
  *   turned   a matrix without rows, transposed
+ *   blocked  pictures as the CPU's convolutions want them: `[rows, C', h, w]`, C' the channels filled up with channels of no meaning to whole blocks of B, in the order `[rows, C' / B, h, w, B]`
  *
  * A lowering uses those that it likes; one that needs another adds it here.
  */
-export type Layout = "plain" | "nchw" | "turned";
+export type Layout = "plain" | "nchw" | "turned" | "blocked";
 
 export type PrimitiveOf<Kind extends PrimitiveKind> = Primitive extends infer Each
   ? Each extends { readonly kind: infer Kinds }

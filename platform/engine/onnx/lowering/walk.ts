@@ -42,6 +42,7 @@ export class Walk {
   readonly #derived = new Map<string, string>();
   readonly #uses = new Map<number, Operation[]>();
   readonly #leaves: ReadonlySet<number>;
+  readonly #leftOut = new Set<number>();
   /** Values without rows that each grain has for itself. */
   readonly #byGrain = new Set<number>();
 
@@ -72,7 +73,7 @@ export class Walk {
   /** Emits operations in their order. */
   run(operations: readonly Operation[]): void {
     for (const operation of operations) {
-      if (this.#names.has(operation.result.id)) continue;
+      if (this.#names.has(operation.result.id) || this.#leftOut.has(operation.result.id)) continue;
       const emit = this.#lowering.emitters[operation.primitive.kind] as Emitter<PrimitiveKind>;
       emit(this, operation);
     }
@@ -135,6 +136,11 @@ export class Walk {
     const layouts = this.#names.get(other.id);
     assert(layouts !== undefined);
     this.#names.set(value.id, layouts);
+  }
+
+  /** The value is not computed: who would ask for it has been joined with the operation before it. */
+  leaveOut(value: Value): void {
+    this.#leftOut.add(value.id);
   }
 
   giveGrains(value: Value, layout: Layout, parts: GrainParts): void {

@@ -73,7 +73,7 @@ function placesOf({ shape: [height = 0, width = 0] }: Value): number {
 }
 
 /** Of each tap: its input channels by its output channels, a product over all rows and places of the grain. */
-function kernelGradientOfAll(walk: Walk, x: Value, dy: Value, window: Window, result: Value, grain: number): string {
+export function kernelGradientOfAll(walk: Walk, x: Value, dy: Value, window: Window, result: Value, grain: number): string {
   const { graph } = walk;
   const [height = 0, width = 0, filters = 0] = dy.shape;
   const channels = channelsOf(x);

@@ -1,0 +1,37 @@
+import { strict as assert } from "node:assert";
+import { elementwiseEmitters } from "../elementwise.js";
+import type { Emitters } from "../lowering.js";
+import { layoutOfOperands } from "./layouts.js";
+
+/** So steep that a number of any size becomes 0 or 1. */
+const steep = 1e30;
+
+/** Element by element, blocked or in rows, as the operands lie. */
+export const activationEmitters: Emitters<
+  "relu" | "relu6" | "sigmoid" | "reluGradient" | "relu6Gradient" | "sigmoidGradient" | "add" | "multiply"
+> = {
+  ...elementwiseEmitters((walk, { operands }) => layoutOfOperands(walk, operands)),
+
+  /** The mask is 1 where y is above 0; a steep HardSigmoid is faster than Sign. */
+  reluGradient(walk, { operands: [dy, y], result }) {
+    assert(dy && y);
+    const layout = layoutOfOperands(walk, [dy, y]);
+    const above = walk.derived(y, `above 0, ${layout}`, () =>
+      walk.graph.node("HardSigmoid", [walk.as(y, layout)], { alpha: { float: steep }, beta: { float: 0 } }),
+    );
+    walk.give(result, layout, walk.graph.node("Mul", [walk.as(dy, layout), above]));
+  },
+
+  /** The mask is 1 where y x (6 - y) is above 0; a steep HardSigmoid takes one pass where comparisons take two. */
+  relu6Gradient(walk, { operands: [dy, y], result }) {
+    assert(dy && y);
+    const { graph } = walk;
+    const layout = layoutOfOperands(walk, [dy, y]);
+    const given = walk.as(y, layout);
+    const inside = walk.derived(y, `inside, ${layout}`, () => {
+      const product = graph.node("Mul", [given, graph.node("Sub", [graph.scalar(6), given])]);
+      return graph.node("HardSigmoid", [product], { alpha: { float: steep }, beta: { float: 0 } });
+    });
+    walk.give(result, layout, graph.node("Mul", [walk.as(dy, layout), inside]));
+  },
+};
