@@ -2,6 +2,7 @@ import type { NumericsProfile } from "../../domain/features/numerics-profile.js"
 import type { Network, Tensor, Weights } from "../../domain/network/network.js";
 import type { Preprocessing } from "../../domain/network/preprocessing.js";
 import type { LossSpec } from "../../domain/training/loss.js";
+import type { TensorUpdate } from "../../domain/training/optimizer.js";
 
 /** Images or features in, activations or gradients out. Every adapter passes test/conformance/engine.ts. */
 export interface Engine {
@@ -20,6 +21,11 @@ export interface Engine {
    * @throws CodedError ENGINE_UNSUPPORTED naming the first layer that this engine cannot train.
    */
   compileGradient(trainable: Trainable, shape: GradientShape): Promise<Gradient>;
+  /**
+   * The gradient of one grain of which the kernels of `updates`, large ones (domain/training/large-kernels.ts), are not handed out: the engine moves them itself, where parameters and slots lie.
+   * The bits are those of `compileGradient` and an update outside. Not every engine has it, and there are no statistics of the batch.
+   */
+  compileStep?(trainable: Trainable, grainRows: number, updates: readonly TensorUpdate[]): Promise<Step>;
   /** Logits, loss and correct count of `rows` rows with the parameters and moving statistics given at each call; dropout does nothing, batch norm uses the moving statistics. */
   compileEvaluation(trainable: Trainable, rows: number): Promise<Evaluation>;
 }
@@ -92,6 +98,12 @@ export interface GradientSums {
 export interface Gradient {
   run(input: GradientInput): Promise<GradientSums>;
   release(): Promise<void>;
+}
+
+/** Its gradient has anything in the place of the tensors that are held back. */
+export interface Step extends Gradient {
+  /** Moves a tensor with its part of the last run's gradient; `constants` are those of its program. Until then everything is as it was before the run. */
+  update(tensor: string, constants: readonly number[]): Promise<void>;
 }
 
 export interface EvaluationInput {

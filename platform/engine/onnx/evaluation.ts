@@ -29,7 +29,7 @@ export async function compileEvaluation(
   assert(Number.isInteger(rows) && rows >= 2, `an evaluation has at least 2 rows a call, found ${rows}`);
   const columns = targetColumns(network, loss);
   const program = forwardProgram(network);
-  const { threads, productColumns } = threadsOf(program, allThreads);
+  const { threads, productColumns } = threadsOf(program, network, allThreads);
   const shapes = layerShapes(network);
   const layouts = [parameterLayout(network), statisticsLayout(network)] as const;
   const rowLength = elementCount(network.inputShape);

@@ -1,4 +1,5 @@
 import { strict as assert } from "node:assert";
+import { limits } from "../../../../domain/limits.js";
 import type { Value } from "../../../../domain/network/gradient/program.js";
 import type { GraphBuilder } from "../../../../formats/onnx/graph-builder.js";
 import type { Emitters } from "./lowering.js";
@@ -19,6 +20,11 @@ const columnsOfThread = 80;
  */
 export function columnsFor(threads: number | "one, always"): number {
   return threads === "one, always" ? columnsMin : threads * columnsOfThread;
+}
+
+/** The most threads that can share a product of so many columns without padding; at least one. */
+export function threadsFor(columns: number): number {
+  return Math.max(1, Math.floor(columns / columnsOfThread));
 }
 
 /** Longest inner dimension that the matrix product adds up in one go. */
@@ -48,8 +54,8 @@ export const productEmitters: Emitters<"product" | "productInputGradient" | "pro
     const [rowsIn, rowsOut] = [lengthOf(x), lengthOf(dy)];
     // A product of one column or row takes another path, and a long one is added up in blocks; both would round in another order than product first, sum then.
     const sumsInProduct = rowsIn >= 2 && rowsOut >= 2 && walk.options.grainRows <= productBlock;
-    // A product is fastest when its long side lies in columns, by a factor of two for few classes. Only the network's shape decides, so bits stay the same.
-    const isTurned = rowsOut * 4 <= rowsIn;
+    // A product is fastest when its long side lies in columns, by a factor of two for few classes; but a large kernel is better not turned afterwards. Only the network's shape decides, so bits stay the same.
+    const isTurned = rowsOut * 4 <= rowsIn && rowsIn * rowsOut < limits.largeKernelElements;
     const product = (grain: number, addend?: string): string => {
       const [left, right] = isTurned ? [dy, x] : [x, dy];
       const factors = [walk.part(left, "plain", grain), walk.part(right, "plain", grain)];
