@@ -17,15 +17,18 @@ interface Convolution {
 export function convolution(by: Convolution, maps: Maps, x: Float64Array, kernel: Float64Array, bias?: Float64Array): Float64Array {
   const filters = maps.to.at(-1) as number;
   const y = new Float64Array(valuesOf(maps.rows, maps.to)).map((_, i) => bias?.[i % filters] ?? 0);
-  overKernel(by, maps, (xAt, kernelAt, yAt) => (y[yAt] = (y[yAt] as number) + (x[xAt] as number) * (kernel[kernelAt] as number)));
+  overProducts(by, maps, (xAt, step, kernelAt, yAt, count) => {
+    for (let i = 0; i < count; i++) y[yAt + i] = (y[yAt + i] as number) + (x[xAt + i * step] as number) * (kernel[kernelAt + i] as number);
+  });
   return y;
 }
 
 /** dy, kernel -> dx; `maps` leads from dy to dx. */
 export function convolutionInputGradient(by: Convolution, { rows, from, to }: Maps, dy: Float64Array, kernel: Float64Array): Float64Array {
   const dx = new Float64Array(valuesOf(rows, to));
-  overKernel(by, { rows, from: to, to: from }, (xAt, kernelAt, yAt) => {
-    dx[xAt] = (dx[xAt] as number) + (dy[yAt] as number) * (kernel[kernelAt] as number);
+  overProducts(by, { rows, from: to, to: from }, (xAt, step, kernelAt, yAt, count) => {
+    for (let i = 0; i < count; i++)
+      dx[xAt + i * step] = (dx[xAt + i * step] as number) + (dy[yAt + i] as number) * (kernel[kernelAt + i] as number);
   });
   return dx;
 }
@@ -35,8 +38,9 @@ export function convolutionKernelGradient(by: Convolution, maps: Maps, x: Float6
   const [height, width] = by.window.size;
   const perTap = by.channels === "each" ? 1 : (maps.to.at(-1) as number);
   const dkernel = new Float64Array(height * width * (maps.from.at(-1) as number) * perTap);
-  overKernel(by, maps, (xAt, kernelAt, yAt) => {
-    dkernel[kernelAt] = (dkernel[kernelAt] as number) + (x[xAt] as number) * (dy[yAt] as number);
+  overProducts(by, maps, (xAt, step, kernelAt, yAt, count) => {
+    for (let i = 0; i < count; i++)
+      dkernel[kernelAt + i] = (dkernel[kernelAt + i] as number) + (x[xAt + i * step] as number) * (dy[yAt + i] as number);
   });
   return dkernel;
 }
@@ -96,15 +100,17 @@ function overWindows(window: Window, { rows, from, to }: Maps, visit: (inAt: num
   }
 }
 
-/** Calls `visit` for each product of a convolution with the places of its factors and of the sum that it goes into. */
-function overKernel({ window, channels: which }: Convolution, maps: Maps, visit: (x: number, kernel: number, y: number) => void): void {
+/** Calls `visit` for runs of a convolution's products: of `count` values of kernel and y each, with x at every `step` values. */
+function overProducts(
+  { window, channels: which }: Convolution,
+  maps: Maps,
+  visit: (xAt: number, step: 0 | 1, kernelAt: number, yAt: number, count: number) => void,
+): void {
   const channels = maps.from.at(-1) as number;
   const filters = maps.to.at(-1) as number;
   overWindows(window, maps, (inAt, tap, outAt) => {
-    for (let c = 0; c < channels; c++) {
-      if (which === "each") visit(inAt + c, tap * channels + c, outAt + c);
-      else for (let f = 0; f < filters; f++) visit(inAt + c, (tap * channels + c) * filters + f, outAt + f);
-    }
+    if (which === "each") visit(inAt, 1, tap * channels, outAt, channels);
+    else for (let c = 0; c < channels; c++) visit(inAt + c, 0, (tap * channels + c) * filters, outAt, filters);
   });
 }
 

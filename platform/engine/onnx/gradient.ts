@@ -125,7 +125,8 @@ export async function compileGradient(
     const shape = ofBatch ? { grainRows: count, grains: 1 } : { grainRows, grains: callGrains };
     const madeFrom = ["gradient", lowering.name, network, loss, batchNorm, preprocessing, shape, productColumns, held];
     const options = { ...shape, loss, preprocessing, productColumns };
-    const opened = await sessions.open(madeFrom, threads, () => lowerGradient(program, lowering, options, held));
+    // A product of a single row takes a path on which threads show.
+    const opened = await sessions.open(madeFrom, count === 1 ? 1 : threads, () => lowerGradient(program, lowering, options, held));
     const call = new GradientCall(runtime, opened, network, shape);
     for (const [oldest, unused] of calls) {
       if (calls.size < callsKept) break;

@@ -6,7 +6,7 @@ import { createSession, type Runtime } from "./runtime.js";
 export interface OpenSession<Graph> {
   readonly session: InferenceSession;
   readonly graph: Graph;
-  release(): Promise<void>;
+  readonly release: () => Promise<void>;
 }
 
 /** Encoded graphs that are kept: those of a job's gradient and evaluation, for a few counts of rows. */
