@@ -7,7 +7,6 @@ import { addRowsAlongTree } from "../../../domain/training/tree.js";
 import type { GradientInput, GradientShape } from "../engine.js";
 import { grainInput } from "./lowering/walk.js";
 import type { GradientGraph, GraphResult } from "./lowering/lowered-graph.js";
-import { runWithoutCopies } from "./run-without-copies.js";
 import type { OpenSession } from "./sessions.js";
 import type { Runtime } from "./runtime.js";
 
@@ -65,7 +64,7 @@ export class GradientCall {
     this.#rows = shape.grains * shape.grainRows;
     this.#parameters = parameterLayout(network);
     this.#statistics = statisticsLayout(network);
-    this.#inputs = new Set(opened.session.inputNames);
+    this.#inputs = new Set(opened.session.inputs.map(({ name }) => name));
     const shapes = layerShapes(network);
     this.#dropouts = network.layers
       .filter(({ kind }) => kind === "dropout")
@@ -103,7 +102,7 @@ export class GradientCall {
     this.#features = input.features;
     this.#feed(input);
     this.#fetch(output);
-    await runWithoutCopies(this.#opened.session, this.#feeds, this.#fetches);
+    await this.#opened.session.run(this.#feeds, this.#fetches);
     for (const { offset, byGrain } of this.#stacks) output.gradient.set(addRowsAlongTree(byGrain, this.#shape.grains), offset);
     for (const { offset, length } of this.#unreached) output.gradient.fill(0, offset, offset + length);
   }

@@ -5,6 +5,7 @@ import { elementCount, type Network } from "../../../domain/network/network.js";
 import { layerShapes } from "../../../domain/network/shapes.js";
 import { grainsOfCall } from "../../../domain/training/call-grains.js";
 import { largeKernels } from "../../../domain/training/large-kernels.js";
+import { isLongCall } from "../../../domain/training/long-calls.js";
 import { parameterLayout, statisticsLayout } from "../../../domain/training/parameters.js";
 import { isPowerOfTwo } from "../../../domain/training/tree.js";
 import { checkFeatures } from "../check-features.js";
@@ -126,7 +127,8 @@ export async function compileGradient(
     const madeFrom = ["gradient", lowering.name, network, loss, batchNorm, preprocessing, shape, productColumns, held];
     const options = { ...shape, loss, preprocessing, productColumns };
     // A product of a single row takes a path on which threads show.
-    const opened = await sessions.open(madeFrom, count === 1 ? 1 : threads, () => lowerGradient(program, lowering, options, held));
+    const placement = { threads: count === 1 ? 1 : threads, inOwnThread: isLongCall(network, count, "gradient") };
+    const opened = await sessions.open(madeFrom, placement, () => lowerGradient(program, lowering, options, held));
     const call = new GradientCall(runtime, opened, network, shape);
     for (const [oldest, unused] of calls) {
       if (calls.size < callsKept) break;

@@ -6,7 +6,6 @@ import { compileGradient, type Lowered } from "./gradient.js";
 import type { HeldFactors } from "./gradient-call.js";
 import { arrayInput, constantInput, lowerUpdate, type UpdateGraph, updatedOutput } from "./lowering/update-graph.js";
 import { threadsFor } from "./lowering/products.js";
-import { runWithoutCopies } from "./run-without-copies.js";
 import type { OpenSession } from "./sessions.js";
 
 /** Elements that one call moves, about 5 ms: between two calls the event loop runs. */
@@ -77,7 +76,7 @@ class KernelUpdate {
     for (let from = 0; from < inputs; from += rowsOfCall) {
       const kernelRows = Math.min(rowsOfCall, inputs - from);
       const shape = { rows, inputs, units, kernelRows };
-      const opened = await sessions.open(["update", program, shape], threads, () => lowerUpdate(program, shape));
+      const opened = await sessions.open(["update", program, shape], { threads, inOwnThread: false }, () => lowerUpdate(program, shape));
       const index = (value: number): Tensor => new runtime.Tensor("int64", BigInt64Array.of(BigInt(value)), [1]);
       const feeds: Record<string, Tensor> = { ...shared, from: index(from), to: index(from + kernelRows) };
       const fetches: Record<string, Tensor> = {};
@@ -100,7 +99,7 @@ class KernelUpdate {
   async run({ x, dy }: HeldFactors, constants: readonly number[]): Promise<void> {
     this.#constants.forEach((data, i) => (data[0] = constants[i] ?? NaN));
     if (x !== this.#x || dy !== this.#dy) this.#feed(x, dy);
-    for (const { opened, feeds, fetches } of this.#calls) await runWithoutCopies(opened.session, feeds, fetches);
+    for (const { opened, feeds, fetches } of this.#calls) await opened.session.run(feeds, fetches);
   }
 
   async release(): Promise<void> {
