@@ -1,11 +1,13 @@
-import { strict as assert } from "node:assert";
 import type { Optimizer, Recipe } from "../job/job.js";
-import { compileKernel, kernelMemory, type Kernel, type Program, type WebAssemblyMemory } from "./elementwise.js";
+import { compileKernel, kernelMemory, type Kernel, type WebAssemblyMemory } from "./elementwise.js";
 import { optimizerProgram, slotNames, type OptimizerProgram } from "./optimizer-programs.js";
-import type { ParameterEntry, ParameterLayout } from "./parameters.js";
+import type { ParameterLayout } from "./parameters.js";
 import { matchesTensor } from "./pattern.js";
 
 export type OptimizerRecipe = Pick<Recipe, "optimizer" | "weightDecay" | "weightDecayExempt" | "learningRateMultipliers">;
+
+/** The gradient's number among a program's arrays. */
+const GRADIENT = 1;
 
 /** Neighbouring tensors with the same treatment. */
 interface Segment {
@@ -13,14 +15,6 @@ interface Segment {
   readonly to: number;
   readonly learningRateFactor: number;
   readonly weightDecay: number;
-}
-
-/** What an engine needs to update one tensor itself, with the bits of `OptimizerState.update`. */
-export interface TensorUpdate {
-  readonly name: string;
-  readonly program: Program;
-  /** The tensor's part of each vector, by the numbers that the program's arrays have: parameters, gradient, slots. They are the same views for good. */
-  readonly vectors: readonly Float32Array[];
 }
 
 /**
@@ -39,7 +33,7 @@ export class OptimizerState {
 
   readonly #segments: readonly Segment[];
   readonly #optimizer: Optimizer;
-  readonly #vectors: readonly Float32Array[];
+  readonly #addresses: readonly number[];
   readonly #plain: CompiledProgram;
   readonly #decaying: CompiledProgram | undefined;
   #powers = { step: -1, beta1: 1, beta2: 1 };
@@ -58,7 +52,7 @@ export class OptimizerState {
     this.gradient = gradient;
     this.sums = new Float32Array(memory.buffer, gradient.byteOffset, layout.length + counters);
     this.slots = new Map(names.map((name, slot) => [name, slots[slot] as Float32Array]));
-    this.#vectors = vectors;
+    this.#addresses = vectors.map((vector) => vector.byteOffset);
     this.#optimizer = recipe.optimizer;
     this.#segments = segmentsOf(recipe, layout);
     this.#plain = compile(recipe.optimizer, false, memory);
@@ -66,52 +60,29 @@ export class OptimizerState {
   }
 
   /**
-   * One update of the elements [from, to), by default all. `step` counts from 0; `gradientScale` is 1 / batch size, so that `gradient` may hold sums.
+   * One update of the elements [from, to), by default all. `step` counts from 0; `gradientScale` is 1 / batch size, so that `gradient` may hold sums. `gradientFrom`: where in `gradient` that of element
+   * `from` stands, by default in its own place.
    * A pure function of vectors, step and learning rate.
    */
-  update(step: number, learningRate: number, gradientScale: number, from = 0, to = this.parameters.length): void {
+  update(step: number, learningRate: number, gradientScale: number, from = 0, to = this.parameters.length, gradientFrom = from): void {
+    this.#advanceTo(step);
     for (const segment of this.#segments) {
       const start = Math.max(from, segment.from);
       const end = Math.min(to, segment.to);
       if (start >= end) continue;
-      this.#compiledFor(segment).kernel(
+      const { kernel, constants } = segment.weightDecay === 0 || this.#decaying === undefined ? this.#plain : this.#decaying;
+      kernel(
         end - start,
-        this.#vectors.map(({ byteOffset }) => byteOffset + 4 * start),
-        this.#constants(segment, step, learningRate, gradientScale),
+        this.#addresses.map((address, array) => address + 4 * (array === GRADIENT ? start - from + gradientFrom : start)),
+        constants({
+          gradientScale,
+          learningRate: learningRate * segment.learningRateFactor,
+          weightDecay: segment.weightDecay,
+          beta1Power: this.#powers.beta1,
+          beta2Power: this.#powers.beta2,
+        }),
       );
     }
-  }
-
-  /** How a tensor is updated, for an engine that does it; `update` is then called for the others only. */
-  tensorUpdate({ name, offset, length }: ParameterEntry): TensorUpdate {
-    const { program } = this.#compiledFor(this.#segmentAt(offset));
-    return { name, program, vectors: this.#vectors.map((vector) => vector.subarray(offset, offset + length)) };
-  }
-
-  /** The program's constants for one step of a tensor. */
-  tensorConstants({ offset }: ParameterEntry, step: number, learningRate: number, gradientScale: number): readonly number[] {
-    return this.#constants(this.#segmentAt(offset), step, learningRate, gradientScale);
-  }
-
-  #segmentAt(offset: number): Segment {
-    const segment = this.#segments.find(({ from, to }) => from <= offset && offset < to);
-    assert(segment !== undefined, `no parameter at ${offset}`);
-    return segment;
-  }
-
-  #compiledFor({ weightDecay }: Segment): CompiledProgram {
-    return weightDecay === 0 || this.#decaying === undefined ? this.#plain : this.#decaying;
-  }
-
-  #constants(segment: Segment, step: number, learningRate: number, gradientScale: number): readonly number[] {
-    this.#advanceTo(step);
-    return this.#compiledFor(segment).constants({
-      gradientScale,
-      learningRate: learningRate * segment.learningRateFactor,
-      weightDecay: segment.weightDecay,
-      beta1Power: this.#powers.beta1,
-      beta2Power: this.#powers.beta2,
-    });
   }
 
   /** Running products instead of powers: the same bits whether a step is reached from the one before or after a resume. */
@@ -127,14 +98,13 @@ export class OptimizerState {
 }
 
 interface CompiledProgram {
-  readonly program: Program;
   readonly kernel: Kernel;
   readonly constants: OptimizerProgram["constants"];
 }
 
 function compile(optimizer: Optimizer, decays: boolean, memory: WebAssemblyMemory): CompiledProgram {
   const { program, constants } = optimizerProgram(optimizer, decays);
-  return { program, kernel: compileKernel(program, memory), constants };
+  return { kernel: compileKernel(program, memory), constants };
 }
 
 /** Per tensor: the factor of the first multiplier that matches it (else 1), and the decay unless an exempt pattern matches; neighbours with equal values are joined. */

@@ -2,7 +2,6 @@ import type { NumericsProfile } from "../../domain/features/numerics-profile.js"
 import type { Network, Tensor, Weights } from "../../domain/network/network.js";
 import type { Preprocessing } from "../../domain/network/preprocessing.js";
 import type { LossSpec } from "../../domain/training/loss.js";
-import type { TensorUpdate } from "../../domain/training/optimizer.js";
 
 /** Images or features in, activations or gradients out. Every adapter passes test/conformance/engine.ts. */
 export interface Engine {
@@ -22,10 +21,10 @@ export interface Engine {
    */
   compileGradient(trainable: Trainable, shape: GradientShape): Promise<Gradient>;
   /**
-   * The gradient of one grain of which the kernels of `updates`, large ones (domain/training/large-kernels.ts), are not handed out: the engine moves them itself, where parameters and slots lie.
-   * The bits are those of `compileGradient` and an update outside. Not every engine has it, and there are no statistics of the batch.
+   * The gradient of one grain, with that of `kernels`, large ones (domain/training/large-kernels.ts), handed out in parts, so that it never stands in memory as a whole. The bits are those of
+   * `compileGradient`. Not every engine has it, and there are no statistics of the batch.
    */
-  compileStep?(trainable: Trainable, grainRows: number, updates: readonly TensorUpdate[]): Promise<Step>;
+  compileGradientInParts?(trainable: Trainable, grainRows: number, kernels: readonly string[]): Promise<GradientInParts>;
   /** Logits, loss and correct count of `rows` rows with the parameters and moving statistics given at each call; dropout does nothing, batch norm uses the moving statistics. */
   compileEvaluation(trainable: Trainable, rows: number): Promise<Evaluation>;
 }
@@ -100,10 +99,13 @@ export interface Gradient {
   release(): Promise<void>;
 }
 
-/** Its gradient has anything in the place of the tensors that are held back. */
-export interface Step extends Gradient {
-  /** Moves a tensor with its part of the last run's gradient; `constants` are those of its program. Until then everything is as it was before the run. */
-  update(tensor: string, constants: readonly number[]): Promise<void>;
+/** The gradient of `run` has anything in the place of the kernels whose gradient comes in parts. */
+export interface GradientInParts extends Gradient {
+  /**
+   * The gradient that the last run has for a kernel, one part after another: when `use` is called, that of the kernel's elements from `from` to before `to` stands at the beginning of `into`, which is as
+   * long as the kernel.
+   */
+  eachPart(kernel: string, into: Float32Array, use: (from: number, to: number) => void): Promise<void>;
 }
 
 export interface EvaluationInput {

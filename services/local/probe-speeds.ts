@@ -39,7 +39,7 @@ export async function probeStep(engine: Engine, shape: TrainingShape, clock: Clo
   for (const [name, { data }] of tensorsOf(plan.statisticsLayout, state.statistics)) data.fill(name.endsWith("/moving_variance") ? 1 : 0);
 
   const order = shuffledOrder(recipe.seed, rows.labels.length, batchSize);
-  const own = await OwnGrains.open(plan, [{ first: 0, grains: together }], order, rows, engine, state.optimizer.sums, state.optimizer);
+  const own = await OwnGrains.open(plan, [{ first: 0, grains: together }], order, rows, engine, state.optimizer.sums, true);
   try {
     const step = async (): Promise<number> => {
       const start = clock.monotonic();

@@ -1,10 +1,9 @@
-import { GrainInput, type Range, type TrainingRows } from "../../domain/training/grains.js";
-import { largeKernels } from "../../domain/training/large-kernels.js";
+import { GrainInput, type TrainingRows } from "../../domain/training/grains.js";
 import type { OptimizerState } from "../../domain/training/optimizer.js";
-import type { ParameterEntry } from "../../domain/training/parameters.js";
 import type { TrainingPlan } from "../../domain/training/training-plan.js";
 import type { SubTree, SubTreeSum } from "../../domain/training/tree.js";
-import type { Engine, Gradient, Step, Trainable } from "../../platform/engine/engine.js";
+import type { Engine, Gradient, Trainable } from "../../platform/engine/engine.js";
+import { PartedGradient } from "./parted-gradient.js";
 
 /** Values behind the gradient in what trainers add up: batch statistics where batch norm uses them, loss sum and correct count. */
 export function counters({ recipe, statisticsLayout }: Pick<TrainingPlan, "recipe" | "statisticsLayout">): number {
@@ -33,18 +32,18 @@ export class OwnGrains {
     readonly gradientSum: Float32Array;
   }[];
   private readonly sessions: readonly Gradient[];
-  private readonly held: HeldKernels | undefined;
+  private readonly parted: PartedGradient | undefined;
 
-  private constructor(order: BatchOrder, parts: OwnGrains["parts"], sessions: readonly Gradient[], held: HeldKernels | undefined) {
+  private constructor(order: BatchOrder, parts: OwnGrains["parts"], sessions: readonly Gradient[], parted: PartedGradient | undefined) {
     this.order = order;
     this.parts = parts;
     this.sessions = sessions;
-    this.held = held;
+    this.parted = parted;
   }
 
   /**
-   * `into`: where the sum goes if one sub-tree is all there is, for a single trainer, who then copies nothing. `optimizer`: where the engine may move large kernels itself, if one grain is all there
-   * is; their place in the sum then holds anything.
+   * `into`: where the sum goes if one sub-tree is all there is, for a single trainer, who then copies nothing. `canBeParted`: the sum is used by `update` only, so that large kernels may come in parts;
+   * then their place in the sum holds anything.
    */
   static async open(
     plan: TrainingPlan,
@@ -53,11 +52,11 @@ export class OwnGrains {
     rows: TrainingRows,
     engine: Engine,
     into?: Float32Array,
-    optimizer?: OptimizerState,
+    canBeParted = false,
   ): Promise<OwnGrains> {
     const sessions = new Map<number, Gradient>();
-    const held = optimizer && (await openStep(plan, engine, optimizer));
-    if (held !== undefined) sessions.set(1, held.step);
+    const parted = canBeParted ? await PartedGradient.open(plan, trainableOf(plan), engine) : undefined;
+    if (parted !== undefined) sessions.set(1, parted.gradient);
     for (const { grains } of nodes) {
       if (!sessions.has(grains))
         sessions.set(grains, await engine.compileGradient(trainableOf(plan), { grainRows: plan.grainRows, grains }));
@@ -75,7 +74,7 @@ export class OwnGrains {
         gradientSum: sum.subarray(0, plan.layout.length),
       };
     });
-    return new OwnGrains(order, parts, [...sessions.values()], held);
+    return new OwnGrains(order, parts, [...sessions.values()], parted);
   }
 
   /** Sums of the own sub-trees for the batch of `step`; valid until the next call. */
@@ -95,41 +94,15 @@ export class OwnGrains {
     return sums;
   }
 
-  /** The update with the sum of all grains, which lies in `optimizer`; large kernels that the engine holds back are moved there. */
+  /** The update with the sum of all grains, which lies in `optimizer`. */
   async update(optimizer: OptimizerState, step: number, learningRate: number, gradientScale: number): Promise<void> {
-    for (const entry of this.held?.kernels ?? [])
-      await this.held?.step.update(entry.name, optimizer.tensorConstants(entry, step, learningRate, gradientScale));
-    for (const { from, to } of this.held?.others ?? [{ from: 0, to: optimizer.parameters.length }])
-      optimizer.update(step, learningRate, gradientScale, from, to);
+    if (this.parted === undefined) optimizer.update(step, learningRate, gradientScale);
+    else await this.parted.update(optimizer, step, learningRate, gradientScale);
   }
 
   async release(): Promise<void> {
     for (const session of this.sessions) await session.release();
   }
-}
-
-/** Kernels that the engine moves itself. */
-interface HeldKernels {
-  readonly step: Step;
-  readonly kernels: readonly ParameterEntry[];
-  /** Where the other parameters lie. */
-  readonly others: readonly Range[];
-}
-
-/**
- * Whether kernels are held back follows from network and recipe, and is nothing that bits depend on: there is one grain, the whole batch's, and so one trainer (limits.parametersForGrains sees to it for
- * most networks that have any). Undefined where there are none, or where the engine cannot do it.
- */
-async function openStep(plan: TrainingPlan, engine: Engine, optimizer: OptimizerState): Promise<HeldKernels | undefined> {
-  const trainable = trainableOf(plan);
-  const kernels = largeKernels(trainable.network);
-  const hasBatchStatistics = plan.recipe.batchNorm === "BATCH" && plan.statisticsLayout.length > 0;
-  if (kernels.length === 0 || plan.grains > 1 || hasBatchStatistics || engine.compileStep === undefined) return undefined;
-  const updates = kernels.map((entry) => optimizer.tensorUpdate(entry));
-  const step = await engine.compileStep(trainable, plan.grainRows, updates);
-  const borders = [0, ...kernels.flatMap(({ offset, length }) => [offset, offset + length]), plan.layout.length];
-  const others = Array.from({ length: kernels.length + 1 }, (_, i) => ({ from: borders[2 * i] ?? 0, to: borders[2 * i + 1] ?? 0 }));
-  return { step, kernels, others };
 }
 
 /** What the engine computes gradient and evaluation of. */

@@ -4,10 +4,10 @@ import { instructionSet } from "../instruction-set.js";
 import { compileEvaluation } from "./evaluation.js";
 import { compileForward } from "./forward.js";
 import { compileGradient } from "./gradient.js";
+import { compileGradientInParts } from "./gradient-in-parts.js";
 import { portableLowering } from "./lowering/portable/portable.js";
 import { loadRuntime, runtimeVersion } from "./runtime.js";
 import { Sessions } from "./sessions.js";
-import { compileStep } from "./step.js";
 
 export interface OnnxOptions {
   /** Threads of a forward pass, and of the gradient of convolutions; no bit depends on them. Default: all cores. */
@@ -39,7 +39,7 @@ export async function openOnnxEngine({ threads = availableParallelism() }: OnnxO
     gradientProfile: { ...profile, threads: 1 },
     compileForward: (network, weights, options) => compileForward(runtime, threads, network, weights, options),
     compileGradient: (trainable, shape) => compileGradient(lowered, trainable, shape),
-    compileStep: (trainable, grainRows, updates) => compileStep(lowered, trainable, grainRows, updates),
+    compileGradientInParts: (trainable, grainRows, kernels) => compileGradientInParts(lowered, trainable, grainRows, kernels),
     compileEvaluation: (trainable, rows) => compileEvaluation(lowered, trainable, rows),
   };
 }
