@@ -12,7 +12,7 @@ import { pixels, trainableOf } from "./networks.js";
 const optimizer = { kind: "rmsprop", learningRate: 0.001, decay: 0.9, momentum: 0.5, epsilon: 1e-7 } as const;
 
 const trainables: readonly Trainable[] = [
-  trainableOf(chain("large head", [3, 2, 700], [flatten, dense(1024), relu, dense(3)])),
+  trainableOf(chain("large head", [3, 2, 704], [flatten, dense(1024), relu, dense(3)])),
   trainableOf(chain("large layer behind another", [60], [dense(4200), relu, dense(1024), relu, dense(5000), dense(2)])),
   trainableOf(
     chain("large layer behind a convolution", [3, 3, 2], [conv(468, [3, 3], { padding: around(1) }), relu, flatten, dense(1024), dense(1)]),

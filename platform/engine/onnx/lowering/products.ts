@@ -34,6 +34,11 @@ const productBlock = 128;
 export const productEmitters: Emitters<"product" | "productInputGradient" | "productKernelGradient"> = {
   product(walk, { operands: [x, kernel, bias], result }) {
     assert(x && kernel);
+    if (isMultipliedInBlocks(kernel, walk.options.grainRows)) {
+      const product = productInBlocks(walk, walk.as(x, "plain"), walk.as(kernel, "plain"), kernel);
+      walk.give(result, "plain", bias ? walk.graph.node("Add", [product, walk.as(bias, "plain")]) : product);
+      return;
+    }
     const product = rowsTimes(walk.graph, walk.as(x, "plain"), walk.as(kernel, "plain"), {
       columns: lengthOf(result),
       columnsMin: walk.options.productColumns,
@@ -68,6 +73,23 @@ export const productEmitters: Emitters<"product" | "productInputGradient" | "pro
     });
   },
 };
+
+/** Up to so many rows a product takes as long as its kernel takes to be read, and its blocks' results are less than half of the kernel. */
+const rowsOfBlocks = 64;
+
+/** A large kernel is brought into order for the matrix product in blocks of columns, each row far from the next; that takes longer than the product with a few rows. Grain and network decide. */
+function isMultipliedInBlocks({ shape: [inputs = 0, units = 0] }: Value, grainRows: number): boolean {
+  return inputs * units >= limits.largeKernelElements && grainRows <= rowsOfBlocks && inputs % productBlock === 0;
+}
+
+/** The products of `productBlock` rows of the kernel each, which lie in one piece of memory, and then their sum, in the order in which the one product would add them up. */
+function productInBlocks({ graph, rows }: Walk, x: string, kernel: string, { shape: [inputs = 0, units = 0] }: Value): string {
+  const blocks = inputs / productBlock;
+  const columns = graph.node("Reshape", [x, graph.integers([rows, blocks, productBlock])]);
+  const left = graph.node("Transpose", [columns], { perm: { ints: [1, 0, 2] } });
+  const right = graph.node("Reshape", [kernel, graph.integers([blocks, productBlock, units])]);
+  return graph.node("ReduceSum", [graph.node("MatMul", [left, right]), graph.integers([0])], { keepdims: { int: 0 } });
+}
 
 /** The sum of a vector over the rows of each grain, for all grains at once. */
 export function sumVectors(walk: Walk, dy: Value, result: Value): void {
