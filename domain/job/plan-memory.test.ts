@@ -2,6 +2,7 @@ import assert from "node:assert";
 import { describe, test } from "vitest";
 import { featureCut } from "../../test/support/feature-cut.js";
 import { buildTopology } from "../network/catalog/catalog.js";
+import { activationElements } from "../network/shapes.js";
 import { cutBackbone } from "./cut-backbone.js";
 import { extractorMemory, type MemoryQuestion, trainerMemory } from "./plan-memory.js";
 import { resolveJob } from "./resolve.js";
@@ -58,11 +59,18 @@ describe("trainerMemory", () => {
     assert.equal(trainerMemory(convolutional(best)).parameters - trainerMemory(convolutional(spec)).parameters, 4 * (888_642 + 7_040));
   });
 
-  test("tensorflow holds the activations of one grain, onnx of all", () => {
+  test("tensorflow holds the activations of one grain, onnx of all of a head and of one of a whole network", () => {
     const activations = (engine: string, grains: number): number =>
       trainerMemory(question({ training: { batchSize: 64, grains } }, { engines: { extraction: "onnx", training: engine } })).activations;
     assert.equal(activations("onnx", 1), activations("onnx", 8));
     assert.equal(Math.round(activations("tensorflow", 1) - activations("tensorflow", 8)), Math.round(1.1 * 4 * 1282 * (64 - 8)));
+
+    const ofWhole = (grains: number): number => {
+      const whole = convolutional({ cut: "input", training: { batchSize: 32, grains } });
+      return trainerMemory({ ...whole, engines: { extraction: "onnx", training: "onnx" } }).activations;
+    };
+    const perRow = 2 * 4 * activationElements(buildTopology("mobilenet_v2", { width: 1, size: 224, top: undefined }).network);
+    assert(Math.abs((ofWhole(1) - ofWhole(8)) / (perRow * (32 - 4)) - 1) < 0.01);
   });
 
   test("the backbone is held as it is kept and as it is exported", () => {

@@ -2,6 +2,7 @@ import { planTasks, valueBytes } from "../features/plan-tasks.js";
 import { limits } from "../limits.js";
 import type { Network } from "../network/network.js";
 import { activationElements, parameterCount } from "../network/shapes.js";
+import { grainsOfCall } from "../training/call-grains.js";
 import type { EngineName } from "../training/trainable-layers.js";
 import { type TrainingShape, trainingShape } from "../training/training-plan.js";
 import { slotNames } from "../training/optimizer-programs.js";
@@ -19,19 +20,25 @@ interface EngineMemory {
   readonly evaluation: number;
   /** Vectors of parameters beside the trainer's own: partial gradients of so many grains a step, copies. */
   readonly parameterVectors: (grains: number) => number;
-  /** Grains of a call share one pass, so that all of them are held at once. */
-  readonly grainsTogether: boolean;
+  /** Grains that share one pass, so that all of them are held at once. */
+  readonly grainsAtOnce: (shape: TrainingShape, batchNorm: "FROZEN" | "BATCH") => number;
 }
 
 /** onnx holds the products of all grains but one of each pair, once as they are added up and once as its allocator keeps them; tensorflow one sum for each level of the tree. */
 const engineMemory: Readonly<Record<EngineName, EngineMemory>> = {
-  onnx: { processBytes: 225e6, gradient: 2, evaluation: 2, parameterVectors: (grains) => grains, grainsTogether: true },
+  onnx: {
+    processBytes: 225e6,
+    gradient: 2,
+    evaluation: 2,
+    parameterVectors: (grains) => grains,
+    grainsAtOnce: ({ trainable, grainRows, grains }, batchNorm) => grainsOfCall(trainable, batchNorm, grainRows, grains),
+  },
   tensorflow: {
     processBytes: 520e6,
     gradient: 1.1,
     evaluation: 1.5,
     parameterVectors: (grains) => Math.log2(grains) + 2,
-    grainsTogether: false,
+    grainsAtOnce: () => 1,
   },
 };
 
@@ -90,7 +97,7 @@ export function trainerMemory(question: MemoryQuestion): TrainerMemory {
     backbone: 2 * 4 * backboneParameters,
     features: Math.min(shape.features.bytes, shape.features.memoryBytes),
     parameters: trainersTogether * ((2 + slots + best + engine.parameterVectors(shape.grains)) * vector + (2 + best) * statistics),
-    activations: trainersTogether * activationBytes(shape, engine, bytesOfFeature(network)),
+    activations: trainersTogether * activationBytes(shape, job.training.batchNorm, engine, bytesOfFeature(network)),
     // The result holds the network twice, as ONNX and for TensorFlow.js, and once what was trained.
     files: Math.max(checkpoint, 2 * exported + vector + statistics),
   };
@@ -98,10 +105,10 @@ export function trainerMemory(question: MemoryQuestion): TrainerMemory {
 }
 
 /** Allocators keep what they once had, so gradient and evaluation add up. */
-function activationBytes(shape: TrainingShape, engine: EngineMemory, featureBytes: number): number {
+function activationBytes(shape: TrainingShape, batchNorm: "FROZEN" | "BATCH", engine: EngineMemory, featureBytes: number): number {
   const perRow = 4 * activationElements(shape.trainable);
   const rows = shape.grains * shape.grainRows;
-  const atOnce = engine.grainsTogether ? rows : shape.grainRows;
+  const atOnce = engine.grainsAtOnce(shape, batchNorm) * shape.grainRows;
   return engine.gradient * atOnce * perRow + rows * featureBytes + shape.evaluationRows * (engine.evaluation * perRow + featureBytes);
 }
 

@@ -60,7 +60,7 @@ describe("too large activations", () => {
     );
   });
 
-  test("onnx runs all grains of a call together, so more of them are no help", () => {
+  test("where the features of a batch take the memory more grains are no help", () => {
     const wide = featureCut([200_000]);
     const of = question(
       { training: { batchSize: 8192, grains: 8 } },
@@ -69,7 +69,7 @@ describe("too large activations", () => {
     const changes = changesOf(of, 4e9);
     assert.deepEqual(
       changes.filter((change) => change.startsWith("training.")),
-      ["training.batchSize: 1024"],
+      ["training.batchSize: 2048"],
     );
   });
 });

@@ -1,6 +1,7 @@
 import { beforeAll, describe } from "vitest";
 import type { EngineName } from "../../domain/training/trainable-layers.js";
 import type { Engine } from "../../platform/engine/engine.js";
+import { exerciseCounting } from "./engine/counting.js";
 import type { OpenEngines } from "./engine/engines.js";
 import { exerciseEvaluation } from "./engine/evaluation.js";
 import { exerciseForward } from "./engine/forward.js";
@@ -19,6 +20,7 @@ export function exerciseEngine(name: EngineName, open: (threads: number) => Prom
     exerciseForward(engines);
     exerciseGradients(name, engines);
     exerciseGrains(name, engines);
+    exerciseCounting(engines);
     exerciseEvaluation(name, engines);
     exerciseRefusals(name, engines);
   });

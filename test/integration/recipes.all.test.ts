@@ -57,7 +57,6 @@ interface PlannedRecipe {
 
 const resnet = ["--dataset", twoClasses, "--backbone", "resnet18_v2_224_untrained"];
 const inception = ["--backbone", "inception_v3_299_untrained"];
-/** Convolutions of a tail are trained by tensorflow alone. */
 const recipes: readonly PlannedRecipe[] = [
   { file: "retrain-inception-v3", args: ["--dataset", fiveClasses, ...inception], planned: [[2048], "onnx", 2048 * 5 + 5, 8] },
   {
@@ -69,28 +68,24 @@ const recipes: readonly PlannedRecipe[] = [
   {
     file: "mobilenet-v2-last-block",
     args: ["--dataset", fiveClasses],
-    needs: ["tensorflow"],
-    planned: [[7, 7, 160], "tensorflow", 892_485, 4],
+    planned: [[7, 7, 160], "onnx", 892_485, 4],
   },
   {
     file: "mobilenet-v2-full",
     args: ["--dataset", fiveClasses],
-    needs: ["tensorflow"],
-    planned: [[224, 224, 3], "tensorflow", 2_230_277, 4],
+    planned: [[224, 224, 3], "onnx", 2_230_277, 4],
   },
   {
     file: "mobilenet-v2-scratch",
     args: ["--dataset", fiveClasses],
-    needs: ["tensorflow"],
-    planned: [[96, 96, 3], "tensorflow", 402_533, 1],
+    planned: [[96, 96, 3], "onnx", 402_533, 1],
   },
-  { file: "resnet18-hotdog-fine-tune", args: resnet, needs: ["tensorflow"], planned: [[224, 224, 3], "tensorflow", 11_175_874, 1] },
-  { file: "resnet18-hotdog-scratch", args: resnet, needs: ["tensorflow"], planned: [[224, 224, 3], "tensorflow", 11_175_874, 1] },
+  { file: "resnet18-hotdog-fine-tune", args: resnet, planned: [[224, 224, 3], "onnx", 11_175_874, 1] },
+  { file: "resnet18-hotdog-scratch", args: resnet, planned: [[224, 224, 3], "onnx", 11_175_874, 1] },
   {
     file: "resnet18-hotdog-continued",
     args: resnet,
-    needs: ["tensorflow"],
-    planned: [[224, 224, 3], "tensorflow", 11_175_874, 1],
+    planned: [[224, 224, 3], "onnx", 11_175_874, 1],
     obstacles: [
       expect.objectContaining({ code: "WEIGHTS_INVALID", message: expect.stringContaining("resnet18-hotdog-fine-tune-model") as string }),
     ],
@@ -100,8 +95,8 @@ const recipes: readonly PlannedRecipe[] = [
     // No ResNet with its classifier is at hand; "daisy" is a class of ImageNet.
     file: "resnet18-hotdog-from-class",
     args: ["--dataset", twoClasses, "--backbone", "mobilenet_v2_top", "--from-class", "daisy"],
-    needs: ["data", "tensorflow"],
-    planned: [[224, 224, 3], "tensorflow", 2_226_434, 8],
+    needs: ["data"],
+    planned: [[224, 224, 3], "onnx", 2_226_434, 8],
   },
 ];
 
@@ -189,31 +184,22 @@ describe("what the recipes reach", () => {
     expect(mean(accuracies)).toBeGreaterThanOrEqual(0.84);
   });
 
-  test.skipIf(skippedWithout("data", "tensorflow"))(
-    `mobilenet-v2-last-block, 2 epochs of 10: 0.84${without("data", "tensorflow")}`,
-    async () => {
-      const { metrics } = await run("mobilenet-v2-last-block", ...flowers, "--epochs", "2");
-      expect(metrics.test.accuracy).toBeGreaterThanOrEqual(0.84);
-    },
-  );
+  test.skipIf(skippedWithout("data"))(`mobilenet-v2-last-block, 2 epochs of 10: 0.84${without("data")}`, async () => {
+    const { metrics } = await run("mobilenet-v2-last-block", ...flowers, "--epochs", "2");
+    expect(metrics.test.accuracy).toBeGreaterThanOrEqual(0.84);
+  });
 
-  test.skipIf(skippedWithout("tensorflow"))(
-    `mobilenet-v2-full, 10 steps on 100 pictures: far above chance, which is 0.2${without("tensorflow")}`,
-    async () => {
-      const { metrics } = await run("mobilenet-v2-full", "--dataset", halves, "--steps", "10", "--evaluate-every-steps", "10");
-      expect(metrics.test.count).toBe(100);
-      expect(metrics.test.accuracy).toBeGreaterThanOrEqual(0.5);
-    },
-  );
+  test("mobilenet-v2-full, 10 steps on 100 pictures: far above chance, which is 0.2", async () => {
+    const { metrics } = await run("mobilenet-v2-full", "--dataset", halves, "--steps", "10", "--evaluate-every-steps", "10");
+    expect(metrics.test.count).toBe(100);
+    expect(metrics.test.accuracy).toBeGreaterThanOrEqual(0.5);
+  });
 
-  test.skipIf(skippedWithout("tensorflow"))(
-    `mobilenet-v2-scratch, 30 epochs on 100 pictures: learns them, and little more${without("tensorflow")}`,
-    async () => {
-      const { metrics } = await run("mobilenet-v2-scratch", "--dataset", halves, "--epochs", "30");
-      expect(metrics.train.accuracy).toBeGreaterThanOrEqual(0.9);
-      expect(metrics.test.count).toBe(100);
-      // From the pretrained weights it would be 0.51.
-      expect(metrics.test.accuracy).toBeLessThanOrEqual(0.45);
-    },
-  );
+  test("mobilenet-v2-scratch, 30 epochs on 100 pictures: learns them, and little more", async () => {
+    const { metrics } = await run("mobilenet-v2-scratch", "--dataset", halves, "--epochs", "30");
+    expect(metrics.train.accuracy).toBeGreaterThanOrEqual(0.9);
+    expect(metrics.test.count).toBe(100);
+    // From the pretrained weights it would be 0.51.
+    expect(metrics.test.accuracy).toBeLessThanOrEqual(0.45);
+  });
 });

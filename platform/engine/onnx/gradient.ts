@@ -74,6 +74,7 @@ export async function compileGradient(
   const shapes = layerShapes(network);
   const rows = grains * grainRows;
   const rowLength = elementCount(network.inputShape);
+  const statisticsLength = statisticsLayout(network).length;
   const parametersLength = parameterLayout(network).length;
   const dropouts = network.layers.filter(({ kind }) => kind === "dropout").map(({ name }) => elementCount(shapes.get(name) ?? []));
 
@@ -83,7 +84,7 @@ export async function compileGradient(
   const ownGradient = new Float32Array(parametersLength);
   // With statistics of the batch a grain is run by itself, on exactly the rows that count.
   const ofBatch = program.moments.size > 0;
-  const moments = new Float32Array(ofBatch ? statisticsLayout(network).length : 0);
+  const moments = new Float32Array(ofBatch ? statisticsLength : 0);
   const gradientSums = new GrainSums(parametersLength);
   const momentSums = new GrainSums(moments.length);
   const callGrains = grainsOfCall(network, batchNorm, grainRows, grains);
@@ -176,11 +177,12 @@ export async function compileGradient(
     };
   }
 
-  function checkInput({ parameters, features, labels, rowWeights, dropoutMasks, gradient }: GradientInput): void {
+  function checkInput({ parameters, statistics, features, labels, rowWeights, dropoutMasks, gradient }: GradientInput): void {
     const expect = (slot: string, found: number, length: number): void =>
       assert.equal(found, length, `gradient of ${network.name}: ${slot} must hold ${length} values, found ${found}`);
     checkFeatures(network.name, features, rows * rowLength, preprocessing);
     expect("parameters", parameters.length, parametersLength);
+    expect("statistics", statistics.length, statisticsLength);
     expect("labels", labels.length, rows);
     expect("rowWeights", rowWeights.length, rows);
     assert.equal(dropoutMasks.length, dropouts.length, `gradient of ${network.name}: one mask per dropout layer`);

@@ -1,9 +1,8 @@
 import { setImmediate as tick } from "node:timers/promises";
 import { describe, expect, test } from "vitest";
 import { buildTopology } from "../../../domain/network/catalog/catalog.js";
-import { elementCount, INPUT, type Layer, type LayerKind, type Network } from "../../../domain/network/network.js";
+import { elementCount, type LayerKind, type Network } from "../../../domain/network/network.js";
 import { weightSpecs } from "../../../domain/network/shapes.js";
-import { parameterLayout } from "../../../domain/training/parameters.js";
 import { exerciseEngine } from "../../../test/conformance/engine.js";
 import { expectWithin, largestOf } from "../../../test/conformance/engine/compare.js";
 import { gradientInput, randoms, randomWeights } from "../../../test/conformance/engine/inputs.js";
@@ -122,44 +121,6 @@ function exercise(runtime: Runtime): void {
     expect([found.loss, found.correct]).toEqual([expected.loss, expected.correct]);
   });
 
-  test("a grain without any row that counts adds nothing", async () => {
-    const block = trainable("BATCH");
-    const gradient = await (await open()).compileGradient(block, { grains: 2, grainRows: 3 });
-    const input = gradientInput(block, { grains: 2, grainRows: 3 }, 6);
-    const alone = await (await open()).compileGradient(block, { grains: 1, grainRows: 3 });
-    await gradient.run(input); // whose sums must not be left over
-    const sums = await gradient.run({ ...input, rowWeights: Float32Array.of(1, 2, 0, 0, 0, 0) });
-    const first = {
-      ...input,
-      features: input.features.subarray(0, 3 * 120),
-      labels: input.labels.subarray(0, 3),
-      rowWeights: Float32Array.of(1, 2, 0),
-      dropoutMasks: input.dropoutMasks.map((mask) => mask.subarray(0, mask.length / 2)),
-    };
-    const expected = await alone.run(first);
-    expect(bits(sums.gradient)).toBe(bits(expected.gradient));
-    expect(bits(sums.statistics)).toBe(bits(expected.statistics));
-    expect(sums.loss).toBe(expected.loss);
-  });
-
-  test("weights that do not reach the output have no gradient", async () => {
-    const layers: readonly Layer[] = [
-      { ...dense(4), name: "aside", inputs: [INPUT] },
-      { kind: "relu", name: "nowhere", inputs: ["aside"] },
-      { ...dense(3), name: "logits", inputs: [INPUT] },
-    ];
-    const network: Network = { name: "aside", inputShape: [5], layers, output: "logits" };
-    const part: Trainable = { network, loss: { kind: "softmax", labelSmoothing: 0 }, batchNorm: "FROZEN" };
-    const gradient = await (await open()).compileGradient(part, { grains: 1, grainRows: 4 });
-    const target = new Float32Array(parameterLayout(network).length).fill(7);
-    await gradient.run({ ...gradientInput(part, { grains: 1, grainRows: 4 }, 7), gradient: target });
-    for (const { name, offset, length } of parameterLayout(network).entries) {
-      const values = target.subarray(offset, offset + length);
-      expect(values.every((value) => value === 0)).toBe(name.startsWith("aside"));
-      expect(values).not.toContain(7);
-    }
-  });
-
   test("frozen batch norm has the same gradient by the kernels that a GPU takes", async () => {
     const block = trainable("FROZEN");
     const shape = { grains: 2, grainRows: 4 };
@@ -169,17 +130,6 @@ function exercise(runtime: Runtime): void {
     );
     expectWithin(composed!.gradient, fused!.gradient, 1e-5 * largestOf(fused!.gradient), "gradient");
     expect(bits(composed!.gradient)).not.toBe(bits(fused!.gradient)); // they are others indeed
-  });
-
-  test("a network whose output does not fit the loss is refused", async () => {
-    const engine = await open();
-    for (const [loss, layers, message] of [
-      ["sigmoid", [flatten, dense(3)], /sigmoid loss needs one logit, found \[3\]/],
-      ["softmax", [relu6], /softmax loss needs a vector of logits, found \[6, 5, 4\]/],
-    ] as const) {
-      const part: Trainable = { ...trainable("FROZEN", layers), loss: { kind: loss, labelSmoothing: 0 } };
-      await expect(engine.compileGradient(part, { grains: 1, grainRows: 2 })).rejects.toThrow(message);
-    }
   });
 
   test.each([

@@ -14,8 +14,7 @@ export const convolutionEmitters: Emitters<"convolution" | "convolutionInputGrad
   convolution(walk, { primitive: { window, channels }, operands: [x, kernel, bias], result }) {
     assert(x && kernel);
     const operands = [walk.as(x, "nchw"), forwardKernel(walk, kernel, channels), ...(bias ? [walk.as(bias, "plain")] : [])];
-    const group = channels === "each" ? channelsOf(x) : 1;
-    walk.give(result, "nchw", walk.graph.node("Conv", operands, { ...windowAttributes(window), group: { int: group } }));
+    walk.give(result, "nchw", convolved(walk.graph, operands, window, channels === "each" ? channelsOf(x) : 1, result));
   },
 
   /**
@@ -25,16 +24,12 @@ export const convolutionEmitters: Emitters<"convolution" | "convolutionInputGrad
   convolutionInputGradient(walk, { primitive: { window, channels }, operands: [dy, kernel], result }) {
     assert(dy && kernel);
     const upstream = walk.as(dy, "nchw");
-    if (channels === "each") {
-      walk.give(result, "nchw", inputGradientOfEach(walk, upstream, dy, turnedKernel(walk, kernel), window, result));
+    if (channels === "each" || Math.max(...window.strides) === 1 || placesOf(dy) === 1) {
+      const group = channels === "each" ? channelsOf(result) : 1;
+      walk.give(result, "nchw", inputGradient(walk, upstream, dy, turnedKernel(walk, kernel), window, group, result));
       return;
     }
-    const { padding, leftOver } = inputGradientWindow(result.shape, dy.shape, window);
-    if (Math.max(...window.strides) === 1) {
-      const attributes = { ...windowAttributes({ size: window.size, strides: [1, 1], padding }), group: { int: 1 } };
-      walk.give(result, "nchw", walk.graph.node("Conv", [upstream, turnedKernel(walk, kernel)], attributes));
-      return;
-    }
+    const { leftOver } = inputGradientWindow(result.shape, dy.shape, window);
     const attributes = { ...windowAttributes(window), group: { int: 1 }, output_padding: { ints: leftOver } };
     walk.give(result, "nchw", walk.graph.node("ConvTranspose", [upstream, forwardKernel(walk, kernel, channels)], attributes));
   },
@@ -46,15 +41,35 @@ export const convolutionEmitters: Emitters<"convolution" | "convolutionInputGrad
   },
 };
 
-/** dx of a convolution of each channel by itself; `turned` is the kernel `[channels, 1, h, w]` with its taps turned round. */
-export function inputGradientOfEach(walk: Walk, upstream: string, dy: Value, turned: string, window: Window, result: Value): string {
+/** dx as a convolution of dy with zeros between its places; `turned` is the kernel with its taps turned round. */
+export function inputGradient(
+  walk: Walk,
+  upstream: string,
+  dy: Value,
+  turned: string,
+  window: Window,
+  group: number,
+  result: Value,
+): string {
   const { padding } = inputGradientWindow(result.shape, dy.shape, window);
   const zeros = spread(walk, upstream, dy.shape, window.strides, padding);
-  const attributes = {
-    ...windowAttributes({ size: window.size, strides: [1, 1], padding: zeros.padding }),
-    group: { int: channelsOf(result) },
-  };
-  return walk.graph.node("Conv", [zeros.name, turned], attributes);
+  return convolved(walk.graph, [zeros.name, turned], { size: window.size, strides: [1, 1], padding: zeros.padding }, group, result);
+}
+
+/**
+ * A convolution with as many groups. One that gives a single place would be a product with one column, which threads divide so that their number shows in the bits: it gets a second place, which
+ * is dropped.
+ */
+function convolved(graph: GraphBuilder, operands: readonly string[], window: Window, group: number, result: Value): string {
+  const isAlone = group === 1 && placesOf(result) === 1;
+  const { padding, strides } = window;
+  const wide = isAlone ? { ...window, padding: { ...padding, bottom: padding.bottom + strides[0] } } : window;
+  const places = graph.node("Conv", operands, { ...windowAttributes(wide), group: { int: group } });
+  return isAlone ? cropped(graph, places, [0, 0], [1, 1]) : places;
+}
+
+function placesOf({ shape: [height = 0, width = 0] }: Value): number {
+  return height * width;
 }
 
 /** Of each tap: its input channels by its output channels, a product over all rows and places of the grain. */

@@ -2,7 +2,7 @@ import { strict as assert } from "node:assert";
 import type { Window } from "../../../../../domain/network/gradient/program.js";
 import { elementCount, type Shape } from "../../../../../domain/network/network.js";
 import type { Emitters } from "../lowering.js";
-import { inputGradientOfEach } from "./convolutions.js";
+import { inputGradient } from "./convolutions.js";
 import { channelsOf, windowAttributes } from "./windows.js";
 
 export const poolingEmitters: Emitters<
@@ -45,7 +45,7 @@ export const poolingEmitters: Emitters<
     const kernelShape = [channels, 1, ...window.size];
     const ones = graph.floats(`ones/${kernelShape.join("x")}`, kernelShape, new Float32Array(elementCount(kernelShape)).fill(1));
     const upstream = graph.node("Mul", [walk.as(dy, "nchw"), shares]);
-    walk.give(result, "nchw", inputGradientOfEach(walk, upstream, dy, ones, window, result));
+    walk.give(result, "nchw", inputGradient(walk, upstream, dy, ones, window, channels, result));
   },
 
   globalAveragePool(walk, { operands: [x], result }) {

@@ -71,15 +71,41 @@ const gradientOf = (primitive: Primitive, of: Primitive): Case[] => [
 type Entering = "features" | "parameter" | "statistic" | "mask" | "outputGradient";
 
 const cases: Readonly<Record<Exclude<PrimitiveKind, Entering>, readonly Case[]>> = {
-  convolution: everyWindow((window, out) => [
-    rows({ kind: "convolution", window, channels: "all" }, [x(7, 6, 4), p(...window.size, 4, 5), p(5)], ...out, 5),
-    rows({ kind: "convolution", window, channels: "each" }, [x(7, 6, 4), p(...window.size, 4, 1)], ...out, 4),
-    rows({ kind: "convolution", window, channels: "all" }, [x(7, 6, 4), p(...window.size, 4, 1)], ...out, 1),
-  ]),
-  convolutionInputGradient: everyWindow((window, out) => [
-    rows({ kind: "convolutionInputGradient", window, channels: "all" }, [x(...out, 5), p(...window.size, 4, 5)], 7, 6, 4),
-    rows({ kind: "convolutionInputGradient", window, channels: "each" }, [x(...out, 4), p(...window.size, 4, 1)], 7, 6, 4),
-  ]),
+  convolution: [
+    // One place comes out, or is left.
+    rows(
+      { kind: "convolution", window: { size: [3, 3], strides: [2, 1], padding: around }, channels: "all" },
+      [x(1, 1, 4), p(3, 3, 4, 5), p(5)],
+      1,
+      1,
+      5,
+    ),
+    ...everyWindow((window, out) => [
+      rows({ kind: "convolution", window, channels: "all" }, [x(7, 6, 4), p(...window.size, 4, 5), p(5)], ...out, 5),
+      rows({ kind: "convolution", window, channels: "each" }, [x(7, 6, 4), p(...window.size, 4, 1)], ...out, 4),
+      rows({ kind: "convolution", window, channels: "all" }, [x(7, 6, 4), p(...window.size, 4, 1)], ...out, 1),
+    ]),
+  ],
+  convolutionInputGradient: [
+    rows(
+      { kind: "convolutionInputGradient", window: { size: [3, 3], strides: [2, 1], padding: around }, channels: "all" },
+      [x(1, 1, 5), p(3, 3, 4, 5)],
+      1,
+      1,
+      4,
+    ),
+    rows(
+      { kind: "convolutionInputGradient", window: { size: [3, 2], strides: [2, 2], padding: none }, channels: "all" },
+      [x(1, 1, 5), p(3, 2, 4, 5)],
+      4,
+      2,
+      4,
+    ),
+    ...everyWindow((window, out) => [
+      rows({ kind: "convolutionInputGradient", window, channels: "all" }, [x(...out, 5), p(...window.size, 4, 5)], 7, 6, 4),
+      rows({ kind: "convolutionInputGradient", window, channels: "each" }, [x(...out, 4), p(...window.size, 4, 1)], 7, 6, 4),
+    ]),
+  ],
   convolutionKernelGradient: everyWindow((window, out) => [
     tensor({ kind: "convolutionKernelGradient", window, channels: "all" }, [x(7, 6, 4), x(...out, 5)], ...window.size, 4, 5),
     tensor({ kind: "convolutionKernelGradient", window, channels: "all" }, [x(7, 6, 20), x(...out, 5)], ...window.size, 20, 5),
