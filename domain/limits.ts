@@ -29,6 +29,8 @@ export const limits = {
    * whole MobileNetV2 in grains of 4 rows stays well below 2 GiB, its last block takes all 32 rows in one call.
    */
   activationBytesOfCall: 128 * 1024 * 1024,
+  /** Of one call of the onnx engine on the event loop's thread: about 5 ms, as long as a message may wait. Longer ones have a thread of their own. */
+  multiplyAddsOfShortCall: 125_000_000,
   /** Pictures that an extractor reads and looks up together while the network runs on those before: one call to the coordinator … */
   picturesInGroup: 256,
   /** … no more bytes of files and pixels than this are held … */
@@ -166,6 +168,8 @@ export const limits = {
   stepReportMs: 200,
   /** More parameters than this are trained in one grain: the gradient of several would not fit in memory. */
   parametersForGrains: 8_000_000,
+  /** A dense layer's kernel of so many elements, 16 MiB, is more than a core's caches hold: its gradient is computed in blocks and need never stand in memory as a whole. */
+  largeKernelElements: 4 * 1024 * 1024,
   /** Rows of one evaluation grain … */
   evaluationRows: 256,
   /** … fewer where their activations would need more than this. */

@@ -6,6 +6,9 @@ import { matchesTensor } from "./pattern.js";
 
 export type OptimizerRecipe = Pick<Recipe, "optimizer" | "weightDecay" | "weightDecayExempt" | "learningRateMultipliers">;
 
+/** The gradient's number among a program's arrays. */
+const GRADIENT = 1;
+
 /** Neighbouring tensors with the same treatment. */
 interface Segment {
   readonly from: number;
@@ -57,10 +60,11 @@ export class OptimizerState {
   }
 
   /**
-   * One update of the elements [from, to), by default all. `step` counts from 0; `gradientScale` is 1 / batch size, so that `gradient` may hold sums.
+   * One update of the elements [from, to), by default all. `step` counts from 0; `gradientScale` is 1 / batch size, so that `gradient` may hold sums. `gradientFrom`: where in `gradient` that of element
+   * `from` stands, by default in its own place.
    * A pure function of vectors, step and learning rate.
    */
-  update(step: number, learningRate: number, gradientScale: number, from = 0, to = this.parameters.length): void {
+  update(step: number, learningRate: number, gradientScale: number, from = 0, to = this.parameters.length, gradientFrom = from): void {
     this.#advanceTo(step);
     for (const segment of this.#segments) {
       const start = Math.max(from, segment.from);
@@ -69,7 +73,7 @@ export class OptimizerState {
       const { kernel, constants } = segment.weightDecay === 0 || this.#decaying === undefined ? this.#plain : this.#decaying;
       kernel(
         end - start,
-        this.#addresses.map((address) => address + 4 * start),
+        this.#addresses.map((address, array) => address + 4 * (array === GRADIENT ? start - from + gradientFrom : start)),
         constants({
           gradientScale,
           learningRate: learningRate * segment.learningRateFactor,

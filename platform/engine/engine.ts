@@ -20,6 +20,11 @@ export interface Engine {
    * @throws CodedError ENGINE_UNSUPPORTED naming the first layer that this engine cannot train.
    */
   compileGradient(trainable: Trainable, shape: GradientShape): Promise<Gradient>;
+  /**
+   * The gradient of one grain, with that of `kernels`, large ones (domain/training/large-kernels.ts), handed out in parts, so that it never stands in memory as a whole. The bits are those of
+   * `compileGradient`. Not every engine has it, and there are no statistics of the batch.
+   */
+  compileGradientInParts?(trainable: Trainable, grainRows: number, kernels: readonly string[]): Promise<GradientInParts>;
   /** Logits, loss and correct count of `rows` rows with the parameters and moving statistics given at each call; dropout does nothing, batch norm uses the moving statistics. */
   compileEvaluation(trainable: Trainable, rows: number): Promise<Evaluation>;
 }
@@ -92,6 +97,15 @@ export interface GradientSums {
 export interface Gradient {
   run(input: GradientInput): Promise<GradientSums>;
   release(): Promise<void>;
+}
+
+/** The gradient of `run` has anything in the place of the kernels whose gradient comes in parts. */
+export interface GradientInParts extends Gradient {
+  /**
+   * The gradient that the last run has for a kernel, one part after another: when `use` is called, that of the kernel's elements from `from` to before `to` stands at the beginning of `into`, which is as
+   * long as the kernel.
+   */
+  eachPart(kernel: string, into: Float32Array, use: (from: number, to: number) => void): Promise<void>;
 }
 
 export interface EvaluationInput {

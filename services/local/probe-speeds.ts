@@ -39,13 +39,13 @@ export async function probeStep(engine: Engine, shape: TrainingShape, clock: Clo
   for (const [name, { data }] of tensorsOf(plan.statisticsLayout, state.statistics)) data.fill(name.endsWith("/moving_variance") ? 1 : 0);
 
   const order = shuffledOrder(recipe.seed, rows.labels.length, batchSize);
-  const own = await OwnGrains.open(plan, [{ first: 0, grains: together }], order, rows, engine, state.optimizer.sums);
+  const own = await OwnGrains.open(plan, [{ first: 0, grains: together }], order, rows, engine, state.optimizer.sums, true);
   try {
     const step = async (): Promise<number> => {
       const start = clock.monotonic();
       await own.sums(0, state.parameters, state.statistics);
       const summed = clock.monotonic();
-      state.optimizer.update(0, 0, 1 / batchSize);
+      await own.update(state.optimizer, 0, 0, 1 / batchSize);
       return (summed - start) * (grains / together) + (clock.monotonic() - summed);
     };
     await step(); // loads caches and libraries

@@ -1,7 +1,9 @@
 import { GrainInput, type TrainingRows } from "../../domain/training/grains.js";
+import type { OptimizerState } from "../../domain/training/optimizer.js";
 import type { TrainingPlan } from "../../domain/training/training-plan.js";
 import type { SubTree, SubTreeSum } from "../../domain/training/tree.js";
 import type { Engine, Gradient, Trainable } from "../../platform/engine/engine.js";
+import { PartedGradient } from "./parted-gradient.js";
 
 /** Values behind the gradient in what trainers add up: batch statistics where batch norm uses them, loss sum and correct count. */
 export function counters({ recipe, statisticsLayout }: Pick<TrainingPlan, "recipe" | "statisticsLayout">): number {
@@ -30,14 +32,19 @@ export class OwnGrains {
     readonly gradientSum: Float32Array;
   }[];
   private readonly sessions: readonly Gradient[];
+  private readonly parted: PartedGradient | undefined;
 
-  private constructor(order: BatchOrder, parts: OwnGrains["parts"], sessions: readonly Gradient[]) {
+  private constructor(order: BatchOrder, parts: OwnGrains["parts"], sessions: readonly Gradient[], parted: PartedGradient | undefined) {
     this.order = order;
     this.parts = parts;
     this.sessions = sessions;
+    this.parted = parted;
   }
 
-  /** `into`: where the sum goes if one sub-tree is all there is, for a single trainer, who then copies nothing. */
+  /**
+   * `into`: where the sum goes if one sub-tree is all there is, for a single trainer, who then copies nothing. `canBeParted`: the sum is used by `update` only, so that large kernels may come in parts;
+   * then their place in the sum holds anything.
+   */
   static async open(
     plan: TrainingPlan,
     nodes: readonly SubTree[],
@@ -45,8 +52,11 @@ export class OwnGrains {
     rows: TrainingRows,
     engine: Engine,
     into?: Float32Array,
+    canBeParted = false,
   ): Promise<OwnGrains> {
     const sessions = new Map<number, Gradient>();
+    const parted = canBeParted ? await PartedGradient.open(plan, trainableOf(plan), engine) : undefined;
+    if (parted !== undefined) sessions.set(1, parted.gradient);
     for (const { grains } of nodes) {
       if (!sessions.has(grains))
         sessions.set(grains, await engine.compileGradient(trainableOf(plan), { grainRows: plan.grainRows, grains }));
@@ -64,7 +74,7 @@ export class OwnGrains {
         gradientSum: sum.subarray(0, plan.layout.length),
       };
     });
-    return new OwnGrains(order, parts, [...sessions.values()]);
+    return new OwnGrains(order, parts, [...sessions.values()], parted);
   }
 
   /** Sums of the own sub-trees for the batch of `step`; valid until the next call. */
@@ -82,6 +92,12 @@ export class OwnGrains {
       sums.push({ ...node, values: sum });
     }
     return sums;
+  }
+
+  /** The update with the sum of all grains, which lies in `optimizer`. */
+  async update(optimizer: OptimizerState, step: number, learningRate: number, gradientScale: number): Promise<void> {
+    if (this.parted === undefined) optimizer.update(step, learningRate, gradientScale);
+    else await this.parted.update(optimizer, step, learningRate, gradientScale);
   }
 
   async release(): Promise<void> {

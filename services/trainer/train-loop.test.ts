@@ -20,6 +20,7 @@ function setup({ lossAt = (_step: number): number => 1 } = {}) {
       sums[sums.length - 2] = lossAt(step);
       return [{ first: 0, grains: 8, values: sums }];
     },
+    update: async (...[optimizer, ...factors]: Parameters<OwnGrains["update"]>) => optimizer.update(...factors),
   } as unknown as OwnGrains;
   const evaluatedAt: number[] = [];
   const savedAt: number[] = [];

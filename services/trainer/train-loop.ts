@@ -73,7 +73,7 @@ async function stepToTheEnd(
 
     // 3. The same update in every trainer.
     if (total !== state.optimizer.sums) state.optimizer.sums.set(total);
-    state.optimizer.update(state.step, learningRate, 1 / batchSize);
+    await grains.update(state.optimizer, state.step, learningRate, 1 / batchSize);
     if (recipe.batchNorm === "BATCH") moveStatistics(state.statistics, state.batchStatistics, batchSize, recipe.batchNormMomentum);
     state.step++;
     const { since } = state;

@@ -170,7 +170,7 @@ async function trainInGeneration(
     const batches = await source.openBatches(place, signal);
     opened.push(() => batches.close());
     const nodes = exchange?.ownNodes ?? alignedSubTrees(0, plan.grains);
-    const grains = await OwnGrains.open(plan, nodes, batches.order, batches.rows, engine, state.optimizer.sums);
+    const grains = await OwnGrains.open(plan, nodes, batches.order, batches.rows, engine, state.optimizer.sums, true);
     opened.push(() => grains.release());
     const evaluation = await engine.compileEvaluation(trainableOf(plan), plan.evaluationRows);
     opened.push(() => evaluation.release());

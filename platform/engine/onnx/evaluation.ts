@@ -3,6 +3,7 @@ import { limits } from "../../../domain/limits.js";
 import { forwardProgram } from "../../../domain/network/gradient/forward-program.js";
 import { elementCount, type Layer, type Tensor as Activation } from "../../../domain/network/network.js";
 import { layerShapes } from "../../../domain/network/shapes.js";
+import { isLongCall } from "../../../domain/training/long-calls.js";
 import { parameterLayout, statisticsLayout } from "../../../domain/training/parameters.js";
 import type { Tensor } from "onnxruntime-node";
 import { checkFeatures } from "../check-features.js";
@@ -10,6 +11,7 @@ import type { Evaluation, EvaluationInput, Trainable } from "../engine.js";
 import { sumRowLosses, Targets } from "../row-sums.js";
 import { targetColumns } from "../target-columns.js";
 import { type Lowered, threadsOf } from "./gradient.js";
+import { freshTensors } from "./graph-session.js";
 import { type EvaluationGraph, lowerEvaluation } from "./lowering/lowered-graph.js";
 import type { OpenSession } from "./sessions.js";
 
@@ -29,7 +31,7 @@ export async function compileEvaluation(
   assert(Number.isInteger(rows) && rows >= 2, `an evaluation has at least 2 rows a call, found ${rows}`);
   const columns = targetColumns(network, loss);
   const program = forwardProgram(network);
-  const { threads, productColumns } = threadsOf(program, allThreads);
+  const { threads, productColumns } = threadsOf(program, network, allThreads);
   const shapes = layerShapes(network);
   const layouts = [parameterLayout(network), statisticsLayout(network)] as const;
   const rowLength = elementCount(network.inputShape);
@@ -43,7 +45,8 @@ export async function compileEvaluation(
   const open = (layers: readonly string[]): Promise<OpenSession<EvaluationGraph>> => {
     const madeFrom = ["evaluation", lowering.name, network, loss, preprocessing, passRows, layers, productColumns];
     const options = { grains: 1, grainRows: passRows, loss, preprocessing, productColumns };
-    return sessions.open(madeFrom, threads, () => lowerEvaluation(program, lowering, options, layers));
+    const placement = { threads, inOwnThread: isLongCall(network, passRows, "evaluation") };
+    return sessions.open(madeFrom, placement, () => lowerEvaluation(program, lowering, options, layers));
   };
   const logitsSession = await open([]);
   let activationsSession: Promise<OpenSession<EvaluationGraph>> | undefined;
@@ -57,7 +60,7 @@ export async function compileEvaluation(
   ): Promise<void> {
     checkInput(input);
     targets.write(input.labels, input.rowWeights);
-    const known = new Set(session.inputNames);
+    const known = new Set(session.inputs.map(({ name }) => name));
     const tensors: Record<string, Tensor> = {};
     layouts.forEach(({ entries }, i) => {
       const vector = i === 0 ? input.parameters : input.statistics;
@@ -75,9 +78,10 @@ export async function compileEvaluation(
       if (known.has("features"))
         feeds["features"] =
           features instanceof Uint8Array ? new runtime.Tensor("uint8", features, dims) : new runtime.Tensor("float32", features, dims);
-      const results = await session.run(feeds, [...outputs]);
+      const fetches = freshTensors(runtime, session.outputs);
+      await session.run(feeds, fetches);
       for (const output of outputs) {
-        const data = results[output]?.data;
+        const data = fetches[output]?.data;
         assert(data instanceof Float32Array || data instanceof Int32Array);
         see(output, data, first, count);
       }

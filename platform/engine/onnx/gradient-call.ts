@@ -7,7 +7,6 @@ import { addRowsAlongTree } from "../../../domain/training/tree.js";
 import type { GradientInput, GradientShape } from "../engine.js";
 import { grainInput } from "./lowering/walk.js";
 import type { GradientGraph, GraphResult } from "./lowering/lowered-graph.js";
-import { runWithoutCopies } from "./run-without-copies.js";
 import type { OpenSession } from "./sessions.js";
 import type { Runtime } from "./runtime.js";
 
@@ -29,6 +28,12 @@ export interface CallOutput {
   readonly predicted: Int32Array;
 }
 
+/** The factors of a gradient that is held back: x `[rows, in]`, dy `[rows, units]`. They hold what the last run gave. */
+export interface HeldFactors {
+  readonly x: Float32Array;
+  readonly dy: Float32Array;
+}
+
 /** A gradient graph in a session, with the arrays that it reads and writes wrapped as tensors. Inputs are wrapped, not copied, and the wrapping is kept for arrays that come again. */
 export class GradientCall {
   readonly #runtime: Runtime;
@@ -45,6 +50,9 @@ export class GradientCall {
   readonly #wrapped = new Map<string, unknown>();
   /** Outputs that are still to be added up. */
   readonly #stacks: readonly { readonly offset: number; readonly byGrain: Float32Array }[];
+  /** Of the kernels that are held back; without x where the features are x. */
+  readonly #held: ReadonlyMap<string, { readonly x: Float32Array | undefined; readonly dy: Float32Array }>;
+  #features: Float32Array | Uint8Array | undefined;
   /** Parameters that do not reach the network's output. */
   readonly #unreached: ParameterLayout["entries"];
 
@@ -56,7 +64,7 @@ export class GradientCall {
     this.#rows = shape.grains * shape.grainRows;
     this.#parameters = parameterLayout(network);
     this.#statistics = statisticsLayout(network);
-    this.#inputs = new Set(opened.session.inputNames);
+    this.#inputs = new Set(opened.session.inputs.map(({ name }) => name));
     const shapes = layerShapes(network);
     this.#dropouts = network.layers
       .filter(({ kind }) => kind === "dropout")
@@ -68,14 +76,33 @@ export class GradientCall {
         this.#fetches[output] = this.#float(byGrain, dimensions);
         return { offset: entryOf(this.#parameters, tensor).offset, byGrain };
       });
-    const reached = new Set(opened.graph.gradients.map(({ tensor }) => tensor));
+    this.#held = new Map(
+      opened.graph.held.map(({ tensor, x, dy, rows, shape: [inputs = 0, units = 0] }) => {
+        const fetched = (output: string, columns: number): Float32Array => {
+          const data = new Float32Array(rows * columns);
+          this.#fetches[output] = this.#float(data, [rows, columns]);
+          return data;
+        };
+        return [tensor, { x: x === undefined ? undefined : fetched(x, inputs), dy: fetched(dy, units) }];
+      }),
+    );
+    const reached = new Set([...opened.graph.gradients, ...opened.graph.held].map(({ tensor }) => tensor));
     this.#unreached = this.#parameters.entries.filter(({ name }) => !reached.has(name));
   }
 
+  /** What the last run gave of a gradient that is held back. */
+  factorsOf(tensor: string): HeldFactors {
+    const held = this.#held.get(tensor);
+    const x = held?.x ?? this.#features;
+    assert(held !== undefined && x instanceof Float32Array, `the gradient of ${tensor} is not held back`);
+    return { x, dy: held.dy };
+  }
+
   async run(input: CallInput, output: CallOutput): Promise<void> {
+    this.#features = input.features;
     this.#feed(input);
     this.#fetch(output);
-    await runWithoutCopies(this.#opened.session, this.#feeds, this.#fetches);
+    await this.#opened.session.run(this.#feeds, this.#fetches);
     for (const { offset, byGrain } of this.#stacks) output.gradient.set(addRowsAlongTree(byGrain, this.#shape.grains), offset);
     for (const { offset, length } of this.#unreached) output.gradient.fill(0, offset, offset + length);
   }

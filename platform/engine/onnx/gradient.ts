@@ -1,9 +1,11 @@
 import { strict as assert } from "node:assert";
 import type { GradientProgram } from "../../../domain/network/gradient/program.js";
 import { differentiate } from "../../../domain/network/gradient/differentiate.js";
-import { elementCount } from "../../../domain/network/network.js";
+import { elementCount, type Network } from "../../../domain/network/network.js";
 import { layerShapes } from "../../../domain/network/shapes.js";
 import { grainsOfCall } from "../../../domain/training/call-grains.js";
+import { largeKernels } from "../../../domain/training/large-kernels.js";
+import { isLongCall } from "../../../domain/training/long-calls.js";
 import { parameterLayout, statisticsLayout } from "../../../domain/training/parameters.js";
 import { isPowerOfTwo } from "../../../domain/training/tree.js";
 import { checkFeatures } from "../check-features.js";
@@ -13,10 +15,10 @@ import { GrainSums } from "../grain-sums.js";
 import { refuseUntrainable } from "../refuse-untrainable.js";
 import { sumRowLosses, Targets } from "../row-sums.js";
 import { targetColumns } from "../target-columns.js";
-import { type CallInput, GradientCall } from "./gradient-call.js";
+import { type CallInput, GradientCall, type HeldFactors } from "./gradient-call.js";
 import { lowerGradient } from "./lowering/lowered-graph.js";
 import type { Lowering } from "./lowering/lowering.js";
-import { columnsFor } from "./lowering/products.js";
+import { columnsFor, threadsFor } from "./lowering/products.js";
 import type { Runtime } from "./runtime.js";
 import type { Sessions } from "./sessions.js";
 
@@ -27,12 +29,15 @@ export interface Threads {
 }
 
 /**
- * Dense layers alone run on one thread, whatever the machine: two gain nothing at the batches that heads are trained with, and a matrix product shared by threads adds in another order. Networks
- * with convolutions run on all threads: for those the lowerings see to it that no bit depends on how many there are.
+ * Small dense layers alone run on one thread, whatever the machine: two gain nothing at the batches that heads are trained with, and a matrix product shared by threads adds in another order. Networks
+ * with convolutions or large kernels run on all threads: for those the lowerings see to it that no bit depends on how many there are. A large kernel is not padded: there are fewer threads then.
  */
-export function threadsOf({ operations }: GradientProgram, threads: number): Threads {
+export function threadsOf({ operations }: GradientProgram, network: Network, threads: number): Threads {
+  const large = largeKernels(network);
   const hasWindows = operations.some(({ primitive }) => "window" in primitive);
-  return hasWindows ? { threads, productColumns: columnsFor(threads) } : { threads: 1, productColumns: columnsFor("one, always") };
+  if (!hasWindows && large.length === 0) return { threads: 1, productColumns: columnsFor("one, always") };
+  const most = Math.min(threads, ...large.map(({ shape: [, units = 0] }) => threadsFor(units)));
+  return { threads: most, productColumns: columnsFor(most) };
 }
 
 /** Calls for so many counts of rows are kept: a grain has all its rows, or, the last of an epoch, some less. */
@@ -47,19 +52,25 @@ export interface Lowered {
   readonly threads: number;
 }
 
-/** Sums of loss and gradient over the grains of one call; see `Engine.compileGradient`. */
+export interface PartialGradient extends Gradient {
+  /** Of a kernel whose gradient is held back: what it is the product of, after a run. */
+  factorsOf(tensor: string): HeldFactors;
+}
+
+/** Sums of loss and gradient over the grains of one call; see `Engine.compileGradient`. The gradients of `held`, kernels of dense layers, are not worked out: with one grain and no statistics of the batch only. */
 export async function compileGradient(
   { runtime, sessions, lowering, threads: allThreads }: Lowered,
   trainable: Trainable,
   { grainRows, grains }: GradientShape,
-): Promise<Gradient> {
+  held: readonly string[] = [],
+): Promise<PartialGradient> {
   refuseUntrainable("onnx", trainable);
   const { network, loss, preprocessing, batchNorm } = trainable;
   assert(Number.isInteger(grainRows) && grainRows >= 2, `a grain has at least 2 rows, found ${grainRows}`);
   assert(isPowerOfTwo(grains), `the grains of one call must be a power of two, found ${grains}`);
   const columns = targetColumns(network, loss);
   const program = differentiate(network, { batchNorm });
-  const { threads, productColumns } = threadsOf(program, allThreads);
+  const { threads, productColumns } = threadsOf(program, network, allThreads);
   const shapes = layerShapes(network);
   const rows = grains * grainRows;
   const rowLength = elementCount(network.inputShape);
@@ -77,6 +88,7 @@ export async function compileGradient(
   const gradientSums = new GrainSums(parametersLength);
   const momentSums = new GrainSums(moments.length);
   const callGrains = grainsOfCall(network, batchNorm, grainRows, grains);
+  assert(held.length === 0 || (grains === 1 && !ofBatch), "gradients of one whole call are held back, or none");
   const calls = new Map<number, GradientCall>();
   await callOf(ofBatch ? grainRows : callGrains * grainRows);
   let running = false;
@@ -97,6 +109,11 @@ export async function compileGradient(
       }
       return { ...sumRowLosses(rowLoss, predicted, input, grains), gradient, statistics: moments };
     },
+    factorsOf(tensor) {
+      const call = calls.get(rows);
+      assert(call !== undefined);
+      return call.factorsOf(tensor);
+    },
     async release() {
       await Promise.all([...calls.values()].map((call) => call.release()));
       calls.clear();
@@ -108,10 +125,11 @@ export async function compileGradient(
     const known = calls.get(count);
     if (known !== undefined) return known;
     const shape = ofBatch ? { grainRows: count, grains: 1 } : { grainRows, grains: callGrains };
-    const madeFrom = ["gradient", lowering.name, network, loss, batchNorm, preprocessing, shape, productColumns];
+    const madeFrom = ["gradient", lowering.name, network, loss, batchNorm, preprocessing, shape, productColumns, held];
     const options = { ...shape, loss, preprocessing, productColumns };
     // A product of a single row takes a path on which threads show.
-    const opened = await sessions.open(madeFrom, count === 1 ? 1 : threads, () => lowerGradient(program, lowering, options));
+    const placement = { threads: count === 1 ? 1 : threads, inOwnThread: isLongCall(network, count, "gradient") };
+    const opened = await sessions.open(madeFrom, placement, () => lowerGradient(program, lowering, options, held));
     const call = new GradientCall(runtime, opened, network, shape);
     for (const [oldest, unused] of calls) {
       if (calls.size < callsKept) break;

@@ -4,6 +4,7 @@ import { instructionSet } from "../instruction-set.js";
 import { compileEvaluation } from "./evaluation.js";
 import { compileForward } from "./forward.js";
 import { compileGradient } from "./gradient.js";
+import { compileGradientInParts } from "./gradient-in-parts.js";
 import { chooseLowering, type LoweringName } from "./lowering/choose-lowering.js";
 import { loadRuntime, runtimeVersion } from "./runtime.js";
 import { Sessions } from "./sessions.js";
@@ -39,6 +40,7 @@ export async function openOnnxEngine({ threads = availableParallelism(), lowerin
     gradientProfile: { ...profile, engineVersion: `${engineVersion}+${lowering.name}`, threads: 1 },
     compileForward: (network, weights, options) => compileForward(runtime, threads, network, weights, options),
     compileGradient: (trainable, shape) => compileGradient(lowered, trainable, shape),
+    compileGradientInParts: (trainable, grainRows, kernels) => compileGradientInParts(lowered, trainable, grainRows, kernels),
     compileEvaluation: (trainable, rows) => compileEvaluation(lowered, trainable, rows),
   };
 }

@@ -1,10 +1,11 @@
 import { createHash } from "node:crypto";
-import type { InferenceSession } from "onnxruntime-node";
-import { createSession, type Runtime } from "./runtime.js";
+import { type GraphSession, openHere } from "./graph-session.js";
+import type { Runtime } from "./runtime.js";
+import { openInThread } from "./thread-session.js";
 
 /** A graph and a session that runs it. */
 export interface OpenSession<Graph> {
-  readonly session: InferenceSession;
+  readonly session: GraphSession;
   readonly graph: Graph;
   readonly release: () => Promise<void>;
 }
@@ -12,12 +13,19 @@ export interface OpenSession<Graph> {
 /** Encoded graphs that are kept: those of a job's gradient and evaluation, for a few counts of rows. */
 const graphsKept = 16;
 
-/** The graphs of an engine, encoded once, and one session for all who use the same one at the same time. */
+/** Where a session runs: on the calling thread, or in a thread of its own, beside others. */
+export interface Placement {
+  /** Of the session. */
+  readonly threads: number;
+  readonly inOwnThread: boolean;
+}
+
+/** The graphs of an engine, encoded once, and, on the calling thread, one session for all who use the same one at the same time. */
 export class Sessions {
   readonly #runtime: Runtime;
   /** By the digest of all that a graph is made from; the latest used is last. */
   readonly #graphs = new Map<string, { readonly model: Uint8Array }>();
-  readonly #open = new Map<string, { readonly session: Promise<InferenceSession>; users: number }>();
+  readonly #open = new Map<string, { readonly session: Promise<GraphSession>; users: number }>();
 
   constructor(runtime: Runtime) {
     this.#runtime = runtime;
@@ -26,7 +34,7 @@ export class Sessions {
   /** `madeFrom` is all that the graph that `lower` makes depends on. */
   async open<Graph extends { readonly model: Uint8Array }>(
     madeFrom: unknown,
-    threads: number,
+    { threads, inOwnThread }: Placement,
     lower: () => Graph,
   ): Promise<OpenSession<Graph>> {
     const digest = createHash("sha256").update(JSON.stringify(madeFrom)).digest("hex");
@@ -35,11 +43,12 @@ export class Sessions {
     this.#graphs.set(digest, graph);
     for (const oldest of this.#graphs.keys()) if (this.#graphs.size > graphsKept) this.#graphs.delete(oldest);
 
+    if (inOwnThread) {
+      const session = await openInThread(graph.model, threads);
+      return { session, graph, release: () => session.release() };
+    }
     const key = `${digest}/${threads}`;
-    // The graph is written as it shall run; the optimiser could join operators differently for different numbers of grains.
-    const make = (): Promise<InferenceSession> =>
-      createSession(this.#runtime, graph.model, threads, { graphOptimizationLevel: "disabled" });
-    const shared = this.#open.get(key) ?? { session: make(), users: 0 };
+    const shared = this.#open.get(key) ?? { session: openHere(this.#runtime, graph.model, threads), users: 0 };
     this.#open.set(key, shared);
     shared.users++;
     const release = async (): Promise<void> => {

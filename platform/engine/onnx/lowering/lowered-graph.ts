@@ -1,5 +1,6 @@
 import { strict as assert } from "node:assert";
 import type { GradientProgram, Value } from "../../../../domain/network/gradient/program.js";
+import type { Shape } from "../../../../domain/network/network.js";
 import type { Lowering } from "./lowering.js";
 import { encodeRowLosses } from "./loss.js";
 import { type GraphOptions, Walk } from "./walk.js";
@@ -14,10 +15,24 @@ export interface GraphResult {
   readonly isStack: boolean;
 }
 
+/** A gradient that is held back: of a dense kernel, x^T dy with x `[rows, in]` and dy `[rows, units]`. */
+export interface HeldProduct {
+  /** The kernel. */
+  readonly tensor: string;
+  /** The output that holds x; undefined where the features as they are fed are x. */
+  readonly x: string | undefined;
+  /** The output that holds dy. */
+  readonly dy: string;
+  readonly rows: number;
+  /** `[in, units]` */
+  readonly shape: Shape;
+}
+
 export interface GradientGraph {
   readonly model: Uint8Array;
   readonly gradients: readonly GraphResult[];
   readonly moments: readonly GraphResult[];
+  readonly held: readonly HeldProduct[];
 }
 
 /**
@@ -26,15 +41,22 @@ export interface GradientGraph {
  *   inputs   features [R, ...shape], features/g [grainRows, ...shape] where a product takes a grain by itself, parameters and statistics by name, LAYER/mask [R, ...shape], targets [R, columns], rowWeights [R, 1]
  *   outputs  sentinel (sequence; run-without-copies.ts), rowLoss [R, 1], predicted [R], and those named in the result
  *
- * With moments there can be one grain only, and all its rows count.
+ * With moments there can be one grain only, and all its rows count. The gradients of `held`, kernels of dense layers, are left to somebody else, who gets what they are products of.
  */
-export function lowerGradient(program: GradientProgram, lowering: Lowering, options: GraphOptions): GradientGraph {
+export function lowerGradient(
+  program: GradientProgram,
+  lowering: Lowering,
+  options: GraphOptions,
+  held: readonly string[] = [],
+): GradientGraph {
   const moments = [...program.moments].flatMap(([layer, { mean, variance }]): (readonly [string, Value])[] => [
     [`${layer}/moving_mean`, mean],
     [`${layer}/moving_variance`, variance],
   ]);
   assert(moments.length === 0 || options.grains === 1, "statistics of the batch are those of one grain");
-  const leaves = [...program.gradients.values(), ...moments.map(([, value]) => value)];
+  const given = [...program.gradients].filter(([tensor]) => !held.includes(tensor));
+  const products = held.map((tensor) => ({ tensor, ...productOf(program, tensor) }));
+  const leaves = [...[...given, ...moments].map(([, value]) => value), ...products.flatMap(({ x, dy }) => [x, dy])];
   const walk = new Walk(program, program.operations, leaves, lowering, options);
   const { graph } = walk;
   // The first output: see run-without-copies.ts.
@@ -42,18 +64,46 @@ export function lowerGradient(program: GradientProgram, lowering: Lowering, opti
   walk.run(program.operations);
 
   const taken = new Set<string>();
-  const resultOf = ([tensor, value]: readonly [string, Value]): GraphResult => {
-    const stack = walk.stackOf(value);
-    const name = stack ?? walk.sumOfGrains(value);
+  const outputOf = (name: string, dimensions: readonly number[]): string => {
     const output = taken.has(name) ? graph.node("Identity", [name]) : name;
     taken.add(output);
-    const dimensions = stack === undefined ? value.shape : [options.grains, 1, ...value.shape];
     graph.output(output, "float32", dimensions);
-    return { tensor, output, dimensions, isStack: stack !== undefined };
+    return output;
   };
-  const results = { gradients: [...program.gradients].map(resultOf), moments: moments.map(resultOf) };
+  const resultOf = ([tensor, value]: readonly [string, Value]): GraphResult => {
+    const stack = walk.stackOf(value);
+    const dimensions = stack === undefined ? value.shape : [options.grains, 1, ...value.shape];
+    return { tensor, output: outputOf(stack ?? walk.sumOfGrains(value), dimensions), dimensions, isStack: stack !== undefined };
+  };
+  const heldOf = ({ tensor, x, dy, shape }: (typeof products)[number]): HeldProduct => {
+    const isFed = options.preprocessing === undefined && isReshaped(program, x);
+    // No value may be an output that is an input.
+    const own = (value: Value): string => outputOf(graph.node("Identity", [walk.as(value, "plain")]), [walk.rows, ...value.shape]);
+    return { tensor, x: isFed ? undefined : own(x), dy: own(dy), rows: walk.rows, shape };
+  };
+  const results = { gradients: given.map(resultOf), moments: moments.map(resultOf), held: products.map(heldOf) };
   graph.nodeWithOutputs("SequenceConstruct", ["rowLoss"], ["sentinel"]);
   return { model: graph.encode(`gradient of ${program.name}`), ...results };
+}
+
+/** The two factors of a dense kernel's gradient. */
+function productOf(program: GradientProgram, tensor: string): { readonly x: Value; readonly dy: Value; readonly shape: Shape } {
+  const gradient = program.gradients.get(tensor);
+  const operation = gradient && program.operations[gradient.id];
+  assert(operation?.primitive.kind === "productKernelGradient", `the gradient of ${tensor} is no product`);
+  const [x, dy] = operation.operands;
+  assert(x && dy);
+  return { x, dy, shape: operation.result.shape };
+}
+
+/** Whether a value is the features, in another shape at most. */
+function isReshaped(program: GradientProgram, value: Value): boolean {
+  const operation = program.operations[value.id];
+  const [operand] = operation?.operands ?? [];
+  return (
+    operation?.primitive.kind === "features" ||
+    (operation?.primitive.kind === "reshape" && operand !== undefined && isReshaped(program, operand))
+  );
 }
 
 export interface EvaluationGraph {

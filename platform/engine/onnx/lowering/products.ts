@@ -1,4 +1,5 @@
 import { strict as assert } from "node:assert";
+import { limits } from "../../../../domain/limits.js";
 import type { Value } from "../../../../domain/network/gradient/program.js";
 import type { GraphBuilder } from "../../../../formats/onnx/graph-builder.js";
 import type { Emitters } from "./lowering.js";
@@ -21,6 +22,11 @@ export function columnsFor(threads: number | "one, always"): number {
   return threads === "one, always" ? columnsMin : threads * columnsOfThread;
 }
 
+/** The most threads that can share a product of so many columns without padding; at least one. */
+export function threadsFor(columns: number): number {
+  return Math.max(1, Math.floor(columns / columnsOfThread));
+}
+
 /** Longest inner dimension that the matrix product adds up in one go. */
 export const productBlock = 128;
 
@@ -28,6 +34,11 @@ export const productBlock = 128;
 export const productEmitters: Emitters<"product" | "productInputGradient" | "productKernelGradient"> = {
   product(walk, { operands: [x, kernel, bias], result }) {
     assert(x && kernel);
+    if (isMultipliedInBlocks(kernel, walk.options.grainRows)) {
+      const product = productInBlocks(walk, walk.as(x, "plain"), walk.as(kernel, "plain"), kernel);
+      walk.give(result, "plain", bias ? walk.graph.node("Add", [product, walk.as(bias, "plain")]) : product);
+      return;
+    }
     const product = rowsTimes(walk.graph, walk.as(x, "plain"), walk.as(kernel, "plain"), {
       columns: lengthOf(result),
       columnsMin: walk.options.productColumns,
@@ -48,8 +59,8 @@ export const productEmitters: Emitters<"product" | "productInputGradient" | "pro
     const [rowsIn, rowsOut] = [lengthOf(x), lengthOf(dy)];
     // A product of one column or row takes another path, and a long one is added up in blocks; both would round in another order than product first, sum then.
     const sumsInProduct = rowsIn >= 2 && rowsOut >= 2 && walk.options.grainRows <= productBlock;
-    // A product is fastest when its long side lies in columns, by a factor of two for few classes. Only the network's shape decides, so bits stay the same.
-    const isTurned = rowsOut * 4 <= rowsIn;
+    // A product is fastest when its long side lies in columns, by a factor of two for few classes; but a large kernel is better not turned afterwards. Only the network's shape decides, so bits stay the same.
+    const isTurned = rowsOut * 4 <= rowsIn && rowsIn * rowsOut < limits.largeKernelElements;
     const product = (grain: number, addend?: string): string => {
       const [left, right] = isTurned ? [dy, x] : [x, dy];
       const factors = [walk.part(left, "plain", grain), walk.part(right, "plain", grain)];
@@ -62,6 +73,23 @@ export const productEmitters: Emitters<"product" | "productInputGradient" | "pro
     });
   },
 };
+
+/** Up to so many rows a product takes as long as its kernel takes to be read, and its blocks' results are less than half of the kernel. */
+const rowsOfBlocks = 64;
+
+/** A large kernel is brought into order for the matrix product in blocks of columns, each row far from the next; that takes longer than the product with a few rows. Grain and network decide. */
+function isMultipliedInBlocks({ shape: [inputs = 0, units = 0] }: Value, grainRows: number): boolean {
+  return inputs * units >= limits.largeKernelElements && grainRows <= rowsOfBlocks && inputs % productBlock === 0;
+}
+
+/** The products of `productBlock` rows of the kernel each, which lie in one piece of memory, and then their sum, in the order in which the one product would add them up. */
+function productInBlocks({ graph, rows }: Walk, x: string, kernel: string, { shape: [inputs = 0, units = 0] }: Value): string {
+  const blocks = inputs / productBlock;
+  const columns = graph.node("Reshape", [x, graph.integers([rows, blocks, productBlock])]);
+  const left = graph.node("Transpose", [columns], { perm: { ints: [1, 0, 2] } });
+  const right = graph.node("Reshape", [kernel, graph.integers([blocks, productBlock, units])]);
+  return graph.node("ReduceSum", [graph.node("MatMul", [left, right]), graph.integers([0])], { keepdims: { int: 0 } });
+}
 
 /** The sum of a vector over the rows of each grain, for all grains at once. */
 export function sumVectors(walk: Walk, dy: Value, result: Value): void {
