@@ -22,7 +22,7 @@ export function kernelGradientEmitters(block: number): Emitters<"convolutionKern
   return {
     convolutionKernelGradient(walk, { primitive: { window, channels }, operands: [x, dy], result }) {
       assert(x && dy);
-      const isPoint = Math.max(...window.size, ...window.strides) === 1 && Math.max(...Object.values<number>(window.padding)) === 0;
+      const isPoint = Math.max(...window.size, ...window.strides) === 1 && Math.max(...Object.values({ ...window.padding })) === 0;
       if (channels === "each") ofEach(walk, x, dy, window, result, block);
       else if (isPoint && placesOf(x) >= placesOfProductEachMin && Math.max(channelsOf(x), channelsOf(dy)) >= block)
         ofPointsOnLargeMaps(walk, x, dy, result, block);

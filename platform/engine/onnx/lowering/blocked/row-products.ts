@@ -6,7 +6,7 @@ import { liesInRows, placesOf } from "./layouts.js";
 
 /** Whether a convolution, or its way back, from `from` to `to`, is a product of rows: its window is a point, the picture lies in rows, and both sides have many channels. */
 export function isProductOfRows(from: Value, to: Value, { size, strides, padding }: Window): boolean {
-  const isPoint = Math.max(...size, ...strides) === 1 && Math.max(...Object.values<number>(padding)) === 0;
+  const isPoint = Math.max(...size, ...strides) === 1 && Math.max(...Object.values({ ...padding })) === 0;
   return isPoint && liesInRows(from) && liesInRows(to) && Math.min(channelsOf(from), channelsOf(to)) >= productBlock;
 }
 
