@@ -118,6 +118,7 @@ function openGrains(plan: TrainingPlan, rows: TrainingRows, engine: Engine, stat
     rows,
     engine,
     state.optimizer.sums,
+    true,
   );
 }
 

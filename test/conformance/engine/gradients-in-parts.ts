@@ -4,7 +4,8 @@ import { largeKernels } from "../../../domain/training/large-kernels.js";
 import { OptimizerState } from "../../../domain/training/optimizer.js";
 import { parameterLayout } from "../../../domain/training/parameters.js";
 import type { Engine, GradientInput, Trainable } from "../../../platform/engine/engine.js";
-import type { Engines } from "./engines.js";
+import { expectClose } from "./compare.js";
+import { type Engines, run } from "./engines.js";
 import { gradientInput } from "./inputs.js";
 import { around, chain, conv, dense, flatten, relu } from "./layers.js";
 import { pixels, trainableOf } from "./networks.js";
@@ -32,6 +33,23 @@ export function exerciseGradientsInParts(engines: Engines): void {
         expect(await inParts(engines().single, trainable, rows)).toEqual(expected);
       },
     );
+
+    test("a few rows, whose product with a large kernel is one of blocks, have the losses that they have among many", async () => {
+      const [trainable] = trainables;
+      const { input } = setup(trainable!, 5);
+      const few = await run(engines().engine, trainable!, input, { grainRows: 5, grains: 1 });
+      const padded = <T extends Float32Array | Uint8Array | Int32Array>(rows: T): T => {
+        const whole = new (rows.constructor as new (length: number) => T)(rows.length * 20);
+        whole.set(rows);
+        return whole;
+      };
+      const { features, labels, rowWeights } = input;
+      const among = { ...input, features: padded(features), labels: padded(labels), rowWeights: padded(rowWeights) };
+      const many = await run(engines().engine, trainable!, among, { grainRows: 100, grains: 1 });
+      expect(few.loss).toBeCloseTo(many.loss, 4);
+      expect(few.correct).toBe(many.correct);
+      expectClose(few.gradient, many.gradient, 1e-4);
+    });
 
     test("parts come in ascending order, and together are the kernel", async () => {
       const [trainable] = trainables;
