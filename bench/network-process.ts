@@ -49,7 +49,8 @@ async function millisecondsOfSteps(plan: TrainingPlan, engine: Engine, seconds: 
   fill(plan.layout, state.parameters);
   fill(plan.statisticsLayout, state.statistics);
   const order = shuffledOrder(plan.recipe.seed, plan.trainRows, plan.batchSize);
-  const grains = await OwnGrains.open(plan, [{ first: 0, grains: plan.grains }], order, rowsOf(plan), engine, state.optimizer.sums);
+  const nodes = [{ first: 0, grains: plan.grains }];
+  const grains = await OwnGrains.open(plan, nodes, order, rowsOf(plan), engine, state.optimizer.sums, true);
   const times: number[] = [];
   const enough = new AbortController();
   let startMs = 0;
