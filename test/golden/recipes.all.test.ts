@@ -57,7 +57,7 @@ const DEVIATIONS = 5;
 /** … for a single element to more: float32 is up to five times as far off in the worst channels of a tensor (measured with Keras) as on average … */
 const DEVIATIONS_OF_ELEMENT = 10;
 /** … or, where all gradient cancels out (an offset below another batch norm, say), nearly nothing beside the largest tensor of the network. */
-const NOTHING = 1e-6;
+const NOTHING = 3e-6;
 
 const recipes = ["keras", "torch"].flatMap((framework) => {
   const text = readFileSync(join(import.meta.dirname, `recipes_${framework}.json`), "utf8");
