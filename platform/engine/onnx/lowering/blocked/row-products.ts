@@ -2,12 +2,12 @@ import type { Value, Window } from "../../../../../domain/network/gradient/progr
 import { channelsOf } from "../portable/windows.js";
 import { columnsMin, productBlock, rowsTimes } from "../products.js";
 import type { Walk } from "../walk.js";
+import { isPoint } from "./convolve.js";
 import { liesInRows, placesOf } from "./layouts.js";
 
 /** Whether a convolution, or its way back, from `from` to `to`, is a product of rows: its window is a point, the picture lies in rows, and both sides have many channels. */
-export function isProductOfRows(from: Value, to: Value, { size, strides, padding }: Window): boolean {
-  const isPoint = Math.max(...size, ...strides) === 1 && Math.max(...Object.values<number>(padding)) === 0;
-  return isPoint && liesInRows(from) && liesInRows(to) && Math.min(channelsOf(from), channelsOf(to)) >= productBlock;
+export function isProductOfRows(from: Value, to: Value, window: Window): boolean {
+  return isPoint(window) && liesInRows(from) && liesInRows(to) && Math.min(channelsOf(from), channelsOf(to)) >= productBlock;
 }
 
 /** x times the kernel, or times its transpose, plus the bias. */
