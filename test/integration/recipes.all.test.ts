@@ -184,31 +184,22 @@ describe("what the recipes reach", () => {
     expect(mean(accuracies)).toBeGreaterThanOrEqual(0.84);
   });
 
-  test.skipIf(skippedWithout("data"))(
-    `mobilenet-v2-last-block, 2 epochs of 10: 0.84${without("data")}`,
-    async () => {
-      const { metrics } = await run("mobilenet-v2-last-block", ...flowers, "--epochs", "2");
-      expect(metrics.test.accuracy).toBeGreaterThanOrEqual(0.84);
-    },
-  );
+  test.skipIf(skippedWithout("data"))(`mobilenet-v2-last-block, 2 epochs of 10: 0.84${without("data")}`, async () => {
+    const { metrics } = await run("mobilenet-v2-last-block", ...flowers, "--epochs", "2");
+    expect(metrics.test.accuracy).toBeGreaterThanOrEqual(0.84);
+  });
 
-  test(
-    "mobilenet-v2-full, 10 steps on 100 pictures: far above chance, which is 0.2",
-    async () => {
-      const { metrics } = await run("mobilenet-v2-full", "--dataset", halves, "--steps", "10", "--evaluate-every-steps", "10");
-      expect(metrics.test.count).toBe(100);
-      expect(metrics.test.accuracy).toBeGreaterThanOrEqual(0.5);
-    },
-  );
+  test("mobilenet-v2-full, 10 steps on 100 pictures: far above chance, which is 0.2", async () => {
+    const { metrics } = await run("mobilenet-v2-full", "--dataset", halves, "--steps", "10", "--evaluate-every-steps", "10");
+    expect(metrics.test.count).toBe(100);
+    expect(metrics.test.accuracy).toBeGreaterThanOrEqual(0.5);
+  });
 
-  test(
-    "mobilenet-v2-scratch, 30 epochs on 100 pictures: learns them, and little more",
-    async () => {
-      const { metrics } = await run("mobilenet-v2-scratch", "--dataset", halves, "--epochs", "30");
-      expect(metrics.train.accuracy).toBeGreaterThanOrEqual(0.9);
-      expect(metrics.test.count).toBe(100);
-      // From the pretrained weights it would be 0.51.
-      expect(metrics.test.accuracy).toBeLessThanOrEqual(0.45);
-    },
-  );
+  test("mobilenet-v2-scratch, 30 epochs on 100 pictures: learns them, and little more", async () => {
+    const { metrics } = await run("mobilenet-v2-scratch", "--dataset", halves, "--epochs", "30");
+    expect(metrics.train.accuracy).toBeGreaterThanOrEqual(0.9);
+    expect(metrics.test.count).toBe(100);
+    // From the pretrained weights it would be 0.51.
+    expect(metrics.test.accuracy).toBeLessThanOrEqual(0.45);
+  });
 });

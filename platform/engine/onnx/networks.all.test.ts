@@ -59,9 +59,14 @@ test.each([
 );
 
 // Gradients of convolutions run on all threads.
-test.each(["FROZEN", "BATCH"] as const)(
-  "the gradient of every topology has the same bits for 1, 2, 3 and 4 threads: %s",
-  async (batchNorm) => {
+test.each([
+  ["portable", "FROZEN"],
+  ["portable", "BATCH"],
+  [undefined, "FROZEN"],
+  [undefined, "BATCH"],
+] as const)(
+  "lowering %s: the gradient of every topology has the same bits for 1, 2, 3 and 4 threads: %s",
+  async (lowering, batchNorm) => {
     for (const [topology, width, size] of [
       ["mobilenet_v2", 1, 224],
       ["mobilenet_v2", 0.35, 96],
@@ -77,7 +82,7 @@ test.each(["FROZEN", "BATCH"] as const)(
       const { trainable, input } = step(network, preprocessing, batchNorm, { grains: 2, grainRows: 2 });
       const seen = new Set<string>();
       for (const threads of [1, 2, 3, 4]) {
-        const gradient = await (await openOnnxEngine({ threads })).compileGradient(trainable, { grains: 2, grainRows: 2 });
+        const gradient = await (await openOnnxEngine({ threads, ...(lowering && { lowering }) })).compileGradient(trainable, { grains: 2, grainRows: 2 }); // prettier-ignore
         const { gradient: found, statistics, loss } = await gradient.run(input);
         expect(found.every(Number.isFinite) && found.some((value) => value !== 0), topology).toBe(true);
         seen.add(JSON.stringify([loss, ...[found, statistics].map((values) => createHash("sha256").update(new Uint8Array(values.buffer, values.byteOffset, values.byteLength)).digest("hex"))])); // prettier-ignore

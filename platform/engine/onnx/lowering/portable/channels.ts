@@ -82,9 +82,13 @@ export const channelEmitters: Emitters<
   },
 };
 
-/** The sum over rows and places of a tensor that lies as the portable lowering holds `like`. */
+/**
+ * The sum over rows and places of a tensor that lies as the portable lowering holds `like`. First over places, then over rows: of all at once, threads share out the rows where there are
+ * fewer channels than threads, and show in the bits.
+ */
 function sumOfChannels(walk: Walk, like: Value, name: string): string {
-  return sumOverAxes(walk.graph, name, like.shape.length === 1 ? [0] : [0, 2, 3]);
+  const ofRows = like.shape.length === 1 ? name : sumOverAxes(walk.graph, name, [2, 3]);
+  return sumOverAxes(walk.graph, ofRows, [0]);
 }
 
 /** One number a channel, to be combined with a tensor that lies as the portable lowering holds `like`: a grain's own where one is named. */

@@ -1,0 +1,4 @@
+import { exerciseEngine } from "../../../test/conformance/engine.js";
+import { openOnnxEngine } from "./onnx.js";
+
+exerciseEngine("onnx", (threads) => openOnnxEngine({ threads, lowering: "portable" }));
