@@ -28,7 +28,7 @@ export function threadsFor(columns: number): number {
 }
 
 /** Longest inner dimension that the matrix product adds up in one go. */
-export const productBlock = 128;
+const productBlock = 128;
 
 /** Dense products. Every product that sums over rows has the shape of one grain, so its bits cannot depend on how many grains share the call. */
 export const productEmitters: Emitters<"product" | "productInputGradient" | "productKernelGradient"> = {

@@ -16,14 +16,14 @@ import { probeBlocked } from "./probe.js";
 const { around, batchNorm, chain, conv, dense, depthwise, globalAveragePool, graph, pool, relu, relu6, two } = layers;
 const uneven = { top: 0, bottom: 1, left: 0, right: 1 };
 
-// The engines' suite has small networks for finite differences; here channels fill blocks and do not, maps are large, and products of rows come in.
+// The engines' suite has small networks for finite differences; here channels fill blocks and do not, and maps are large.
 const chains = [
   chain("windows of 3x3", [9, 8, 3], [conv(18, [3, 3], { padding: around(1) }), relu, conv(33, [3, 3], { padding: around(1) }), relu, globalAveragePool, dense(5)]), // prettier-ignore
   chain("windows with strides", [12, 11, 3], [conv(20, [3, 3], { padding: around(1) }), relu6, conv(17, [3, 3], { strides: two, padding: around(1) }), relu, conv(21, [1, 1], { strides: two }), relu, conv(16, [3, 3], { strides: two, padding: uneven }), globalAveragePool, dense(5)]), // prettier-ignore
   chain("long windows", [8, 9, 16], [conv(18, [1, 5], { padding: { top: 0, bottom: 0, left: 2, right: 2 } }), relu, conv(16, [5, 1], { padding: { top: 2, bottom: 2, left: 0, right: 0 } }), relu, conv(19, [2, 2]), globalAveragePool, dense(5)]), // prettier-ignore
   chain("stem of 7x7", [20, 17, 3], [conv(18, [7, 7], { strides: two, padding: around(3) }), batchNorm, relu, pool("maxPool", [3, 3], { strides: two, padding: around(1) }), globalAveragePool, dense(5)]), // prettier-ignore
   chain("points on a large map", [29, 28, 3], [conv(24, [1, 1]), batchNorm, relu6, conv(17, [1, 1]), batchNorm, relu6, conv(36, [1, 1]), globalAveragePool, dense(5)]), // prettier-ignore
-  chain("products of rows", [5, 5, 160], [conv(192, [1, 1]), batchNorm, relu6, depthwise([3, 3], { padding: around(1) }), batchNorm, relu6, conv(160, [1, 1]), batchNorm, globalAveragePool, dense(5)]), // prettier-ignore
+  chain("points on a small map", [5, 5, 160], [conv(192, [1, 1]), batchNorm, relu6, depthwise([3, 3], { padding: around(1) }), batchNorm, relu6, conv(160, [1, 1]), batchNorm, globalAveragePool, dense(5)]), // prettier-ignore
   graph(
     "branches",
     [10, 9, 3],

@@ -9,7 +9,7 @@ import { poolingEmitters } from "./pooling.js";
 
 /**
  * The runtime's own operators for CPUs, `com.microsoft.nchwc`, on channels in blocks of `block` numbers, as long as a vector of the CPU. They take kernels that change from call to call as well as constant ones.
- * Large pictures are blocked from one convolution to the next; small ones lie in rows, where 1x1 convolutions are matrix products.
+ * Pictures are in blocks from one convolution to the next; only what sums over places and rows, the gradients of kernels, brings some of them in rows.
  */
 export function blockedLowering(block: number): Lowering {
   return {

@@ -9,7 +9,6 @@ import { type BlockedConvolution, convolve, joined, point } from "./convolve.js"
 import { backwardFilter, blockedVector, channelFilter, filterOfPlainInput, forwardFilter } from "./filters.js";
 import { blocksOf, gather } from "./gather.js";
 import { blockedChannels } from "./layouts.js";
-import { isProductOfRows, productOfRows } from "./row-products.js";
 
 /** Pictures of at most this part of a block's channels enter a convolution as plain NCHW: of the three channels of pixels a block would be mostly zeros. */
 const plainInputPart = 1 / 4;
@@ -18,10 +17,6 @@ export function convolutionEmitters(block: number): Emitters<"convolution" | "co
   return {
     convolution(walk, { primitive: { window, channels }, operands: [x, kernel, bias], result: ownResult }) {
       assert(x && kernel);
-      if (channels === "all" && isProductOfRows(x, ownResult, window)) {
-        walk.give(ownResult, "plain", productOfRows(walk, x, kernel, ownResult, { transposed: false, bias }));
-        return;
-      }
       const { result, ...more } = joined(walk, ownResult);
       const common = { bias: bias && blockedVector(walk, bias, block), window, ...more };
       const channelsIn = channelsOf(x);
@@ -38,10 +33,6 @@ export function convolutionEmitters(block: number): Emitters<"convolution" | "co
     /** A convolution with the taps turned round. Where the window has strides: over dy with zeros between its places, if each channel is alone (a few multiplications by 0), else in phases. */
     convolutionInputGradient(walk, { primitive: { window, channels }, operands: [dy, kernel], result: ownResult }) {
       assert(dy && kernel);
-      if (channels === "all" && isProductOfRows(dy, ownResult, window)) {
-        walk.give(ownResult, "plain", productOfRows(walk, dy, kernel, ownResult, { transposed: true }));
-        return;
-      }
       const { result, sum } = joined(walk, ownResult, []);
       const upstream = walk.as(dy, "blocked");
       if (channels === "each") {

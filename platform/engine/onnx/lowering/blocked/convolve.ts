@@ -26,6 +26,11 @@ const activationAttributes: Readonly<Record<Activation, Record<string, Attribute
 
 export const point: Window = { size: [1, 1], strides: [1, 1], padding: { top: 0, bottom: 0, left: 0, right: 0 } };
 
+/** Whether a window sees just the place that it stands at. */
+export function isPoint({ size, strides, padding: { top, bottom, left, right } }: Window): boolean {
+  return Math.max(...size, ...strides) === 1 && Math.max(top, bottom, left, right) === 0;
+}
+
 export function convolve(graph: GraphBuilder, convolution: BlockedConvolution): string {
   const { x, filter, bias, sum, window, dilations = [1, 1], groups = 1, activation } = convolution;
   const operands = [x, filter, ...(bias !== undefined || sum !== undefined ? [bias ?? ""] : []), ...(sum !== undefined ? [sum] : [])];

@@ -63,8 +63,12 @@ function squaresOf(
   const [allIn, allOut] = [blockedChannels(channelsIn, block), blockedChannels(channelsOut, block)];
   const isForward = way === "forward";
   const squares = walk.derived(kernel, `blocked, squares ${way}`, () => {
-    const filled = filledUp(graph, walk.as(kernel, "plain"), kernel.shape, [height, width, allIn, allOut]);
-    const picture = graph.node("Reshape", [filled, graph.integers(isForward ? [1, taps * allIn, 1, allOut] : [taps, allIn, allOut, 1])]);
+    // A parameter is an input of the graph, and Reshape of an input is a copy: one, for both ways.
+    const flat = walk.derived(kernel, "filled up", () => {
+      const filled = filledUp(graph, walk.as(kernel, "plain"), kernel.shape, [height, width, allIn, allOut]);
+      return graph.node("Reshape", [filled, graph.integers([-1])]);
+    });
+    const picture = graph.node("Reshape", [flat, graph.integers(isForward ? [1, taps * allIn, 1, allOut] : [taps, allIn, allOut, 1])]);
     const reordered = graph.node("ReorderInput", [picture], { channels_last: { int: isForward ? 1 : 0 } }, undefined, nchwcDomain);
     return graph.node("Reshape", [reordered, graph.integers([-1, block * block])]);
   });

@@ -33,17 +33,17 @@ export function gather(graph: GraphBuilder, name: string, key: string, shape: Sh
   return graph.node("Gather", [name, constant], { axis: { int: 0 } });
 }
 
-/** For each row of the call and each place of `to`, one after another, and each of `taps`: all blocks of channels of the picture at the place that the tap sees. */
+/** Of a grain's picture, for each row and each place of `to`, one after another, and each of `taps`: all blocks of channels of the picture at the place that the tap sees. */
 export function gatherTaps(
   walk: Walk,
   picture: string,
   value: Value,
-  rows: number,
   block: number,
   to: readonly [height: number, width: number],
   taps: readonly Tap[],
 ): string {
   const { graph } = walk;
+  const rows = walk.options.grainRows;
   const [height = 0, width = 0] = value.shape;
   const depth = blockedChannels(channelsOf(value), block) / block;
   const shape = [rows * to[0] * to[1], taps.length, depth];

@@ -8,7 +8,7 @@ import { transposed } from "../portable/layouts.js";
 import { channelsOf } from "../portable/windows.js";
 import type { Walk } from "../walk.js";
 import { croppedPlaces } from "./convolutions.js";
-import { convolve, point } from "./convolve.js";
+import { convolve, isPoint, point } from "./convolve.js";
 import { gather, gatherTaps, type Tap } from "./gather.js";
 import { blockedChannels, firstOf, placesOf } from "./layouts.js";
 
@@ -22,13 +22,14 @@ export function kernelGradientEmitters(block: number): Emitters<"convolutionKern
   return {
     convolutionKernelGradient(walk, { primitive: { window, channels }, operands: [x, dy], result }) {
       assert(x && dy);
-      const isPoint = Math.max(...window.size, ...window.strides) === 1 && Math.max(...Object.values({ ...window.padding })) === 0;
       if (channels === "each") ofEach(walk, x, dy, window, result, block);
-      else if (isPoint && placesOf(x) >= placesOfProductEachMin && Math.max(channelsOf(x), channelsOf(dy)) >= block)
+      else if (isPoint(window) && placesOf(x) >= placesOfProductEachMin && Math.max(channelsOf(x), channelsOf(dy)) >= block)
         ofPointsOnLargeMaps(walk, x, dy, result, block);
-      else if (channelsOf(x) < channelsForShiftsMin && !isPoint)
+      else if (channelsOf(x) < channelsForShiftsMin && !isPoint(window))
         walk.giveGrains(result, "plain", { part: (grain) => ofFewChannels(walk, x, dy, window, result, grain) });
-      else if (!isPoint) walk.giveGrains(result, "plain", { part: (grain) => ofTaps(walk, x, dy, window, result, grain, block) });
+      else if (isLessShifted(walk, x, dy, window, block))
+        walk.giveGrains(result, "plain", { part: (grain) => ofShifts(walk, x, dy, window, grain, block) });
+      else if (!isPoint(window)) walk.giveGrains(result, "plain", { part: (grain) => ofTaps(walk, x, dy, window, result, grain, block) });
       else walk.giveGrains(result, "plain", { part: (grain) => kernelGradientOfAll(walk, x, dy, window, result, grain) });
     },
   };
@@ -125,48 +126,51 @@ function ofFewChannels(walk: Walk, x: Value, dy: Value, { size, strides, padding
   return graph.node("Reshape", [kept, graph.integers(result.shape)]);
 }
 
-/**
- * All taps in one product. Without strides: x shifted by each column of the window, side by side, times dy shifted by each row; over the places q of x's rows and dy's columns,
- * dkernel[i, j] = sum of x[q + (0, j - left)] x dy[q + (top - i, 0)], both 0 outside. With strides: x at each tap times dy.
- */
+/** All taps in one product: x at each tap, side by side, times dy. */
 function ofTaps(walk: Walk, x: Value, dy: Value, { size, strides, padding }: Window, result: Value, grain: number, block: number): string {
   const { graph } = walk;
-  const { grainRows } = walk.options;
-  const [height = 0, , channels = 0] = x.shape;
   const [outHeight = 0, outWidth = 0, filters = 0] = dy.shape;
-  const [rows, columns] = size;
-  const isShifted = Math.max(...strides) === 1;
+  const channels = channelsOf(x);
+  const into = blockedChannels(channels, block);
+  const taps = Array.from({ length: size[0] * size[1] }, (_, tap): Tap => {
+    const [row, column] = [Math.floor(tap / size[1]), tap % size[1]];
+    return { start: [row - padding.top, column - padding.left], strides };
+  });
+  const left = gatherTaps(walk, walk.part(x, "blocked", grain), x, block, [outHeight, outWidth], taps);
+  const upstream = graph.node("Reshape", [walk.part(dy, "plain", grain), graph.integers([-1, filters])]);
+  const product = graph.node("Gemm", [left, upstream], { transA: { int: 1 } });
+  const byTap = graph.node("Reshape", [product, graph.integers([taps.length, into, filters])]);
+  return graph.node("Reshape", [firstOf(graph, byTap, 1, channels, into), graph.integers(result.shape)]);
+}
+
+/** Whether, without strides, shifts of both operands are fewer numbers to copy than x at every tap, with the product's rows that are then out of order. */
+function isLessShifted(walk: Walk, x: Value, dy: Value, { size: [rows, columns], strides }: Window, block: number): boolean {
+  if (Math.max(...strides) > 1) return false;
+  const [into, out] = [blockedChannels(channelsOf(x), block), blockedChannels(channelsOf(dy), block)];
+  const places = walk.options.grainRows * (x.shape[0] ?? 0) * (dy.shape[1] ?? 0);
+  return places * (columns * into + rows * out) + rows * columns * into * out < places * rows * columns * into;
+}
+
+/**
+ * All taps in one product: x shifted by each column of the window, side by side, times dy shifted by each row; over the places q of x's rows and dy's columns,
+ * dkernel[i, j] = sum of x[q + (0, j - left)] x dy[q + (top - i, 0)], both 0 outside.
+ */
+function ofShifts(
+  walk: Walk,
+  x: Value,
+  dy: Value,
+  { size: [rows, columns], strides, padding }: Window,
+  grain: number,
+  block: number,
+): string {
+  const { graph } = walk;
+  const [channels, filters] = [channelsOf(x), channelsOf(dy)];
   const [into, out] = [blockedChannels(channels, block), blockedChannels(filters, block)];
-  const picture = walk.part(x, "blocked", grain);
-  const gathered = (name: string, value: Value, to: Pair, taps: readonly Tap[]): string =>
-    gatherTaps(walk, name, value, grainRows, block, to, taps);
-  if (!isShifted) {
-    const taps = Array.from({ length: rows * columns }, (_, tap): Tap => {
-      const [row, column] = [Math.floor(tap / columns), tap % columns];
-      return { start: [row - padding.top, column - padding.left], strides };
-    });
-    const upstream = graph.node("Reshape", [walk.part(dy, "plain", grain), graph.integers([-1, filters])]);
-    const left = gathered(picture, x, [outHeight, outWidth], taps);
-    const product = graph.node("Reshape", [
-      graph.node("Gemm", [left, upstream], { transA: { int: 1 } }),
-      graph.integers([taps.length, into, filters]),
-    ]);
-    return graph.node("Reshape", [firstOf(graph, product, 1, channels, into), graph.integers(result.shape)]);
-  }
-  const places: Pair = [height, outWidth];
-  const left = gathered(
-    picture,
-    x,
-    places,
-    Array.from({ length: columns }, (_, j): Tap => ({ start: [0, j - padding.left], strides })),
-  );
-  const upstream = walk.part(dy, "blocked", grain);
-  const right = gathered(
-    upstream,
-    dy,
-    places,
-    Array.from({ length: rows }, (_, i): Tap => ({ start: [padding.top - i, 0], strides })),
-  );
+  const to: Pair = [x.shape[0] ?? 0, dy.shape[1] ?? 0];
+  const alongWidth = Array.from({ length: columns }, (_, j): Tap => ({ start: [0, j - padding.left], strides }));
+  const alongHeight = Array.from({ length: rows }, (_, i): Tap => ({ start: [padding.top - i, 0], strides }));
+  const left = gatherTaps(walk, walk.part(x, "blocked", grain), x, block, to, alongWidth);
+  const right = gatherTaps(walk, walk.part(dy, "blocked", grain), dy, block, to, alongHeight);
   const product = graph.node("Gemm", [left, right], { transA: { int: 1 } });
   const byFilters = graph.node("Reshape", [product, graph.integers([columns * into * rows, out])]);
   const key = ["taps", columns, into, rows, channels].join("x");

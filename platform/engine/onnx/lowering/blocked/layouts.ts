@@ -12,9 +12,6 @@ export const nchwcDomain = "com.microsoft.nchwc";
 /** The runtime reorders channels by fours. */
 const channelsOfReorder = 4;
 
-/** Maps of at most this many places lie in rows, plain: their 1x1 convolutions are matrix products, which are faster there by a fifth. Larger ones are blocked. */
-const placesInRowsMax = 64;
-
 /** Channels in whole blocks. */
 export function blockedChannels(channels: number, block: number): number {
   return Math.ceil(channels / block) * block;
@@ -28,19 +25,10 @@ export function placesOf({ shape: [height = 0, width = 0] }: Value): number {
   return height * width;
 }
 
-/** Whether a picture is so small that it lies in rows where nothing else is asked for. */
-export function liesInRows(value: Value): boolean {
-  return placesOf(value) <= placesInRowsMax;
-}
-
-/** The layout in which an operation that can take any computes: pictures blocked where all operands are, or where they are large and at least one does not lie in rows; else plain. */
+/** The layout in which an operation that can take any computes: pictures in blocks, unless all operands lie plain so far, as what enters the graph does. */
 export function layoutOfOperands(walk: Walk, operands: readonly Value[]): Layout {
-  const [first] = operands;
-  if (first === undefined || !isPicture(first)) return "plain";
-  const areBlocked = operands.map((operand) => walk.has(operand, "blocked"));
-  if (areBlocked.every(Boolean)) return "blocked";
-  const isInRows = areBlocked.every((is) => !is) && operands.every((operand) => !walk.has(operand, "nchw"));
-  return liesInRows(first) || isInRows ? "plain" : "blocked";
+  const isInBlocks = operands.some((operand) => isPicture(operand) && (walk.has(operand, "blocked") || walk.has(operand, "nchw")));
+  return isInBlocks ? "blocked" : "plain";
 }
 
 /** A tensor with zeros after its ends, up to `target`. */

@@ -2,7 +2,7 @@ import { strict as assert } from "node:assert";
 import type { Emitters } from "../lowering.js";
 import { poolingEmitters as portable } from "../portable/pooling.js";
 import { channelsOf, windowAttributes } from "../portable/windows.js";
-import { blockedChannels, firstOf, layoutOfOperands, liesInRows, nchwcDomain, placesOf, weightedSum } from "./layouts.js";
+import { blockedChannels, filledUp, firstOf, layoutOfOperands, nchwcDomain, placesOf, weightedSum } from "./layouts.js";
 
 export function poolingEmitters(
   block: number,
@@ -41,14 +41,11 @@ export function poolingEmitters(
       const { graph, rows } = walk;
       const [height = 0, width = 0, channels = 0] = result.shape;
       const share = graph.node("Mul", [walk.as(dy, "plain"), graph.scalar(1 / (height * width))]);
-      if (liesInRows(result) || channels % block !== 0) {
-        const places = graph.node("Reshape", [share, graph.integers([rows, 1, 1, channels])]);
-        walk.give(result, "plain", graph.node("Expand", [places, graph.integers([rows, height, width, channels])]));
-        return;
-      }
-      const places = graph.node("Reshape", [share, graph.integers([(rows * channels) / block, 1, block])]);
-      const everywhere = graph.node("Expand", [places, graph.integers([(rows * channels) / block, height * width, block])]);
-      walk.give(result, "blocked", graph.node("Reshape", [everywhere, graph.integers([rows, channels, height, width])]));
+      const all = blockedChannels(channels, block);
+      const filled = filledUp(graph, share, [rows, channels], [rows, all]);
+      const places = graph.node("Reshape", [filled, graph.integers([(rows * all) / block, 1, block])]);
+      const everywhere = graph.node("Expand", [places, graph.integers([(rows * all) / block, height * width, block])]);
+      walk.give(result, "blocked", graph.node("Reshape", [everywhere, graph.integers([rows, all, height, width])]));
     },
   };
 }
