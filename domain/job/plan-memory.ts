@@ -29,7 +29,7 @@ const engineMemory: Readonly<Record<EngineName, EngineMemory>> = {
   onnx: {
     processBytes: 225e6,
     gradient: 2,
-    evaluation: 2,
+    evaluation: 3,
     parameterVectors: (grains) => grains,
     grainsAtOnce: ({ trainable, grainRows, grains }, batchNorm) => grainsOfCall(trainable, batchNorm, grainRows, grains),
   },

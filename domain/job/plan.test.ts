@@ -223,7 +223,7 @@ steps       ≈ 1,042 of 96 rows in 8 grains, evaluated every 53 steps
 rows        resident: 6.40 MB of features in memory
 training    ≈ 1.4 s at 1.30 ms/step (probed), engine onnx
 trainers    2 (as asked for; a step takes 1.23 ms of computing + 0.06 ms of exchange), 20.5 kB exchanged a step
-memory      ≈ 401 MB an extractor, ≈ 279 MB a trainer (process 225 MB, files 18.1 MB, backbone 18.1 MB, activations 10.8 MB, features 6.40 MB)
+memory      ≈ 401 MB an extractor, ≈ 281 MB a trainer (process 225 MB, files 18.1 MB, backbone 18.1 MB, activations 13.5 MB, features 6.40 MB)
 class    train  validation   test
 daisy    ≈ 500        ≈ 60   ≈ 65
 roses    ≈ 500        ≈ 65   ≈ 60

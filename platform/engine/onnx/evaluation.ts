@@ -21,6 +21,11 @@ const shownKinds: ReadonlySet<Layer["kind"]> = new Set([
   ...(["relu", "relu6", "sigmoid", "softmax"] as const),
 ]);
 
+/** A graph that is run in passes of so many rows. */
+interface OpenPasses extends OpenSession<EvaluationGraph> {
+  readonly passRows: number;
+}
+
 /** Logits, loss and correct count with parameters and statistics as inputs; see `Engine.compileEvaluation`. */
 export async function compileEvaluation(
   { runtime, sessions, lowering, threads: allThreads }: Lowered,
@@ -35,25 +40,29 @@ export async function compileEvaluation(
   const shapes = layerShapes(network);
   const layouts = [parameterLayout(network), statisticsLayout(network)] as const;
   const rowLength = elementCount(network.inputShape);
-  // Many rows are run in passes, of the same rows each: the last one is filled up with zeros.
-  const largest = Math.max(...[...shapes.values()].map(elementCount));
-  const passRows = Math.min(rows, Math.max(2, Math.floor(limits.activationBytesOfCall / (4 * largest))));
+  /** Many rows are run in passes, of the same rows each: the last one is filled up with zeros. Activations that are handed out are held all at once, others one after another. */
+  const passRowsOf = (layers: readonly string[]): number => {
+    const handedOut = layers.reduce((sum, layer) => sum + elementCount(shapes.get(layer) ?? []), 0);
+    const held = Math.max(handedOut, ...[...shapes.values()].map(elementCount));
+    return Math.min(rows, Math.max(2, Math.floor(limits.activationBytesOfCall / (4 * held))));
+  };
   const shown = network.layers.filter(({ kind }) => shownKinds.has(kind)).map(({ name }) => name);
   const targets = new Targets(rows, columns, loss);
   const classes = elementCount(shapes.get(network.output) ?? []);
 
-  const open = (layers: readonly string[]): Promise<OpenSession<EvaluationGraph>> => {
+  const open = async (layers: readonly string[]): Promise<OpenPasses> => {
+    const passRows = passRowsOf(layers);
     const madeFrom = ["evaluation", lowering.name, network, loss, preprocessing, passRows, layers, productColumns];
     const options = { grains: 1, grainRows: passRows, loss, preprocessing, productColumns };
     const placement = { threads, inOwnThread: isLongCall(network, passRows, "evaluation") };
-    return sessions.open(madeFrom, placement, () => lowerEvaluation(program, lowering, options, layers));
+    return { ...(await sessions.open(madeFrom, placement, () => lowerEvaluation(program, lowering, options, layers))), passRows };
   };
   const logitsSession = await open([]);
-  let activationsSession: Promise<OpenSession<EvaluationGraph>> | undefined;
+  let activationsSession: Promise<OpenPasses> | undefined;
 
   /** Runs pass after pass; `see` takes each pass's outputs and how many of its rows count. */
   async function runPasses(
-    { session }: OpenSession<EvaluationGraph>,
+    { session, passRows }: OpenPasses,
     input: EvaluationInput,
     outputs: readonly string[],
     see: (output: string, data: Float32Array | Int32Array, first: number, count: number) => void,
@@ -69,11 +78,11 @@ export async function compileEvaluation(
     });
     for (let first = 0; first < rows; first += passRows) {
       const count = Math.min(passRows, rows - first);
-      const features = passOf(input.features, first, count, rowLength);
+      const features = passOf(input.features, first, count, rowLength, passRows);
       const dims = [passRows, ...network.inputShape];
       const feeds: Record<string, Tensor> = {
         ...tensors,
-        targets: new runtime.Tensor("float32", passOf(targets.data, first, count, columns), [passRows, columns]),
+        targets: new runtime.Tensor("float32", passOf(targets.data, first, count, columns, passRows), [passRows, columns]),
       };
       if (known.has("features"))
         feeds["features"] =
@@ -88,7 +97,13 @@ export async function compileEvaluation(
     }
   }
 
-  function passOf<Data extends Float32Array | Uint8Array>(whole: Data, first: number, count: number, length: number): Data {
+  function passOf<Data extends Float32Array | Uint8Array>(
+    whole: Data,
+    first: number,
+    count: number,
+    length: number,
+    passRows: number,
+  ): Data {
     const part = whole.subarray(first * length, (first + count) * length) as Data;
     if (count === passRows) return part;
     const filled = new (whole.constructor as new (length: number) => Data)(passRows * length);
