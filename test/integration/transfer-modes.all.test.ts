@@ -79,7 +79,7 @@ const modes: readonly { readonly name: string; readonly job: JobSpec }[] = [
 
 const hasTensorflow = (await listEngines()).some(({ name, available }) => name === "tensorflow" && available);
 const byTensorflow = modes
-  .filter(({ name }) => /^the last block, stored|pixels on/.test(name))
+  .filter(({ name }) => /^the last block, stored/.test(name))
   .map(({ name, job }) => ({ name: `${name}, by tensorflow`, job: { ...job, trainers: { engine: "tensorflow" } } }));
 
 describe.each([...modes, ...byTensorflow])("$name", ({ job }) => {

@@ -65,7 +65,7 @@ test.each([
   [undefined, "FROZEN"],
   [undefined, "BATCH"],
 ] as const)(
-  "lowering %s: the gradient of every topology has the same bits for 1, 2, 3 and 4 threads: %s",
+  "lowering %s: the gradient of every topology has the same bits for 1, 2 and 3 threads: %s",
   async (lowering, batchNorm) => {
     for (const [topology, width, size] of [
       ["mobilenet_v2", 1, 224],
@@ -81,7 +81,7 @@ test.each([
       const { network, preprocessing } = buildTopology(topology, { width, size, top: undefined });
       const { trainable, input } = step(network, preprocessing, batchNorm, { grains: 2, grainRows: 2 });
       const seen = new Set<string>();
-      for (const threads of [1, 2, 3, 4]) {
+      for (const threads of [1, 2, 3]) {
         const gradient = await (await openOnnxEngine({ threads, ...(lowering && { lowering }) })).compileGradient(trainable, { grains: 2, grainRows: 2 }); // prettier-ignore
         const { gradient: found, statistics, loss } = await gradient.run(input);
         expect(found.every(Number.isFinite) && found.some((value) => value !== 0), topology).toBe(true);
