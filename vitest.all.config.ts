@@ -7,7 +7,7 @@ const alone = [
   "platform/{bucket,gradient-bus,object-store}/**/*.all.test.ts",
   "services/{bootstrap,trainer}/**/*.all.test.ts",
   "test/integration/{cluster,kubectl,kubernetes,s3,streamed,trainers}*.all.test.ts",
-  "test/integration/{images,resume}.all.test.ts",
+  "test/integration/images.all.test.ts",
   "test/support/**/*.all.test.ts",
 ];
 
