@@ -1,23 +1,14 @@
 import { setImmediate as tick } from "node:timers/promises";
 import { describe, expect, test } from "vitest";
 import { buildTopology } from "../../../domain/network/catalog/catalog.js";
-import { elementCount, type LayerKind, type Network } from "../../../domain/network/network.js";
+import { elementCount, type Network } from "../../../domain/network/network.js";
 import { weightSpecs } from "../../../domain/network/shapes.js";
 import { exerciseEngine } from "../../../test/conformance/engine.js";
 import { expectWithin, largestOf } from "../../../test/conformance/engine/compare.js";
 import { gradientInput, randoms, randomWeights } from "../../../test/conformance/engine/inputs.js";
-import {
-  around,
-  batchNorm,
-  chain,
-  conv,
-  dense,
-  depthwise,
-  flatten,
-  globalAveragePool,
-  relu6,
-} from "../../../test/conformance/engine/layers.js";
-import type { Engine, GradientInput, Trainable } from "../engine.js";
+import { batchNorm, chain, conv, dense, flatten } from "../../../test/conformance/engine/layers.js";
+import { blockOf } from "../../../test/conformance/engine/networks.js";
+import type { Engine, GradientInput } from "../engine.js";
 import { compileGradient } from "./gradient.js";
 import { findRuntime, remedy, type Runtime } from "./load.js";
 import { openTensorflowEngine } from "./tensorflow.js";
@@ -36,26 +27,6 @@ else {
 function exercise(runtime: Runtime): void {
   const { binding } = runtime;
   const open = (): Promise<Engine> => openTensorflowEngine({ threads });
-  const block: readonly LayerKind[] = [
-    conv(6, [3, 3], { padding: around(1), bias: true }),
-    batchNorm,
-    relu6,
-    depthwise([3, 3], { padding: around(1) }),
-    { ...batchNorm, scale: false },
-    { kind: "averagePool", size: [2, 3], strides: [1, 2], padding: { top: 1, bottom: 0, left: 0, right: 2 } },
-    { kind: "maxPool", size: [2, 2], strides: [1, 1], padding: { top: 0, bottom: 1, left: 0, right: 0 } },
-    { kind: "dropout", rate: 0.5 },
-    globalAveragePool,
-    { ...batchNorm, center: false },
-    { kind: "softmax" },
-    dense(3),
-  ];
-  const trainable = (batchNorm: Trainable["batchNorm"], layers = block): Trainable => ({
-    network: chain("block", [6, 5, 4], layers),
-    loss: { kind: "softmax", labelSmoothing: 0.1 },
-    batchNorm,
-  });
-
   test("the profile says what bits depend on", async () => {
     const { forwardProfile, gradientProfile } = await open();
     expect(gradientProfile).toMatchObject({ engine: "tensorflow", threads, batch: 0, decoder: "" });
@@ -73,7 +44,7 @@ function exercise(runtime: Runtime): void {
 
   test.each(["FROZEN", "BATCH"] as const)("no tensor is left behind, whether a call succeeds or fails: %s", async (batchNorm) => {
     const engine = await open();
-    const block = trainable(batchNorm);
+    const block = blockOf(batchNorm);
     const input = gradientInput(block, { grains: 4, grainRows: 4 }, 3);
     const before = binding.getNumOfTensors();
 
@@ -97,7 +68,7 @@ function exercise(runtime: Runtime): void {
   });
 
   test("a call lets others run between its grains, and holds only weights meanwhile", async () => {
-    const block = trainable("BATCH");
+    const block = blockOf("BATCH");
     const gradient = await (await open()).compileGradient(block, { grains: 8, grainRows: 2 });
     const before = binding.getNumOfTensors();
     const held: number[] = [];
@@ -110,7 +81,7 @@ function exercise(runtime: Runtime): void {
   });
 
   test.each(["FROZEN", "BATCH"] as const)("rows of weight 0 are left out wherever they stand: %s", async (batchNorm) => {
-    const block = trainable(batchNorm);
+    const block = blockOf(batchNorm);
     const shape = { grains: 1, grainRows: 5 };
     const gradient = await (await open()).compileGradient(block, shape);
     const input = { ...gradientInput(block, shape, 5), rowWeights: Float32Array.of(1, 0, 2, 0, 3) };
@@ -122,7 +93,7 @@ function exercise(runtime: Runtime): void {
   });
 
   test("frozen batch norm has the same gradient by the kernels that a GPU takes", async () => {
-    const block = trainable("FROZEN");
+    const block = blockOf("FROZEN");
     const shape = { grains: 2, grainRows: 4 };
     const input = gradientInput(block, shape, 8);
     const [fused, composed] = await Promise.all(

@@ -1,11 +1,12 @@
 import { describe, expect, test } from "vitest";
-import { INPUT, type Layer, type LayerKind } from "../../../domain/network/network.js";
+import { INPUT, type Layer } from "../../../domain/network/network.js";
 import { parameterLayout } from "../../../domain/training/parameters.js";
 import type { Trainable } from "../../../platform/engine/engine.js";
 import { bits } from "./compare.js";
 import { type Engines, run } from "./engines.js";
 import { gradientInput } from "./inputs.js";
-import { around, batchNorm, chain, conv, dense, depthwise, flatten, globalAveragePool, relu6 } from "./layers.js";
+import { blockOf } from "./networks.js";
+import { dense, flatten, relu6 } from "./layers.js";
 
 /** What of a call counts, and what calls are refused. */
 export function exerciseCounting(engines: Engines): void {
@@ -116,23 +117,4 @@ export function exerciseCounting(engines: Engines): void {
       await expect((async () => engine.compileEvaluation(trainable, 2))()).rejects.toThrow(message);
     });
   });
-}
-
-const block: readonly LayerKind[] = [
-  conv(6, [3, 3], { padding: around(1), bias: true }),
-  batchNorm,
-  relu6,
-  depthwise([3, 3], { padding: around(1) }),
-  { ...batchNorm, scale: false },
-  { kind: "averagePool", size: [2, 3], strides: [1, 2], padding: { top: 1, bottom: 0, left: 0, right: 2 } },
-  { kind: "maxPool", size: [2, 2], strides: [1, 1], padding: { top: 0, bottom: 1, left: 0, right: 0 } },
-  { kind: "dropout", rate: 0.5 },
-  globalAveragePool,
-  { ...batchNorm, center: false },
-  { kind: "softmax" },
-  dense(3),
-];
-
-function blockOf(mode: Trainable["batchNorm"], layers = block): Trainable {
-  return { network: chain("block", [6, 5, 4], layers), loss: { kind: "softmax", labelSmoothing: 0.1 }, batchNorm: mode };
 }

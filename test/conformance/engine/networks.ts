@@ -273,3 +273,23 @@ export function pixels(channels: Preprocessing["channels"]): Trainable & { reado
   };
   return { ...trainableOf(network), preprocessing };
 }
+
+/** Layers of many kinds one above the other, from a small picture to three logits. */
+const block: readonly LayerKind[] = [
+  conv(6, [3, 3], { padding: around(1), bias: true }),
+  batchNorm,
+  relu6,
+  depthwise([3, 3], { padding: around(1) }),
+  { ...batchNorm, scale: false },
+  { kind: "averagePool", size: [2, 3], strides: [1, 2], padding: { top: 1, bottom: 0, left: 0, right: 2 } },
+  { kind: "maxPool", size: [2, 2], strides: [1, 1], padding: { top: 0, bottom: 1, left: 0, right: 0 } },
+  { kind: "dropout", rate: 0.5 },
+  globalAveragePool,
+  { ...batchNorm, center: false },
+  { kind: "softmax" },
+  dense(3),
+];
+
+export function blockOf(mode: Trainable["batchNorm"], layers = block): Trainable {
+  return { network: chain("block", [6, 5, 4], layers), loss: { kind: "softmax", labelSmoothing: 0.1 }, batchNorm: mode };
+}
