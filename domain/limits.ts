@@ -167,7 +167,7 @@ export const limits = {
   /** How often a trainer reports its step. */
   stepReportMs: 200,
   /** More parameters than this are trained in one grain: the gradient of several would not fit in memory. */
-  parametersForGrains: 8_000_000,
+  parametersForGrains: 16_000_000,
   /** A dense layer's kernel of so many elements, 16 MiB, is more than a core's caches hold: its gradient is computed in blocks and need never stand in memory as a whole. */
   largeKernelElements: 4 * 1024 * 1024,
   /** Rows of one evaluation grain … */

@@ -84,10 +84,10 @@ function areSiblings(left: SubTree, right: SubTree): boolean {
 }
 
 /**
- * The store rounds the float64 sum of two float32 to float32, which gives the same bits as one float32 addition. Eight at a time take 0.8 ns a value, one at a time 1.3:
+ * sum += addend. The store rounds the float64 sum of two float32 to float32, which gives the same bits as one float32 addition. Eight at a time take 0.8 ns a value, one at a time 1.3:
  * adding is the largest part of what a trainer computes in an exchange.
  */
-function addInto(sum: Float32Array, addend: Float32Array): void {
+export function addInto(sum: Float32Array, addend: Float32Array): void {
   assert(sum.length === addend.length, "sums of one tree must have one length");
   const add = (i: number): void => void (sum[i] = (sum[i] as number) + (addend[i] as number));
   let i = 0;

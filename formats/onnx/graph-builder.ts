@@ -40,6 +40,14 @@ const dataTypes: Record<ElementType, TensorProto_DataType> = {
   int64: TensorProto_DataType.INT64,
 };
 
+/** See `GraphBuilder.encodeDivided`. */
+export interface DividedGraph {
+  readonly early: Uint8Array;
+  readonly late: Uint8Array;
+  /** What `early` gives and `late` takes. */
+  readonly crossing: readonly string[];
+}
+
 /** Collects the nodes of one ONNX graph; values are known by their names. Equal calls in equal order give equal bytes. */
 export class GraphBuilder {
   readonly #nodes: NodeProto[] = [];
@@ -60,8 +68,7 @@ export class GraphBuilder {
 
   /** Declares an output that is a sequence of tensors. */
   sequenceOutput(name: string, type: ElementType): void {
-    const elemType = { value: { case: "tensorType" as const, value: { elemType: dataTypes[type] } } };
-    this.#outputs.push(create(ValueInfoProtoSchema, { name, type: { value: { case: "sequenceType", value: { elemType } } } }));
+    this.#outputs.push(sequenceInfo(name, type));
   }
 
   /** Adds a node with one output and returns the output's name, which is made up where none is given. An empty input name leaves an optional input out. */
@@ -128,10 +135,51 @@ export class GraphBuilder {
 
   /** Bytes of the whole model. */
   encode(graphName: string, metadata: Readonly<Record<string, string>> = {}): Uint8Array {
+    return this.#encode(graphName, { nodes: this.#nodes, inputs: this.#inputs, outputs: this.#outputs }, metadata);
+  }
+
+  /**
+   * The graph in two: what depends on constants and the inputs that `isEarly` holds for, and the rest, which takes what it needs of the first as inputs of the same names. All that crosses is float32;
+   * its lengths are not written down. The outputs are those of the rest; the first begins with `sentinel`, a sequence.
+   */
+  encodeDivided(graphName: string, sentinel: string, isEarly: (input: string) => boolean): DividedGraph {
+    const early = new Set([...this.#inputs.map(({ name }) => name).filter(isEarly), ...this.#initializers.keys(), ""]);
+    const outputs = new Set(this.#outputs.map(({ name }) => name));
+    const isNodeEarly = ({ input, output }: NodeProto): boolean =>
+      input.every((name) => early.has(name)) && !output.some((name) => outputs.has(name));
+    const [first, rest]: [NodeProto[], NodeProto[]] = [[], []];
+    for (const node of this.#nodes) {
+      const isInFirst = isNodeEarly(node);
+      (isInFirst ? first : rest).push(node);
+      if (isInFirst) for (const name of node.output) early.add(name);
+    }
+    const made = new Set(first.flatMap(({ output }) => output));
+    const crossing = [...new Set(rest.flatMap(({ input }) => input).filter((name) => made.has(name)))];
+    const [example = ""] = crossing;
+    const sequence = create(NodeProtoSchema, { opType: "SequenceConstruct", name: `node_${sentinel}`, input: [example], output: [sentinel] });
+    const crossed = crossing.map((name) => tensorInfo(name, "float32", undefined));
+    const inputsOf = (nodes: readonly NodeProto[]): ValueInfoProto[] => {
+      const used = new Set(nodes.flatMap(({ input }) => input));
+      return this.#inputs.filter(({ name }) => used.has(name));
+    };
+    const of = { nodes: [...first, sequence], inputs: inputsOf(first), outputs: [sequenceInfo(sentinel, "float32"), ...crossed] };
+    return {
+      crossing,
+      early: this.#encode(`${graphName}, first`, of, {}),
+      late: this.#encode(graphName, { nodes: rest, inputs: [...inputsOf(rest), ...crossed], outputs: this.#outputs }, {}),
+    };
+  }
+
+  #encode(
+    graphName: string,
+    { nodes, inputs, outputs }: { readonly nodes: NodeProto[]; readonly inputs: ValueInfoProto[]; readonly outputs: ValueInfoProto[] },
+    metadata: Readonly<Record<string, string>>,
+  ): Uint8Array {
     const opsetImport = [
       { domain: "", version: BigInt(opsetVersion) },
       ...[...this.#domains].sort().map((domain) => ({ domain, version: 1n })),
     ];
+    const used = new Set(nodes.flatMap(({ input }) => input));
     const model = create(ModelProtoSchema, {
       irVersion,
       opsetImport,
@@ -141,10 +189,10 @@ export class GraphBuilder {
         .map((key) => ({ key, value: metadata[key] ?? "" })),
       graph: create(GraphProtoSchema, {
         name: graphName,
-        node: this.#nodes,
-        initializer: [...this.#initializers.values()],
-        input: this.#inputs,
-        output: this.#outputs,
+        node: nodes,
+        initializer: [...this.#initializers.values()].filter(({ name }) => used.has(name) || outputs.some((output) => output.name === name)),
+        input: inputs,
+        output: outputs,
       }),
     });
     return toBinary(ModelProtoSchema, model);
@@ -158,15 +206,21 @@ export class GraphBuilder {
   }
 }
 
-function tensorInfo(name: string, type: ElementType, dimensions: readonly Dimension[]): ValueInfoProto {
-  const dim = dimensions.map((dimension) =>
+function sequenceInfo(name: string, type: ElementType): ValueInfoProto {
+  const elemType = { value: { case: "tensorType" as const, value: { elemType: dataTypes[type] } } };
+  return create(ValueInfoProtoSchema, { name, type: { value: { case: "sequenceType", value: { elemType } } } });
+}
+
+/** Without dimensions, even their number is left open. */
+function tensorInfo(name: string, type: ElementType, dimensions: readonly Dimension[] | undefined): ValueInfoProto {
+  const dim = dimensions?.map((dimension) =>
     typeof dimension === "number"
       ? { value: { case: "dimValue" as const, value: BigInt(dimension) } }
       : { value: { case: "dimParam" as const, value: dimension } },
   );
   return create(ValueInfoProtoSchema, {
     name,
-    type: { value: { case: "tensorType", value: { elemType: dataTypes[type], shape: { dim } } } },
+    type: { value: { case: "tensorType", value: { elemType: dataTypes[type], ...(dim && { shape: { dim } }) } } },
   });
 }
 

@@ -1,4 +1,7 @@
-import { addAlongTree } from "../../domain/training/tree.js";
+import { addInto } from "../../domain/training/tree.js";
+
+/** sum += addend, element by element, in float32. */
+export type AddInto = (sum: Float32Array, addend: Float32Array) => Promise<void> | void;
 
 /** Adds the vectors of grains 0, 1, 2, … as they come, along the tree (domain/training/tree.ts); of 8 grains it holds at most 4 vectors. */
 export class GrainSums {
@@ -7,9 +10,11 @@ export class GrainSums {
   readonly #vectors: Float32Array[] = [];
   #depth = 0;
   #count = 0;
+  readonly #addInto: AddInto;
 
-  constructor(length: number) {
+  constructor(length: number, add: AddInto = addInto) {
     this.#length = length;
+    this.#addInto = add;
   }
 
   /** Begins anew; the sum of all grains will stand in `total`. */
@@ -25,16 +30,12 @@ export class GrainSums {
   }
 
   /** The vector that `next` gave is written. */
-  add(): void {
+  async add(): Promise<void> {
     this.#depth++;
     this.#count++;
     for (let grains = 1; this.#count % (2 * grains) === 0; grains *= 2, this.#depth--) {
       const [left, right] = this.#vectors.slice(this.#depth - 2, this.#depth) as [Float32Array, Float32Array];
-      const first = this.#count - 2 * grains;
-      addAlongTree([
-        { first, grains, values: left },
-        { first: first + grains, grains, values: right },
-      ]);
+      await this.#addInto(left, right);
     }
   }
 }

@@ -55,7 +55,8 @@ export async function compileEvaluation(
     const madeFrom = ["evaluation", lowering.name, network, loss, preprocessing, passRows, layers, productColumns];
     const options = { grains: 1, grainRows: passRows, loss, preprocessing, productColumns };
     const placement = { threads, inOwnThread: isLongCall(network, passRows, "evaluation") };
-    return { ...(await sessions.open(madeFrom, placement, () => lowerEvaluation(program, lowering, options, layers))), passRows };
+    const source = { madeFrom, lower: () => lowerEvaluation(program, lowering, options, layers) };
+    return { ...(await sessions.open(source, placement)), passRows };
   };
   const logitsSession = await open([]);
   let activationsSession: Promise<OpenPasses> | undefined;

@@ -98,6 +98,17 @@ export class GradientCall {
     return { x, dy: held.dy };
   }
 
+  /** Works out what depends on parameters and statistics alone, for all runs until they change; of a graph that is divided. */
+  async prepare({ parameters, statistics }: Pick<CallInput, "parameters" | "statistics">): Promise<void> {
+    const { preparation } = this.#opened;
+    if (preparation === undefined) return;
+    const feeds: Record<string, Tensor> = {};
+    for (const [layout, vector] of [[this.#parameters, parameters], [this.#statistics, statistics]] as const) // prettier-ignore
+      for (const { name, shape, offset, length } of layout.entries)
+        if (preparation.inputs.has(name)) feeds[name] = this.#float(vector.subarray(offset, offset + length), shape);
+    Object.assign(this.#feeds, await preparation.run(feeds));
+  }
+
   async run(input: CallInput, output: CallOutput): Promise<void> {
     this.#features = input.features;
     this.#feed(input);

@@ -73,7 +73,8 @@ class Product {
     const parts: Part[] = [];
     for (let from = 0; from < inputs; from += rowsOfPart) {
       const shape = { rows, inputs, units, partRows: Math.min(rowsOfPart, inputs - from) };
-      const opened = await lowered.sessions.open(["part of a product", shape], { threads, inOwnThread: false }, () => partOfProduct(shape));
+      const source = { madeFrom: ["part of a product", shape], lower: () => partOfProduct(shape) };
+      const opened = await lowered.sessions.open(source, { threads, inOwnThread: false });
       const index = (value: number): Tensor => new lowered.runtime.Tensor("int64", BigInt64Array.of(BigInt(value)), [1]);
       parts.push({ opened, from, rows: shape.partRows, bounds: { from: index(from), to: index(from + shape.partRows) } });
     }

@@ -7,20 +7,22 @@ import { grainsOfCall } from "../../../domain/training/call-grains.js";
 import { largeKernels } from "../../../domain/training/large-kernels.js";
 import { isLongCall } from "../../../domain/training/long-calls.js";
 import { parameterLayout, statisticsLayout } from "../../../domain/training/parameters.js";
-import { isPowerOfTwo } from "../../../domain/training/tree.js";
+import { addAlongTree, isPowerOfTwo } from "../../../domain/training/tree.js";
 import { checkFeatures } from "../check-features.js";
-import { chosenRows, countedRows } from "../chosen-rows.js";
 import type { Gradient, GradientInput, GradientShape, Trainable } from "../engine.js";
-import { GrainSums } from "../grain-sums.js";
 import { refuseUntrainable } from "../refuse-untrainable.js";
 import { sumRowLosses, Targets } from "../row-sums.js";
 import { targetColumns } from "../target-columns.js";
-import { type CallInput, GradientCall, type HeldFactors } from "./gradient-call.js";
-import { lowerGradient } from "./lowering/lowered-graph.js";
+import { Addition } from "./addition.js";
+import type { CallInput, CallOutput, HeldFactors } from "./gradient-call.js";
+import { type GradientLane, rowsOfParts } from "./gradient-lane.js";
+import { LaneHere } from "./lane-here.js";
+import { LaneInThread } from "./lane-in-thread.js";
+import { type GradientGraph, lowerGradient } from "./lowering/lowered-graph.js";
 import type { Lowering } from "./lowering/lowering.js";
 import { columnsFor, threadsFor } from "./lowering/products.js";
 import type { Runtime } from "./runtime.js";
-import type { Sessions } from "./sessions.js";
+import type { GraphSource, Sessions } from "./sessions.js";
 
 /** Threads of a graph, and what of it makes their number invisible. */
 export interface Threads {
@@ -39,9 +41,6 @@ export function threadsOf({ operations }: GradientProgram, network: Network, thr
   const most = Math.min(threads, ...large.map(({ shape: [, units = 0] }) => threadsFor(units)));
   return { threads: most, productColumns: columnsFor(most) };
 }
-
-/** Calls for so many counts of rows are kept: a grain has all its rows, or, the last of an epoch, some less. */
-const callsKept = 3;
 
 /** Of an engine. */
 export interface Lowered {
@@ -70,27 +69,42 @@ export async function compileGradient(
   assert(isPowerOfTwo(grains), `the grains of one call must be a power of two, found ${grains}`);
   const columns = targetColumns(network, loss);
   const program = differentiate(network, { batchNorm });
-  const { threads, productColumns } = threadsOf(program, network, allThreads);
   const shapes = layerShapes(network);
   const rows = grains * grainRows;
   const rowLength = elementCount(network.inputShape);
   const statisticsLength = statisticsLayout(network).length;
   const parametersLength = parameterLayout(network).length;
   const dropouts = network.layers.filter(({ kind }) => kind === "dropout").map(({ name }) => elementCount(shapes.get(name) ?? []));
+  const ofBatch = program.moments.size > 0;
+  assert(held.length === 0 || (grains === 1 && !ofBatch), "gradients of one whole call are held back, or none");
+
+  // Long calls are shared by lanes of fewer threads, each with its own grains: what an operator does on one thread then runs on all cores.
+  const isLong = isLongCall(network, rows, "gradient");
+  const laneCount = isLong ? lanesFor(allThreads, grains) : 1;
+  const laneGrains = grains / laneCount;
+  const { threads, productColumns } = threadsOf(program, network, Math.floor(allThreads / laneCount));
+  const partGrains = grainsOfCall(network, batchNorm, grainRows, laneGrains);
+  const momentsLength = ofBatch ? statisticsLength : 0;
+  const shape = { network, grainRows, grains: laneGrains, partGrains, ofBatch, parametersLength, momentsLength, rowLength, columns, dropouts };
+  const graphOf = (count: number): GraphSource<GradientGraph> => {
+    const part = ofBatch ? { grainRows: count, grains: 1 } : { grainRows, grains: partGrains };
+    const isDivided = isLong && partGrains < laneGrains;
+    const madeFrom = ["gradient", lowering.name, network, loss, batchNorm, preprocessing, part, productColumns, held, isDivided];
+    return { madeFrom, lower: () => lowerGradient(program, lowering, { ...part, loss, preprocessing, productColumns }, held, isDivided) };
+  };
+  const entering = { statisticsLength, features: preprocessing ? "uint8" : "float32" } as const;
+  const here = isLong ? undefined : new LaneHere(runtime, sessions, shape, threads, graphOf);
+  const lanes = here
+    ? [here]
+    : await Promise.all(Array.from({ length: laneCount }, () => LaneInThread.start(sessions, shape, entering, threads, graphOf)));
+  await Promise.all(lanes.map((lane) => lane.ready(new Set([partGrains * grainRows]))));
+
+  const addition = laneCount > 1 ? await Addition.open(runtime, parametersLength) : undefined;
 
   const targets = new Targets(rows, columns, loss);
   const rowLoss = new Float32Array(rows);
   const predicted = new Int32Array(rows);
   const ownGradient = new Float32Array(parametersLength);
-  // With statistics of the batch a grain is run by itself, on exactly the rows that count.
-  const ofBatch = program.moments.size > 0;
-  const moments = new Float32Array(ofBatch ? statisticsLength : 0);
-  const gradientSums = new GrainSums(parametersLength);
-  const momentSums = new GrainSums(moments.length);
-  const callGrains = grainsOfCall(network, batchNorm, grainRows, grains);
-  assert(held.length === 0 || (grains === 1 && !ofBatch), "gradients of one whole call are held back, or none");
-  const calls = new Map<number, GradientCall>();
-  await callOf(ofBatch ? grainRows : callGrains * grainRows);
   let running = false;
 
   return {
@@ -101,80 +115,65 @@ export async function compileGradient(
       targets.write(input.labels, input.rowWeights);
       running = true;
       try {
-        if (callGrains === grains && !ofBatch)
-          await (await callOf(rows)).run({ ...input, targets: targets.data }, { gradient, moments, rowLoss, predicted });
-        else await runParts(input, gradient);
+        const runs = await Promise.allSettled(lanes.map((lane, i) => runLane(lane, i, input, gradient)));
+        const outputs = runs.map((run) => {
+          if (run.status === "rejected") throw run.reason as Error;
+          return run.value;
+        });
+        outputs.forEach((output, i) => {
+          rowLoss.set(output.rowLoss, i * laneGrains * grainRows);
+          predicted.set(output.predicted, i * laneGrains * grainRows);
+        });
+        await addLanes(outputs.map((output) => output.gradient), gradient);
+        const statistics = addAlongTree(outputs.map(({ moments: values }, i) => ({ first: i * laneGrains, grains: laneGrains, values })));
+        return { ...sumRowLosses(rowLoss, predicted, input, grains), gradient, statistics };
       } finally {
         running = false;
       }
-      return { ...sumRowLosses(rowLoss, predicted, input, grains), gradient, statistics: moments };
     },
     factorsOf(tensor) {
-      const call = calls.get(rows);
-      assert(call !== undefined);
-      return call.factorsOf(tensor);
+      assert(here !== undefined);
+      return here.factorsOf(tensor, rows);
     },
     async release() {
-      await Promise.all([...calls.values()].map((call) => call.release()));
-      calls.clear();
+      await Promise.all([...lanes, addition].map((each) => each?.release()));
     },
   };
 
-  /** The session for a part of so many rows: of one grain with statistics of the batch, else of `callGrains`. */
-  async function callOf(count: number): Promise<GradientCall> {
-    const known = calls.get(count);
-    if (known !== undefined) return known;
-    const shape = ofBatch ? { grainRows: count, grains: 1 } : { grainRows, grains: callGrains };
-    const madeFrom = ["gradient", lowering.name, network, loss, batchNorm, preprocessing, shape, productColumns, held];
-    const options = { ...shape, loss, preprocessing, productColumns };
-    // A product of a single row takes a path on which threads show.
-    const placement = { threads: count === 1 ? 1 : threads, inOwnThread: isLongCall(network, count, "gradient") };
-    const opened = await sessions.open(madeFrom, placement, () => lowerGradient(program, lowering, options, held));
-    const call = new GradientCall(runtime, opened, network, shape);
-    for (const [oldest, unused] of calls) {
-      if (calls.size < callsKept) break;
-      calls.delete(oldest);
-      await unused.release();
-    }
-    calls.set(count, call);
-    return call;
+  async function runLane(lane: GradientLane, index: number, input: GradientInput, gradient: Float32Array): Promise<CallOutput> {
+    const laneInput = laneCount === 1 ? { ...input, targets: targets.data } : inputOfLane(index, input);
+    const counts = rowsOfParts(shape, laneInput.rowWeights).map(({ length }) => length);
+    await lane.ready(new Set(counts.filter((count) => count > 0)));
+    return lane.run(laneInput, gradient);
   }
 
-  /** One call after another, their sums added along the tree. */
-  async function runParts(input: GradientInput, gradient: Float32Array): Promise<void> {
-    gradientSums.begin(gradient);
-    momentSums.begin(moments);
-    const partRows = callGrains * grainRows;
-    for (let first = 0; first < rows; first += partRows) {
-      const end = first + partRows;
-      const chosen = ofBatch ? countedRows(input.rowWeights, first, end) : Array.from({ length: partRows }, (_, row) => first + row);
-      const output = {
-        gradient: gradientSums.next(),
-        moments: momentSums.next(),
-        rowLoss: new Float32Array(chosen.length),
-        predicted: new Int32Array(chosen.length),
-      };
-      if (chosen.length === 0) for (const vector of [output.gradient, output.moments]) vector.fill(0);
-      else await (await callOf(chosen.length)).run(rowsOf(input, chosen), output);
-      output.moments.forEach((value, i) => (output.moments[i] = value * chosen.length));
-      chosen.forEach((row, i) => {
-        rowLoss[row] = output.rowLoss[i] as number;
-        predicted[row] = output.predicted[i] as number;
-      });
-      gradientSums.add();
-      momentSums.add();
-    }
-  }
-
-  function rowsOf(input: GradientInput, chosen: readonly number[]): CallInput {
+  function inputOfLane(index: number, { parameters, statistics, features, rowWeights, dropoutMasks }: GradientInput): CallInput {
+    const laneRows = laneGrains * grainRows;
+    const part = <Data extends Float32Array | Uint8Array>(data: Data, length: number): Data =>
+      data.subarray(index * laneRows * length, (index + 1) * laneRows * length) as Data;
     return {
-      parameters: input.parameters,
-      statistics: input.statistics,
-      features: chosenRows(input.features, chosen, rowLength),
-      targets: chosenRows(targets.data, chosen, columns),
-      rowWeights: chosenRows(input.rowWeights, chosen, 1),
-      dropoutMasks: input.dropoutMasks.map((mask, i) => chosenRows(mask, chosen, dropouts[i] ?? 0)),
+      parameters,
+      statistics,
+      features: part(features, rowLength),
+      targets: part(targets.data, columns),
+      rowWeights: part(rowWeights, 1),
+      dropoutMasks: dropoutMasks.map((mask, i) => part(mask, dropouts[i] ?? 0)),
     };
+  }
+
+  /** The sum of the lanes' gradients, along the tree. */
+  async function addLanes(vectors: readonly Float32Array[], into: Float32Array): Promise<void> {
+    const [first] = vectors;
+    assert(first !== undefined);
+    if (addition === undefined) {
+      if (first !== into) into.set(first);
+      return;
+    }
+    for (let distance = 1; distance < laneCount; distance *= 2)
+      for (let left = 0; left < laneCount; left += 2 * distance) {
+        const [a, b] = [vectors[left], vectors[left + distance]] as [Float32Array, Float32Array];
+        await addition.add(a, b, 2 * distance === laneCount ? into : a);
+      }
   }
 
   function checkInput({ parameters, statistics, features, labels, rowWeights, dropoutMasks, gradient }: GradientInput): void {
@@ -189,4 +188,11 @@ export async function compileGradient(
     dropouts.forEach((length, i) => expect(`dropout mask ${i}`, dropoutMasks[i]?.length ?? 0, rows * length));
     if (gradient !== undefined) expect("gradient", gradient.length, parametersLength);
   }
+}
+
+/** As many lanes as threads, and as grains: a power of two, so that each has an aligned sub-tree. */
+function lanesFor(threads: number, grains: number): number {
+  let lanes = 1;
+  while (2 * lanes <= Math.min(threads, grains)) lanes *= 2;
+  return lanes;
 }

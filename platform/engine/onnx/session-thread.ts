@@ -1,46 +1,50 @@
-import { parentPort, workerData } from "node:worker_threads";
-import { CodedError } from "../../../domain/errors.js";
-import { openHere } from "./graph-session.js";
-import { PackedTensors } from "./packed-tensors.js";
+import { workerData } from "node:worker_threads";
+import { type Failure, outcomeOf, serve } from "./engine-thread.js";
+import { type Feeds, openHere, type TensorInfo } from "./graph-session.js";
+import { PackedArrays } from "./packed-arrays.js";
 import { loadRuntime } from "./runtime.js";
-import type { Answer, Failure, Order, SessionOrder } from "./thread-session.js";
+import { arraysOf } from "./thread-session.js";
 
-/** The thread of one session (thread-session.ts): it opens the session, runs it as often as it is told to, and ends when the session is released. */
-const { model, threads } = workerData as SessionOrder;
-const port = parentPort;
-if (port === null) throw new Error("session-thread.js is run as a thread");
+/** What the thread is started with. */
+export interface SessionOrder {
+  readonly model: Uint8Array;
+  readonly threads: number;
+}
 
-const answer = (message: Answer, transfer: readonly ArrayBuffer[] = []): void => port.postMessage(message, [...transfer]);
+export interface OpenedSession {
+  readonly inputs: readonly TensorInfo[];
+  readonly outputs: readonly TensorInfo[];
+}
 
-try {
+/** The tensors of the graph (packed-arrays.ts). */
+export interface SessionBuffers {
+  readonly feeds: ArrayBuffer;
+  readonly fetches: ArrayBuffer;
+}
+
+export interface SessionAnswer extends SessionBuffers {
+  readonly failure: Failure | undefined;
+}
+
+/** The thread of one session (thread-session.ts). */
+await serve<SessionBuffers, OpenedSession>(async () => {
+  const { model, threads } = workerData as SessionOrder;
   const runtime = await loadRuntime();
   const session = await openHere(runtime, model, threads);
-  const inputs = new PackedTensors(session.inputs);
-  const outputs = new PackedTensors(session.outputs);
-  port.on("message", (order: Order) => void obey(order));
-  answer({ kind: "opened", inputs: session.inputs, outputs: session.outputs });
-
-  async function obey(order: Order): Promise<void> {
-    if (order.kind === "release") {
-      await session.release();
-      port?.close();
-      return;
-    }
-    const { feeds, fetches } = order;
-    let failure: Failure | undefined;
-    try {
-      await session.run(inputs.wrap(runtime, feeds), outputs.wrap(runtime, fetches));
-    } catch (error) {
-      failure = failureOf(error);
-    }
-    answer({ kind: "ran", feeds, fetches, failure }, [feeds, fetches]);
-  }
-} catch (error) {
-  answer({ kind: "failed", failure: failureOf(error) });
-  port.close();
-}
-
-function failureOf(error: unknown): Failure {
-  if (error instanceof CodedError) return { message: error.message, coded: { code: error.code, details: error.details } };
-  return { message: error instanceof Error ? error.message : String(error), coded: undefined };
-}
+  const tensors = (infos: readonly TensorInfo[]): ((buffer: ArrayBuffer) => Feeds) => {
+    const packed = new PackedArrays(arraysOf(infos));
+    return (buffer) => {
+      const views = packed.views(buffer);
+      return Object.fromEntries(infos.map(({ name, type, dims }) => [name, new runtime.Tensor(type, views[name] as never, dims)]));
+    };
+  };
+  const [feedsOf, fetchesOf] = [tensors(session.inputs), tensors(session.outputs)];
+  return {
+    opened: { inputs: session.inputs, outputs: session.outputs },
+    async obey({ feeds, fetches }) {
+      const failure = await outcomeOf(() => session.run(feedsOf(feeds), fetchesOf(fetches)));
+      return { answer: { feeds, fetches, failure } satisfies SessionAnswer, transfer: [feeds, fetches] };
+    },
+    release: () => session.release(),
+  };
+});

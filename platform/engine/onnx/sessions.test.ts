@@ -24,8 +24,8 @@ test("a graph is made once, and who uses it at the same time shares a session, w
   const sessions = new Sessions(runtime);
   const { lower, count } = graphs();
   const [first, second] = await Promise.all([
-    sessions.open(["a", { rows: 2 }], here(1), lower),
-    sessions.open(["a", { rows: 2 }], here(1), lower),
+    sessions.open({ madeFrom: ["a", { rows: 2 }], lower }, here(1)),
+    sessions.open({ madeFrom: ["a", { rows: 2 }], lower }, here(1)),
   ]);
   expect(second.session).toBe(first.session);
   await first.release();
@@ -35,7 +35,7 @@ test("a graph is made once, and who uses it at the same time shares a session, w
   expect(y).toEqual(Float32Array.of(2));
   await second.release();
 
-  const third = await sessions.open(["a", { rows: 2 }], here(1), lower);
+  const third = await sessions.open({ madeFrom: ["a", { rows: 2 }], lower }, here(1));
   expect(third.session).not.toBe(first.session);
   expect(third.graph).toBe(first.graph);
   expect(count()).toBe(1);
@@ -46,17 +46,17 @@ test("other graphs and other threads have sessions of their own; graphs that wer
   const sessions = new Sessions(await loadRuntime());
   const { lower, count } = graphs();
   const open = [
-    await sessions.open("a", here(1), lower),
-    await sessions.open("a", here(2), lower),
-    await sessions.open("b", here(1), lower),
+    await sessions.open({ madeFrom: "a", lower }, here(1)),
+    await sessions.open({ madeFrom: "a", lower }, here(2)),
+    await sessions.open({ madeFrom: "b", lower }, here(1)),
   ];
   expect(new Set(open.map(({ session }) => session)).size).toBe(3);
   expect(count()).toBe(2);
-  for (let i = 0; i < 20; i++) open.push(await sessions.open(`others ${i}`, here(1), lower));
+  for (let i = 0; i < 20; i++) open.push(await sessions.open({ madeFrom: `others ${i}`, lower }, here(1)));
   expect(count()).toBe(22);
-  open.push(await sessions.open("others 19", here(1), lower));
+  open.push(await sessions.open({ madeFrom: "others 19", lower }, here(1)));
   expect(count()).toBe(22);
-  open.push(await sessions.open("a", here(3), lower));
+  open.push(await sessions.open({ madeFrom: "a", lower }, here(3)));
   expect(count()).toBe(23);
   await Promise.all(open.map(({ release }) => release()));
 });
@@ -64,7 +64,7 @@ test("other graphs and other threads have sessions of their own; graphs that wer
 test("a graph that no session takes fails for all who wait, and again for the next", async () => {
   const sessions = new Sessions(await loadRuntime());
   const lower = (): { readonly model: Uint8Array } => ({ model: Uint8Array.of(1, 2, 3) });
-  const outcomes = await Promise.allSettled([sessions.open("bad", here(1), lower), sessions.open("bad", here(1), lower)]);
+  const outcomes = await Promise.allSettled([sessions.open({ madeFrom: "bad", lower }, here(1)), sessions.open({ madeFrom: "bad", lower }, here(1))]);
   expect(outcomes.map(({ status }) => status)).toEqual(["rejected", "rejected"]);
-  await expect(sessions.open("bad", here(1), lower)).rejects.toThrow();
+  await expect(sessions.open({ madeFrom: "bad", lower }, here(1))).rejects.toThrow();
 });

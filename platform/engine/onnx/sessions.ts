@@ -1,17 +1,26 @@
 import { createHash } from "node:crypto";
 import { type GraphSession, openHere } from "./graph-session.js";
+import type { Preparation } from "./preparation.js";
 import type { Runtime } from "./runtime.js";
 import { openInThread } from "./thread-session.js";
 
 /** A graph and a session that runs it. */
 export interface OpenSession<Graph> {
   readonly session: GraphSession;
+  /** Of a graph that is divided. */
+  readonly preparation?: Preparation;
   readonly graph: Graph;
   readonly release: () => Promise<void>;
 }
 
 /** Encoded graphs that are kept: those of a job's gradient and evaluation, for a few counts of rows. */
 const graphsKept = 16;
+
+/** What a graph is made from: `madeFrom` is all that the graph that `lower` makes depends on. */
+export interface GraphSource<Graph> {
+  readonly madeFrom: unknown;
+  readonly lower: () => Graph;
+}
 
 /** Where a session runs: on the calling thread, or in a thread of its own, beside others. */
 export interface Placement {
@@ -31,18 +40,16 @@ export class Sessions {
     this.#runtime = runtime;
   }
 
-  /** `madeFrom` is all that the graph that `lower` makes depends on. */
-  async open<Graph extends { readonly model: Uint8Array }>(
-    madeFrom: unknown,
-    { threads, inOwnThread }: Placement,
-    lower: () => Graph,
-  ): Promise<OpenSession<Graph>> {
-    const digest = createHash("sha256").update(JSON.stringify(madeFrom)).digest("hex");
-    const graph = (this.#graphs.get(digest) as Graph | undefined) ?? lower();
-    this.#graphs.delete(digest);
-    this.#graphs.set(digest, graph);
-    for (const oldest of this.#graphs.keys()) if (this.#graphs.size > graphsKept) this.#graphs.delete(oldest);
+  /** The graph, made where it is not known yet. */
+  graph<Graph extends { readonly model: Uint8Array }>(source: GraphSource<Graph>): Graph {
+    return this.#known(source).graph;
+  }
 
+  async open<Graph extends { readonly model: Uint8Array }>(
+    source: GraphSource<Graph>,
+    { threads, inOwnThread }: Placement,
+  ): Promise<OpenSession<Graph>> {
+    const { digest, graph } = this.#known(source);
     if (inOwnThread) {
       const session = await openInThread(graph.model, threads);
       return { session, graph, release: () => session.release() };
@@ -62,5 +69,14 @@ export class Sessions {
       this.#open.delete(key);
       throw error;
     }
+  }
+
+  #known<Graph extends { readonly model: Uint8Array }>({ madeFrom, lower }: GraphSource<Graph>): { readonly digest: string; readonly graph: Graph } {
+    const digest = createHash("sha256").update(JSON.stringify(madeFrom)).digest("hex");
+    const graph = (this.#graphs.get(digest) as Graph | undefined) ?? lower();
+    this.#graphs.delete(digest);
+    this.#graphs.set(digest, graph);
+    for (const oldest of this.#graphs.keys()) if (this.#graphs.size > graphsKept) this.#graphs.delete(oldest);
+    return { digest, graph };
   }
 }

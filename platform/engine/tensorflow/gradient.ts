@@ -62,8 +62,8 @@ export function compileGradient({ binding, onGpu }: Runtime, trainable: Trainabl
           const [ofGrain, momentsOfGrain] = [gradientSums.next(), momentSums.next()];
           if (counted.length === 0) for (const vector of [ofGrain, momentsOfGrain]) vector.fill(0);
           else runGrain(kernels, weights, input, counted, ofGrain, momentsOfGrain);
-          gradientSums.add();
-          momentSums.add();
+          await gradientSums.add();
+          await momentSums.add();
           await othersRun(); // a grain of a whole network takes a good part of a second
         }
       } finally {

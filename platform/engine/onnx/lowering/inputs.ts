@@ -22,6 +22,9 @@ export const inputEmitters: Emitters<"features" | "parameter" | "statistic" | "m
     walk.give(result, "plain", walk.graph.input(`${primitive.layer}/mask`, "float32", [walk.rows, ...result.shape])),
 };
 
+/** One number where all channels have the same: twice as fast, with the same bits. */
 function perChannel(graph: GraphBuilder, name: string, values: readonly number[]): string {
+  const [first] = values;
+  if (first !== undefined && values.every((value) => value === first)) return graph.scalar(first);
   return graph.floats(`preprocessing/${name}`, [values.length], Float32Array.from(values));
 }

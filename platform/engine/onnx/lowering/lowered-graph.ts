@@ -1,6 +1,7 @@
 import { strict as assert } from "node:assert";
-import type { GradientProgram, Value } from "../../../../domain/network/gradient/program.js";
+import type { GradientProgram, Primitive, Value } from "../../../../domain/network/gradient/program.js";
 import type { Shape } from "../../../../domain/network/network.js";
+import { sentinel } from "../run-without-copies.js";
 import type { Lowering } from "./lowering.js";
 import { encodeRowLosses } from "./loss.js";
 import { type GraphOptions, Walk } from "./walk.js";
@@ -30,6 +31,8 @@ export interface HeldProduct {
 
 export interface GradientGraph {
   readonly model: Uint8Array;
+  /** What of the graph parameters and statistics alone decide, where it stands apart: the model takes `crossing` as inputs. */
+  readonly preparation?: { readonly model: Uint8Array; readonly crossing: readonly string[] } | undefined;
   readonly gradients: readonly GraphResult[];
   readonly moments: readonly GraphResult[];
   readonly held: readonly HeldProduct[];
@@ -42,12 +45,14 @@ export interface GradientGraph {
  *   outputs  sentinel (sequence; run-without-copies.ts), rowLoss [R, 1], predicted [R], and those named in the result
  *
  * With moments there can be one grain only, and all its rows count. The gradients of `held`, kernels of dense layers, are left to somebody else, who gets what they are products of.
+ * `isDivided`: what is the same for all calls with one state of the parameters stands apart.
  */
 export function lowerGradient(
   program: GradientProgram,
   lowering: Lowering,
   options: GraphOptions,
   held: readonly string[] = [],
+  isDivided = false,
 ): GradientGraph {
   const moments = [...program.moments].flatMap(([layer, { mean, variance }]): (readonly [string, Value])[] => [
     [`${layer}/moving_mean`, mean],
@@ -60,7 +65,7 @@ export function lowerGradient(
   const walk = new Walk(program, program.operations, leaves, lowering, options);
   const { graph } = walk;
   // The first output: see run-without-copies.ts.
-  graph.sequenceOutput("sentinel", "float32");
+  graph.sequenceOutput(sentinel, "float32");
   walk.run(program.operations);
 
   const taken = new Set<string>();
@@ -82,8 +87,16 @@ export function lowerGradient(
     return { tensor, x: isFed ? undefined : own(x), dy: own(dy), rows: walk.rows, shape };
   };
   const results = { gradients: given.map(resultOf), moments: moments.map(resultOf), held: products.map(heldOf) };
-  graph.nodeWithOutputs("SequenceConstruct", ["rowLoss"], ["sentinel"]);
-  return { model: graph.encode(`gradient of ${program.name}`), ...results };
+  graph.nodeWithOutputs("SequenceConstruct", ["rowLoss"], [sentinel]);
+  const name = `gradient of ${program.name}`;
+  if (!isDivided) return { model: graph.encode(name), ...results };
+  const tensors = new Set(program.operations.flatMap(({ primitive }) => (isTensorThatEnters(primitive) ? [primitive.name] : [])));
+  const { early, late, crossing } = graph.encodeDivided(name, sentinel, (input) => tensors.has(input));
+  return { model: late, preparation: { model: early, crossing }, ...results };
+}
+
+function isTensorThatEnters(primitive: Primitive): primitive is Extract<Primitive, { readonly kind: "parameter" | "statistic" }> {
+  return primitive.kind === "parameter" || primitive.kind === "statistic";
 }
 
 /** The two factors of a dense kernel's gradient. */
