@@ -93,8 +93,8 @@ function compute(
       return a.map((x, i) => (isCounted(i) ? x : 0));
     case "scaleChannels":
       return a.map((x, i) => x * at(b, i % channels) + (given[2] === undefined ? 0 : at(c, i % channels)));
-    case "combineChannels":
-      return a.map((x, i) => x * at(b, i % channels) + at(c, i) * at(d, i % channels) + at(e, i % channels));
+    case "addScaled":
+      return a.map((x, i) => x + at(b, i) * at(c, i % channels) + at(d, i % channels));
 
     case "relu":
       return a.map((x) => Math.max(x, 0));

@@ -1,6 +1,6 @@
 import { channelsOf, type LayerBuilder } from "./builder.js";
 import type { Value } from "./program.js";
-import type { LayerPass, LayerRule, OfKind } from "./rule.js";
+import type { LayerPass, LayerRule, Moments, OfKind } from "./rule.js";
 
 /**
  * With the moving statistics, where no layer before it can take it in (see folded-batch-norm.ts). x, y `[…, C]`, all else `[C]`; gamma is 1 and beta 0 where absent:
@@ -25,16 +25,45 @@ export const batchNormFrozen: LayerRule<OfKind<"batchNorm">> = (layer, [x], buil
 };
 
 /**
- * With mean and biased variance of the batch. With n the number of rows that count x places, z = (x - mean) x inv, and the other letters as above:
- *
- *   mean = sum of x / n     variance = sum of (x - mean)^2 / n     y = z x gamma + beta
- *   dgamma = sum of dy x z = inv x sum of dy x (x - mean)          dbeta = sum of dy
- *   dx = s x (dy - dbeta / n - z x dgamma / n)
- *      = dy x s + x x q + r     with q = -s x inv x dgamma / n and r = -s x dbeta / n - q x mean
+ * With mean and biased variance of the batch, as a layer of its own; see `ofBatch`. dx = s x u.
  *
  * dx is 0 in rows that do not count: nothing that counts depends on them.
  */
 export const batchNormOfBatch: LayerRule<OfKind<"batchNorm">> = (layer, [x], build) => {
+  const { output, moments, backward } = ofBatch(layer, x, build);
+  return {
+    output,
+    moments,
+    backward: (dy) => {
+      const { u, scale, parameters } = backward(dy);
+      return { inputs: [build.activation({ kind: "scaleChannels" }, [u, scale])], parameters };
+    },
+  };
+};
+
+export interface BatchPass {
+  readonly output: Value;
+  readonly moments: Moments;
+  readonly backward: (dy: Value) => BatchGradients;
+}
+
+export interface BatchGradients {
+  /** The gradient of x, still to be multiplied by `scale`, channel by channel. */
+  readonly u: Value;
+  /** `[C]`, s */
+  readonly scale: Value;
+  readonly parameters: Readonly<Record<string, Value>>;
+}
+
+/**
+ * With n the number of rows that count x places, z = (x - mean) x inv, and the other letters as above:
+ *
+ *   mean = sum of x / n     variance = sum of (x - mean)^2 / n     y = z x gamma + beta
+ *   dgamma = sum of dy x z = inv x sum of dy x (x - mean)          dbeta = sum of dy
+ *   dx = s x u     u = dy - dbeta / n - z x dgamma / n
+ *                    = dy + x x q + r     with q = -inv x dgamma / n and r = -dbeta / n - q x mean
+ */
+export function ofBatch(layer: OfKind<"batchNorm">, x: Value, build: LayerBuilder): BatchPass {
   const places = x.shape.slice(0, -1).reduce((product, length) => product * length, 1);
   const meanOfSum = (sum: Value): Value => build.tensor({ kind: "meanOfSum", places }, [sum]);
   const mean = meanOfSum(build.sumOverRows(x));
@@ -46,16 +75,17 @@ export const batchNormOfBatch: LayerRule<OfKind<"batchNorm">> = (layer, [x], bui
     backward: (dy) => {
       const dbeta = build.sumOverRows(dy);
       const dgamma = build.product(centredDot(dy, x, mean, build), inverse);
-      const minusQ = build.product(build.product(scale, inverse), meanOfSum(dgamma));
-      const r = build.difference(build.product(minusQ, mean), build.product(scale, meanOfSum(dbeta)));
-      const dx = build.activation({ kind: "combineChannels" }, [dy, scale, x, build.negative(minusQ), r]);
+      const minusQ = build.product(inverse, meanOfSum(dgamma));
+      const r = build.difference(build.product(minusQ, mean), meanOfSum(dbeta));
+      const u = build.activation({ kind: "addScaled" }, [dy, x, build.negative(minusQ), r]);
       return {
-        inputs: [build.activation({ kind: "countedRows" }, [dx])],
+        u: build.activation({ kind: "countedRows" }, [u]),
+        scale,
         parameters: { ...(layer.scale && { gamma: dgamma }), ...(layer.center && { beta: dbeta }) },
       };
     },
   };
-};
+}
 
 /** inv, s and y of the formulas above. */
 function normalise(

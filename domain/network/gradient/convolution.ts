@@ -1,4 +1,4 @@
-import type { Channels } from "./program.js";
+import type { Channels, Window } from "./program.js";
 import type { KernelLayer } from "./kernel-layer.js";
 import type { OfKind } from "./rule.js";
 
@@ -19,19 +19,19 @@ function convolution<L extends OfKind<"conv2d" | "depthwiseConv2d">>(
   kernelName: "kernel" | "depthwise_kernel",
   channels: Channels,
 ): KernelLayer<L> {
+  const attributesOf = ({ kernel: size, strides, padding }: L): { readonly window: Window; readonly channels: Channels } => ({
+    window: { size, strides, padding },
+    channels,
+  });
   return {
     kernelName,
     channels,
-    apply({ kernel: size, strides, padding }, { x, kernel, bias }, build) {
-      const attributes = { window: { size, strides, padding }, channels };
-      return {
-        output: build.output({ kind: "convolution", ...attributes }, bias ? [x, kernel, bias] : [x, kernel]),
-        backward: (dy) => ({
-          dx: build.activation({ kind: "convolutionInputGradient", ...attributes }, [dy, kernel], x.shape),
-          dkernel: build.tensor({ kind: "convolutionKernelGradient", ...attributes }, [x, dy], kernel.shape),
-          dbias: build.sumOverRows(dy),
-        }),
-      };
-    },
+    forward: (layer, { x, kernel, bias }, build) =>
+      build.output({ kind: "convolution", ...attributesOf(layer) }, bias ? [x, kernel, bias] : [x, kernel]),
+    backward: (layer, { x, kernel }, dy, build) => ({
+      dx: build.activation({ kind: "convolutionInputGradient", ...attributesOf(layer) }, [dy, kernel], x.shape),
+      dkernel: build.tensor({ kind: "convolutionKernelGradient", ...attributesOf(layer) }, [x, dy], kernel.shape),
+      dbias: build.sumOverRows(dy),
+    }),
   };
 }

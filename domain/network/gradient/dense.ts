@@ -9,12 +9,10 @@ import type { OfKind } from "./rule.js";
 export const dense: KernelLayer<OfKind<"dense">> = {
   kernelName: "kernel",
   channels: "all",
-  apply: (_layer, { x, kernel, bias }, build) => ({
-    output: build.output({ kind: "product" }, bias ? [x, kernel, bias] : [x, kernel]),
-    backward: (dy) => ({
-      dx: build.activation({ kind: "productInputGradient" }, [dy, kernel], x.shape),
-      dkernel: build.tensor({ kind: "productKernelGradient" }, [x, dy], kernel.shape),
-      dbias: build.sumOverRows(dy),
-    }),
+  forward: (_layer, { x, kernel, bias }, build) => build.output({ kind: "product" }, bias ? [x, kernel, bias] : [x, kernel]),
+  backward: (_layer, { x, kernel }, dy, build) => ({
+    dx: build.activation({ kind: "productInputGradient" }, [dy, kernel], x.shape),
+    dkernel: build.tensor({ kind: "productKernelGradient" }, [x, dy], kernel.shape),
+    dbias: build.sumOverRows(dy),
   }),
 };

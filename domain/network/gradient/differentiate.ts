@@ -4,11 +4,11 @@ import { INPUT, type Layer, type Network } from "../network.js";
 import { layerShapes, weightSpecs } from "../shapes.js";
 import { LayerBuilder, type NetworkShapes } from "./builder.js";
 import { withoutDeadOperations } from "./dead-operations.js";
-import { foldedPass } from "./folded-batch-norm.js";
+import { foldedPass, foldedPassOfBatch } from "./folded-batch-norm.js";
 import type { KernelKind, KernelLayer } from "./kernel-layer.js";
 import type { GradientProgram, Operation, Value } from "./program.js";
 import type { LayerInputs, LayerRule, Moments, OfKind } from "./rule.js";
-import { kernelLayers, layerRules, type LayerRules } from "./rules.js";
+import { kernelLayers, layerRules } from "./rules.js";
 
 export interface DifferentiateOptions {
   /** What batch norm layers normalise with: the moving statistics, or mean and variance of the batch. */
@@ -29,16 +29,16 @@ export function differentiate(network: Network, { batchNorm }: DifferentiateOpti
   const builderOf = (layer: string): LayerBuilder => new LayerBuilder(layer, operations, shapes);
 
   // 1. The forward pass.
-  const steps = batchNorm === "FROZEN" ? withFoldedNorms(network) : network.layers.map((layer): Step => ({ layer }));
+  const steps = withFoldedNorms(network);
   const activations = new Map<string, Value>([[INPUT, builderOf(INPUT).output({ kind: "features" }, [])]]);
   const moments = new Map<string, Moments>();
   const passes = steps.map((step) => {
     const [first, ...others] = step.layer.inputs.map((name) => valueOf(activations, name));
     assert(first !== undefined);
-    const pass = runStep(step, [first, ...others], layerRules[batchNorm], builderOf);
-    activations.set(step.layer.name, pass.output);
+    const pass = runStep(step, [first, ...others], batchNorm, builderOf);
+    activations.set(step.layer.name, pass.inner ?? pass.output);
     if (step.norm) activations.set(step.norm.name, pass.output);
-    if (pass.moments) moments.set(step.layer.name, pass.moments);
+    if (pass.moments) moments.set((step.norm ?? step.layer).name, pass.moments);
     return { step, pass };
   });
   const forward = operations.length;
@@ -73,6 +73,8 @@ interface Step {
 }
 
 interface StepPass {
+  /** What the layer gives, where a batch norm that is folded into it gives the output. */
+  readonly inner?: Value | undefined;
   readonly output: Value;
   readonly moments?: Moments | undefined;
   /** Parameters by their full names. */
@@ -89,9 +91,14 @@ function withFoldedNorms(network: Network): Step[] {
   return network.layers.filter(({ name }) => !foldedInto.has(name)).map((layer) => ({ layer, norm: normOf.get(layer.name) }));
 }
 
-function runStep({ layer, norm }: Step, inputs: LayerInputs, rules: LayerRules, builderOf: (layer: string) => LayerBuilder): StepPass {
+function runStep(
+  { layer, norm }: Step,
+  inputs: LayerInputs,
+  batchNorm: DifferentiateOptions["batchNorm"],
+  builderOf: (layer: string) => LayerBuilder,
+): StepPass {
   if (norm === undefined) {
-    const rule = rules[layer.kind] as LayerRule<Layer>;
+    const rule = layerRules[batchNorm][layer.kind] as LayerRule<Layer>;
     const { output, moments, backward } = rule(layer, inputs, builderOf(layer.name));
     return {
       output,
@@ -103,9 +110,12 @@ function runStep({ layer, norm }: Step, inputs: LayerInputs, rules: LayerRules, 
     };
   }
   const kernelLayer = kernelLayers[layer.kind as KernelKind] as KernelLayer<OfKind<KernelKind>>;
-  const { output, backward } = foldedPass(kernelLayer, layer as OfKind<KernelKind>, norm, inputs[0], builderOf(layer.name), builderOf(norm.name)); // prettier-ignore
+  const fold = batchNorm === "FROZEN" ? foldedPass : foldedPassOfBatch;
+  const { inner, output, moments, backward } = fold(kernelLayer, layer as OfKind<KernelKind>, norm, inputs[0], builderOf(layer.name), builderOf(norm.name)); // prettier-ignore
   return {
+    inner,
     output,
+    moments,
     backward: (dy) => {
       const gradients = backward(dy);
       const parameters = { ...named(layer.name, gradients.kernelLayer), ...named(norm.name, gradients.batchNorm) };

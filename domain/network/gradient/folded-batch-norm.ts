@@ -1,11 +1,16 @@
+import { ofBatch } from "./batch-norm.js";
 import type { LayerBuilder } from "./builder.js";
 import type { KernelKind, KernelLayer } from "./kernel-layer.js";
 import type { Value } from "./program.js";
-import type { OfKind } from "./rule.js";
+import type { Moments, OfKind } from "./rule.js";
 
 /** A convolution or dense layer and the batch norm after it, as one layer. */
 export interface FoldedPass {
+  /** What the layer with the kernel gives, where it is computed. */
+  readonly inner?: Value;
   readonly output: Value;
+  /** With statistics of the batch. */
+  readonly moments?: Moments;
   readonly backward: (dy: Value) => FoldedGradients;
 }
 
@@ -25,7 +30,7 @@ export interface FoldedGradients {
  *   dbias = dbias' x s     dgamma = ds x inv     dbeta = dbias'
  */
 export function foldedPass<L extends OfKind<KernelKind>>(
-  { kernelName, channels, apply }: KernelLayer<L>,
+  { kernelName, channels, forward, backward }: KernelLayer<L>,
   layer: L,
   norm: OfKind<"batchNorm">,
   x: Value,
@@ -41,11 +46,11 @@ export function foldedPass<L extends OfKind<KernelKind>>(
   const centred = bias ? buildNorm.difference(bias, mean) : buildNorm.negative(mean);
   const offset = buildNorm.product(centred, scale);
   const foldedBias = norm.center ? buildNorm.sum(offset, buildNorm.parameter("beta")) : offset;
-  const { output, backward } = apply(layer, { x, kernel: scaled(kernel), bias: foldedBias }, build);
+  const foldedKernel = scaled(kernel);
   return {
-    output,
+    output: forward(layer, { x, kernel: foldedKernel, bias: foldedBias }, build),
     backward: (dy) => {
-      const { dx, dkernel, dbias } = backward(dy);
+      const { dx, dkernel, dbias } = backward(layer, { x, kernel: foldedKernel }, dy, build);
       const dscale = buildNorm.sum(
         buildNorm.tensor({ kind: "dotKernels", channels }, [dkernel, kernel], mean.shape),
         buildNorm.product(centred, dbias),
@@ -54,6 +59,40 @@ export function foldedPass<L extends OfKind<KernelKind>>(
         dx,
         kernelLayer: { [kernelName]: scaled(dkernel), ...(bias && { bias: buildNorm.product(dbias, scale) }) },
         batchNorm: { ...(norm.scale && { gamma: buildNorm.product(dscale, inverse) }), ...(norm.center && { beta: dbias }) },
+      };
+    },
+  };
+}
+
+/**
+ * A batch norm with statistics of the batch needs what the layer before it gives. But on the way back the factor s of its gradient s x u (batch-norm.ts) can be taken to the kernel instead of over an activation:
+ *
+ *   dx is the layer's own for u with the kernel x s     dkernel = dkernel of u x s     dbias = dbias of u x s
+ */
+export function foldedPassOfBatch<L extends OfKind<KernelKind>>(
+  { kernelName, channels, forward, backward }: KernelLayer<L>,
+  layer: L,
+  norm: OfKind<"batchNorm">,
+  x: Value,
+  build: LayerBuilder,
+  buildNorm: LayerBuilder,
+): FoldedPass {
+  const kernel = build.parameter(kernelName);
+  const bias = layer.bias ? build.parameter("bias") : undefined;
+  const inner = forward(layer, { x, kernel, bias }, build);
+  const { output, moments, backward: backwardNorm } = ofBatch(norm, inner, buildNorm);
+  return {
+    inner,
+    output,
+    moments,
+    backward: (dy) => {
+      const { u, scale, parameters } = backwardNorm(dy);
+      const scaled = (value: Value): Value => buildNorm.tensor({ kind: "scaleKernel", channels }, [value, scale]);
+      const { dx, dkernel, dbias } = backward(layer, { x, kernel: scaled(kernel) }, u, build);
+      return {
+        dx,
+        kernelLayer: { [kernelName]: scaled(dkernel), ...(bias && { bias: buildNorm.product(dbias, scale) }) },
+        batchNorm: parameters,
       };
     },
   };

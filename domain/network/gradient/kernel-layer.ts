@@ -10,30 +10,30 @@ export interface KernelLayer<L extends OfKind<KernelKind>> {
   /** The kernel's name within the layer. */
   readonly kernelName: "kernel" | "depthwise_kernel";
   readonly channels: Channels;
-  readonly apply: (layer: L, operands: KernelOperands, build: LayerBuilder) => KernelPass;
+  readonly forward: (layer: L, operands: KernelOperands & { readonly bias: Value | undefined }, build: LayerBuilder) => Value;
+  readonly backward: (layer: L, operands: KernelOperands, dy: Value, build: LayerBuilder) => KernelGradients;
 }
 
 export interface KernelOperands {
   readonly x: Value;
   readonly kernel: Value;
-  readonly bias: Value | undefined;
 }
 
-export interface KernelPass {
-  readonly output: Value;
-  readonly backward: (dy: Value) => { readonly dx: Value; readonly dkernel: Value; readonly dbias: Value };
+export interface KernelGradients {
+  readonly dx: Value;
+  readonly dkernel: Value;
+  readonly dbias: Value;
 }
 
 /** The layer with its own parameters. */
-export function kernelRule<L extends OfKind<KernelKind>>({ kernelName, apply }: KernelLayer<L>): LayerRule<L> {
+export function kernelRule<L extends OfKind<KernelKind>>({ kernelName, forward, backward }: KernelLayer<L>): LayerRule<L> {
   return (layer, [x], build) => {
     const kernel = build.parameter(kernelName);
     const bias = layer.bias ? build.parameter("bias") : undefined;
-    const { output, backward } = apply(layer, { x, kernel, bias }, build);
     return {
-      output,
+      output: forward(layer, { x, kernel, bias }, build),
       backward: (dy) => {
-        const { dx, dkernel, dbias } = backward(dy);
+        const { dx, dkernel, dbias } = backward(layer, { x, kernel }, dy, build);
         return { inputs: [dx], parameters: { [kernelName]: dkernel, ...(bias && { bias: dbias }) } };
       },
     };

@@ -64,8 +64,8 @@ export type Primitive =
   // One number a channel.
   /** x, scale [C], [offset [C]] -> x * scale + offset */
   | { readonly kind: "scaleChannels" }
-  /** a, p [C], b, q [C], r [C] -> a * p + b * q + r */
-  | { readonly kind: "combineChannels" }
+  /** a, b, q [C], r [C] -> a + b * q + r */
+  | { readonly kind: "addScaled" }
   // Activations. The gradients take y, what the activation gave.
   | { readonly kind: "relu" | "relu6" | "sigmoid" | "softmax" }
   /** dy, y -> dx. A relu hands nothing down at 0, a relu6 neither at 0 nor at 6. */

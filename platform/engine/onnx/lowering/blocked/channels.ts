@@ -13,7 +13,7 @@ import { blockedChannels, firstOf, isPicture, layoutOfOperands, nchwcDomain, pla
 export function channelEmitters(
   block: number,
 ): Emitters<
-  "sumOverRows" | "dotOverRows" | "varianceOverRows" | "scaleChannels" | "combineChannels" | "concat" | "channels" | "pad" | "crop"
+  "sumOverRows" | "dotOverRows" | "varianceOverRows" | "scaleChannels" | "addScaled" | "concat" | "channels" | "pad" | "crop"
 > {
   return {
     sumOverRows(walk, operation) {
@@ -68,19 +68,17 @@ export function channelEmitters(
       walk.give(ownResult, "plain", offset ? graph.node("Add", [scaled, walk.as(offset, "plain")]) : scaled);
     },
 
-    combineChannels(walk, { operands: [a, p, b, q, r], result }) {
-      assert(a && p && b && q && r);
+    addScaled(walk, { operands: [a, b, q, r], result }) {
+      assert(a && b && q && r);
       const { graph } = walk;
       if (layoutOfOperands(walk, [a, b]) === "blocked") {
-        const groups = blockedChannels(channelsOf(a), block);
-        const common = { window: point, groups };
-        const bias = blockedVector(walk, r, block);
-        const sum = convolve(graph, { x: walk.as(b, "blocked"), filter: vectorFilter(walk, q, block), bias, ...common });
-        walk.give(result, "blocked", convolve(graph, { x: walk.as(a, "blocked"), filter: vectorFilter(walk, p, block), sum, ...common }));
+        const [filter, bias] = [vectorFilter(walk, q, block), blockedVector(walk, r, block)];
+        const more = { sum: walk.as(a, "blocked"), window: point, groups: blockedChannels(channelsOf(a), block) };
+        walk.give(result, "blocked", convolve(graph, { x: walk.as(b, "blocked"), filter, bias, ...more }));
         return;
       }
-      const scaled = (x: Value, by: Value): string => graph.node("Mul", [walk.as(x, "plain"), walk.as(by, "plain")]);
-      walk.give(result, "plain", graph.node("Add", [graph.node("Add", [scaled(a, p), scaled(b, q)]), walk.as(r, "plain")]));
+      const scaled = graph.node("Mul", [walk.as(b, "plain"), walk.as(q, "plain")]);
+      walk.give(result, "plain", graph.node("Add", [graph.node("Add", [walk.as(a, "plain"), scaled]), walk.as(r, "plain")]));
     },
 
     concat(walk, { operands, result }) {

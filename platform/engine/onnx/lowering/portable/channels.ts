@@ -10,7 +10,7 @@ import { channelsOf, cropped, zeroPadded } from "./windows.js";
 
 /** Sums over rows and places, numbers for each channel, and places and channels moved about. */
 export const channelEmitters: Emitters<
-  "sumOverRows" | "dotOverRows" | "varianceOverRows" | "scaleChannels" | "combineChannels" | "concat" | "channels" | "pad" | "crop"
+  "sumOverRows" | "dotOverRows" | "varianceOverRows" | "scaleChannels" | "addScaled" | "concat" | "channels" | "pad" | "crop"
 > = {
   sumOverRows(walk, { operands: [x], result }) {
     assert(x);
@@ -47,13 +47,12 @@ export const channelEmitters: Emitters<
     walk.give(result, layout, offset ? walk.graph.node("Add", [scaled, alongChannels(walk, offset, x)]) : scaled);
   },
 
-  combineChannels(walk, { operands: [a, p, b, q, r], result }) {
-    assert(a && p && b && q && r);
+  addScaled(walk, { operands: [a, b, q, r], result }) {
+    assert(a && b && q && r);
     const { graph } = walk;
     const layout = portableLayout(a);
-    const [first, second] = ([[a, p], [b, q]] as const).map(([x, scale]) => graph.node("Mul", [walk.as(x, layout), alongChannels(walk, scale, x)])); // prettier-ignore
-    assert(first !== undefined && second !== undefined);
-    walk.give(result, layout, graph.node("Add", [graph.node("Add", [first, second]), alongChannels(walk, r, a)]));
+    const scaled = graph.node("Mul", [walk.as(b, layout), alongChannels(walk, q, a)]);
+    walk.give(result, layout, graph.node("Add", [graph.node("Add", [walk.as(a, layout), scaled]), alongChannels(walk, r, a)]));
   },
 
   concat(walk, { operands, result }) {

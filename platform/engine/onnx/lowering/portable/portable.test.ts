@@ -140,9 +140,9 @@ const cases: Readonly<Record<Exclude<PrimitiveKind, Entering>, readonly Case[]>>
     rows({ kind: "scaleChannels" }, [x(3, 4, 5), p(5), p(5)], 3, 4, 5),
     rows({ kind: "scaleChannels" }, [x(3, 4, 5), p(5)], 3, 4, 5),
   ],
-  combineChannels: [
-    rows({ kind: "combineChannels" }, [x(5), p(5), x(5), p(5), p(5)], 5),
-    rows({ kind: "combineChannels" }, [x(3, 4, 5), p(5), x(3, 4, 5), p(5), p(5)], 3, 4, 5),
+  addScaled: [
+    rows({ kind: "addScaled" }, [x(5), x(5), p(5), p(5)], 5),
+    rows({ kind: "addScaled" }, [x(3, 4, 5), x(3, 4, 5), p(5), p(5)], 3, 4, 5),
   ],
   relu: elementwise({ kind: "relu" }),
   relu6: elementwise({ kind: "relu6" }),
