@@ -156,7 +156,12 @@ export class GraphBuilder {
     const made = new Set(first.flatMap(({ output }) => output));
     const crossing = [...new Set(rest.flatMap(({ input }) => input).filter((name) => made.has(name)))];
     const [example = ""] = crossing;
-    const sequence = create(NodeProtoSchema, { opType: "SequenceConstruct", name: `node_${sentinel}`, input: [example], output: [sentinel] });
+    const sequence = create(NodeProtoSchema, {
+      opType: "SequenceConstruct",
+      name: `node_${sentinel}`,
+      input: [example],
+      output: [sentinel],
+    });
     const crossed = crossing.map((name) => tensorInfo(name, "float32", undefined));
     const inputsOf = (nodes: readonly NodeProto[]): ValueInfoProto[] => {
       const used = new Set(nodes.flatMap(({ input }) => input));
@@ -190,7 +195,9 @@ export class GraphBuilder {
       graph: create(GraphProtoSchema, {
         name: graphName,
         node: nodes,
-        initializer: [...this.#initializers.values()].filter(({ name }) => used.has(name) || outputs.some((output) => output.name === name)),
+        initializer: [...this.#initializers.values()].filter(
+          ({ name }) => used.has(name) || outputs.some((output) => output.name === name),
+        ),
         input: inputs,
         output: outputs,
       }),

@@ -1,4 +1,5 @@
 import { ofBatch } from "./batch-norm.js";
+import { elementCount } from "../network.js";
 import type { LayerBuilder } from "./builder.js";
 import type { KernelKind, KernelLayer } from "./kernel-layer.js";
 import type { Value } from "./program.js";
@@ -65,7 +66,8 @@ export function foldedPass<L extends OfKind<KernelKind>>(
 }
 
 /**
- * A batch norm with statistics of the batch needs what the layer before it gives. But on the way back the factor s of its gradient s x u (batch-norm.ts) can be taken to the kernel instead of over an activation:
+ * A batch norm with statistics of the batch needs what the layer before it gives. But on the way back the factor s of its gradient s x u (batch-norm.ts) goes into the kernel, where that is smaller than one
+ * row of the activation:
  *
  *   dx is the layer's own for u with the kernel x s     dkernel = dkernel of u x s     dbias = dbias of u x s
  */
@@ -87,6 +89,11 @@ export function foldedPassOfBatch<L extends OfKind<KernelKind>>(
     moments,
     backward: (dy) => {
       const { u, scale, parameters } = backwardNorm(dy);
+      if (elementCount(kernel.shape) > elementCount(inner.shape)) {
+        const dinner = buildNorm.activation({ kind: "scaleChannels" }, [u, scale]);
+        const { dx, dkernel, dbias } = backward(layer, { x, kernel }, dinner, build);
+        return { dx, kernelLayer: { [kernelName]: dkernel, ...(bias && { bias: dbias }) }, batchNorm: parameters };
+      }
       const scaled = (value: Value): Value => buildNorm.tensor({ kind: "scaleKernel", channels }, [value, scale]);
       const { dx, dkernel, dbias } = backward(layer, { x, kernel: scaled(kernel) }, u, build);
       return {

@@ -103,7 +103,11 @@ export class GradientCall {
     const { preparation } = this.#opened;
     if (preparation === undefined) return;
     const feeds: Record<string, Tensor> = {};
-    for (const [layout, vector] of [[this.#parameters, parameters], [this.#statistics, statistics]] as const) // prettier-ignore
+    for (const [layout, vector] of [
+      [this.#parameters, parameters],
+      [this.#statistics, statistics],
+    ] as const)
+      // prettier-ignore
       for (const { name, shape, offset, length } of layout.entries)
         if (preparation.inputs.has(name)) feeds[name] = this.#float(vector.subarray(offset, offset + length), shape);
     Object.assign(this.#feeds, await preparation.run(feeds));

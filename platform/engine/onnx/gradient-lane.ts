@@ -28,7 +28,10 @@ export interface LaneShape {
 }
 
 /** The rows of each part of a lane, by their places in the lane. */
-export function rowsOfParts({ grainRows, grains, partGrains, ofBatch }: LaneShape, rowWeights: Float32Array): readonly (readonly number[])[] {
+export function rowsOfParts(
+  { grainRows, grains, partGrains, ofBatch }: LaneShape,
+  rowWeights: Float32Array,
+): readonly (readonly number[])[] {
   const partRows = partGrains * grainRows;
   return Array.from({ length: grains / partGrains }, (_, part) => {
     const first = part * partRows;

@@ -85,7 +85,18 @@ export async function compileGradient(
   const { threads, productColumns } = threadsOf(program, network, Math.floor(allThreads / laneCount));
   const partGrains = grainsOfCall(network, batchNorm, grainRows, laneGrains);
   const momentsLength = ofBatch ? statisticsLength : 0;
-  const shape = { network, grainRows, grains: laneGrains, partGrains, ofBatch, parametersLength, momentsLength, rowLength, columns, dropouts };
+  const shape = {
+    network,
+    grainRows,
+    grains: laneGrains,
+    partGrains,
+    ofBatch,
+    parametersLength,
+    momentsLength,
+    rowLength,
+    columns,
+    dropouts,
+  };
   const graphOf = (count: number): GraphSource<GradientGraph> => {
     const part = ofBatch ? { grainRows: count, grains: 1 } : { grainRows, grains: partGrains };
     const isDivided = isLong && partGrains < laneGrains;
@@ -124,7 +135,10 @@ export async function compileGradient(
           rowLoss.set(output.rowLoss, i * laneGrains * grainRows);
           predicted.set(output.predicted, i * laneGrains * grainRows);
         });
-        await addLanes(outputs.map((output) => output.gradient), gradient);
+        await addLanes(
+          outputs.map((output) => output.gradient),
+          gradient,
+        );
         const statistics = addAlongTree(outputs.map(({ moments: values }, i) => ({ first: i * laneGrains, grains: laneGrains, values })));
         return { ...sumRowLosses(rowLoss, predicted, input, grains), gradient, statistics };
       } finally {

@@ -12,7 +12,13 @@ export class LaneHere extends GradientLane {
   readonly #threads: number;
   readonly #graphOf: (rows: number) => GraphSource<GradientGraph>;
 
-  constructor(runtime: Runtime, sessions: Sessions, shape: LaneShape, threads: number, graphOf: (rows: number) => GraphSource<GradientGraph>) {
+  constructor(
+    runtime: Runtime,
+    sessions: Sessions,
+    shape: LaneShape,
+    threads: number,
+    graphOf: (rows: number) => GraphSource<GradientGraph>,
+  ) {
     super();
     this.#calls = new LaneCalls(runtime, shape);
     this.#sessions = sessions;

@@ -45,10 +45,7 @@ export class PackedArrays {
   }
 
   /** Bytes, so that arrays of one type are copied as such. */
-  #each(
-    buffer: ArrayBuffer,
-    given: Readonly<Record<string, unknown>>,
-  ): { readonly into: Uint8Array; readonly array: Uint8Array }[] {
+  #each(buffer: ArrayBuffer, given: Readonly<Record<string, unknown>>): { readonly into: Uint8Array; readonly array: Uint8Array }[] {
     return this.#places.map(({ name, type, offset, length }) => {
       const array = given[name];
       assert(array instanceof arrays[type] && array.length === length, `${name} must be ${String(length)} elements of ${type}`);

@@ -64,7 +64,10 @@ test("other graphs and other threads have sessions of their own; graphs that wer
 test("a graph that no session takes fails for all who wait, and again for the next", async () => {
   const sessions = new Sessions(await loadRuntime());
   const lower = (): { readonly model: Uint8Array } => ({ model: Uint8Array.of(1, 2, 3) });
-  const outcomes = await Promise.allSettled([sessions.open({ madeFrom: "bad", lower }, here(1)), sessions.open({ madeFrom: "bad", lower }, here(1))]);
+  const outcomes = await Promise.allSettled([
+    sessions.open({ madeFrom: "bad", lower }, here(1)),
+    sessions.open({ madeFrom: "bad", lower }, here(1)),
+  ]);
   expect(outcomes.map(({ status }) => status)).toEqual(["rejected", "rejected"]);
   await expect(sessions.open({ madeFrom: "bad", lower }, here(1))).rejects.toThrow();
 });

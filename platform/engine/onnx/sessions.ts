@@ -71,7 +71,10 @@ export class Sessions {
     }
   }
 
-  #known<Graph extends { readonly model: Uint8Array }>({ madeFrom, lower }: GraphSource<Graph>): { readonly digest: string; readonly graph: Graph } {
+  #known<Graph extends { readonly model: Uint8Array }>({
+    madeFrom,
+    lower,
+  }: GraphSource<Graph>): { readonly digest: string; readonly graph: Graph } {
     const digest = createHash("sha256").update(JSON.stringify(madeFrom)).digest("hex");
     const graph = (this.#graphs.get(digest) as Graph | undefined) ?? lower();
     this.#graphs.delete(digest);

@@ -90,7 +90,7 @@ function ofPointsOnLargeMaps(walk: Walk, x: Value, dy: Value, result: Value, blo
 }
 
 /**
- * Pixels and the like: the places of a stride become channels, so that the window has no strides; x shifted by each column of the window lies side by side, and each row of the window is a product.
+ * Pixels and the like: the places of a stride become channels, so that the window has no strides; x at each tap lies side by side, for one product.
  */
 function ofFewChannels(walk: Walk, x: Value, dy: Value, { size, strides, padding }: Window, result: Value, grain: number): string {
   const { graph } = walk;
@@ -105,21 +105,25 @@ function ofFewChannels(walk: Walk, x: Value, dy: Value, { size, strides, padding
   const padded = graph.node("Pad", [walk.part(x, "plain", grain), pads, graph.scalar(0)], { mode: { string: "constant" } });
   const inStride = graph.node("Reshape", [padded, graph.integers([-1, tall, strides[0], wide, strides[1] * channels])]);
   const depth = strides[0] * strides[1] * channels;
-  const deep = graph.node("Reshape", [transposed(graph, inStride, [0, 1, 3, 2, 4]), graph.integers([-1, tall, wide, depth])]);
-  const part = (name: string, axis: number, first: number, length: number): string =>
-    graph.node("Slice", [name, ...[[first], [first + length], [axis]].map((values) => graph.integers(values))]);
-  const shifted = Array.from({ length: columns }, (_, column) => part(deep, 2, column, outWidth));
-  const besides = columns === 1 ? deep : graph.node("Concat", shifted, { axis: { int: 3 } });
-  const upstream = graph.node("Reshape", [walk.part(dy, "plain", grain), graph.integers([-1, filters])]);
-  const products = Array.from({ length: rows }, (_, row) => {
-    const flat = graph.node("Reshape", [part(besides, 1, row, outHeight), graph.integers([-1, columns * depth])]);
-    return graph.node("Gemm", [flat, upstream], { transA: { int: 1 } });
+  const deep = graph.node("Reshape", [transposed(graph, inStride, [0, 1, 3, 2, 4]), graph.integers([-1, depth])]);
+  const taps = rows * columns;
+  const key = ["stem", walk.options.grainRows, tall, wide, outHeight, outWidth, rows, columns].join("x");
+  const places = walk.options.grainRows * outHeight * outWidth;
+  const gathered = gather(graph, deep, key, [places, taps], (numbers) => {
+    let next = 0;
+    for (let row = 0; row < walk.options.grainRows; row++)
+      for (let h = 0; h < outHeight; h++)
+        for (let w = 0; w < outWidth; w++)
+          for (let tap = 0; tap < taps; tap++)
+            numbers[next++] = (row * tall + h + Math.floor(tap / columns)) * wide + w + (tap % columns);
   });
-  const stacked = rows === 1 ? (products[0] as string) : graph.node("Concat", products, { axis: { int: 0 } });
-  const taps = graph.node("Reshape", [stacked, graph.integers([rows, columns, strides[0], strides[1], channels * filters])]);
+  const left = graph.node("Reshape", [gathered, graph.integers([places, taps * depth])]);
+  const upstream = graph.node("Reshape", [walk.part(dy, "plain", grain), graph.integers([places, filters])]);
+  const product = graph.node("Gemm", [left, upstream], { transA: { int: 1 } });
+  const byTap = graph.node("Reshape", [product, graph.integers([rows, columns, strides[0], strides[1], channels * filters])]);
   const [allRows, allColumns] = [rows * strides[0], columns * strides[1]];
   const inOrder = graph.node("Reshape", [
-    transposed(graph, taps, [0, 2, 1, 3, 4]),
+    transposed(graph, byTap, [0, 2, 1, 3, 4]),
     graph.integers([1, allRows, allColumns, channels * filters]),
   ]);
   const kept = allRows === size[0] && allColumns === size[1] ? inOrder : croppedPlaces(graph, inOrder, [0, 0], size);
