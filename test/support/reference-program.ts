@@ -43,7 +43,7 @@ function compute(
 ): Float64Array {
   const { primitive, operands, result } = operation;
   const { rows } = input;
-  const [a, b, c, d, e] = given as [Float64Array, Float64Array, Float64Array, Float64Array, Float64Array];
+  const [a, b, c, d] = given as [Float64Array, Float64Array, Float64Array, Float64Array];
   const channels = operands[0]?.shape.at(-1) ?? 1;
   const at = (values: Float64Array, i: number): number => values[i] as number;
   const isCounted = (i: number): boolean => input.counted?.[Math.floor((i * rows) / a.length)] ?? true;

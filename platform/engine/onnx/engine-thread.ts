@@ -6,9 +6,16 @@ import { CodedError, type ErrorCode } from "../../../domain/errors.js";
 const folder = new URL(import.meta.url.endsWith(".ts") ? "../../../dist/platform/engine/onnx/" : "./", import.meta.url);
 
 /** What a thread answers to an order, and the buffers that go over with it. */
-export interface Served<Answer> {
-  readonly answer: Answer;
+export interface Served {
+  readonly answer: unknown;
   readonly transfer?: readonly ArrayBuffer[];
+}
+
+/** What a thread has opened, as it tells, and how it obeys. */
+export interface ThreadServer<Order> {
+  readonly opened: unknown;
+  readonly obey: (order: Order) => Promise<Served>;
+  readonly release: () => Promise<void>;
 }
 
 type Message = { readonly answer: unknown } | { readonly failure: Failure };
@@ -35,10 +42,10 @@ export class EngineThread {
   }
 
   /** Starts the file `FILE.js` and waits for its first answer, what it has opened; what it fails with then is thrown once it has ended. */
-  static async start<Opened>(file: string, workerData: unknown): Promise<{ readonly thread: EngineThread; readonly opened: Opened }> {
+  static async start(file: string, workerData: unknown): Promise<{ readonly thread: EngineThread; readonly opened: unknown }> {
     const thread = new EngineThread(new Worker(new URL(`${file}.js`, folder), { workerData }));
     try {
-      const opened = (await thread.#answer()) as Opened;
+      const opened = await thread.#answer();
       thread.#worker.unref();
       return { thread, opened };
     } catch (error) {
@@ -93,28 +100,26 @@ export class EngineThread {
 }
 
 /** The other end, in the thread: opens, then serves orders until it is released. */
-export async function serve<Order, Opened>(
-  open: () => Promise<{ readonly opened: Opened; obey(order: Order): Promise<Served<unknown>>; release(): Promise<void> }>,
-): Promise<void> {
+export async function serve(open: () => Promise<ThreadServer<never>>): Promise<void> {
   const port = parentPort;
   if (port === null) throw new Error("this file is run as a thread");
   const say = (message: Message, transfer: readonly ArrayBuffer[] = []): void => port.postMessage(message, [...transfer]);
   try {
     const { opened, obey, release } = await open();
-    const serveOrder = async (order: Order | undefined): Promise<void> => {
+    const serveOrder = async (order: unknown): Promise<void> => {
       if (order === undefined) {
         await release();
         port.close();
         return;
       }
       try {
-        const { answer, transfer } = await obey(order);
+        const { answer, transfer } = await obey(order as never);
         say({ answer }, transfer);
       } catch (error) {
         say({ failure: failureOf(error) });
       }
     };
-    port.on("message", (order: Order | undefined) => void serveOrder(order));
+    port.on("message", (order: unknown) => void serveOrder(order));
     say({ answer: opened });
   } catch (error) {
     say({ failure: failureOf(error) });

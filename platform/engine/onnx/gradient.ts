@@ -150,7 +150,8 @@ export async function compileGradient(
       return here.factorsOf(tensor, rows);
     },
     async release() {
-      await Promise.all([...lanes, addition].map((each) => each?.release()));
+      await Promise.all(lanes.map((lane) => lane.release()));
+      await addition?.release();
     },
   };
 

@@ -40,7 +40,7 @@ export class LaneInThread extends GradientLane {
     graphOf: (rows: number) => GraphSource<GradientGraph>,
   ): Promise<LaneInThread> {
     const order = { shape, threads, ...arraysOf(shape, entering) };
-    const { thread } = await EngineThread.start<undefined>("lane-thread", order);
+    const { thread } = await EngineThread.start("lane-thread", order);
     return new LaneInThread(thread, sessions, order, graphOf);
   }
 

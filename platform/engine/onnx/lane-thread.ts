@@ -1,5 +1,5 @@
 import { workerData } from "node:worker_threads";
-import { type Failure, outcomeOf, serve, type Served } from "./engine-thread.js";
+import { type Failure, outcomeOf, serve, type ThreadServer } from "./engine-thread.js";
 import type { CallInput, CallOutput } from "./gradient-call.js";
 import { LaneCalls, type LaneShape, maskName } from "./gradient-lane.js";
 import { openHere } from "./graph-session.js";
@@ -32,21 +32,24 @@ export interface LaneAnswer extends LaneBuffers {
 }
 
 /** The thread of one lane (thread-lane.ts): it adds up its grains itself, so that parameters go over once a step, and the gradient back. */
-await serve<LaneRequest, undefined>(async () => {
+await serve(async (): Promise<ThreadServer<LaneRequest>> => {
   const { shape, threads, inputs, outputs } = workerData as LaneOrder;
   const runtime = await loadRuntime();
   const calls = new LaneCalls(runtime, shape);
   const [packedInput, packedOutput] = [new PackedArrays(inputs), new PackedArrays(outputs)];
   return {
     opened: undefined,
-    async obey(order): Promise<Served<unknown>> {
+    async obey(order) {
       if (order.kind === "open") {
         // A product of a single row takes a path on which threads show.
         const threadsOfGraph = order.rows === 1 ? 1 : threads;
         const { graph } = order;
         const session = await openHere(runtime, graph.model, threadsOfGraph);
         const preparation = graph.preparation && (await Preparation.open(runtime, graph.preparation, threadsOfGraph));
-        const release = async (): Promise<void> => void (await Promise.all([session.release(), preparation?.release()]));
+        const release = async (): Promise<void> => {
+          await session.release();
+          await preparation?.release();
+        };
         calls.add(order.rows, { session, ...(preparation && { preparation }), graph, release });
         return { answer: undefined };
       }

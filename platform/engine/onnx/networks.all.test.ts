@@ -143,10 +143,14 @@ function step(
       statistics: weights(statisticsLayout(trainable.network)),
       features: Uint8Array.from({ length: rows * elementCount(network.inputShape) }, (_, i) => Math.imul(i + 7, 2654435761) >>> 24),
       labels: Int32Array.from({ length: rows }, (_, i) => (i * 7) % 102),
-      rowWeights: new Float32Array(rows).fill(1),
+      // Rows that do not count, and, with statistics of the batch, grains of several sizes.
+      rowWeights: Float32Array.from({ length: rows }, (_, row) => [1, 0.5, 0, 2][row % 4] ?? 1),
       dropoutMasks: trainable.network.layers
         .filter(({ kind }) => kind === "dropout")
-        .map(({ name }) => new Float32Array(rows * elementCount(layerShapes(trainable.network).get(name) ?? [])).fill(1)),
+        .map(({ name }) => {
+          const length = rows * elementCount(layerShapes(trainable.network).get(name) ?? []);
+          return Float32Array.from({ length }, (_, i) => (i % 3 === 0 ? 0 : 1.5));
+        }),
     },
   };
 }

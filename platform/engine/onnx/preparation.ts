@@ -27,7 +27,7 @@ export class Preparation {
 
   /** What crosses over to the graph; valid until the next run. Only the first run learns how long it is, and is copied. */
   async run(feeds: Feeds): Promise<Feeds> {
-    if (this.#made === undefined) this.#made = { ...(await this.#session.run(feeds, this.#crossing)) } as Record<string, Tensor>;
+    if (this.#made === undefined) this.#made = { ...(await this.#session.run(feeds, this.#crossing)) };
     else await runWithoutCopies(this.#session, feeds, this.#made);
     return this.#made;
   }

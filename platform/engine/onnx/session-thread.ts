@@ -1,5 +1,5 @@
 import { workerData } from "node:worker_threads";
-import { type Failure, outcomeOf, serve } from "./engine-thread.js";
+import { type Failure, outcomeOf, serve, type ThreadServer } from "./engine-thread.js";
 import { type Feeds, openHere, type TensorInfo } from "./graph-session.js";
 import { PackedArrays } from "./packed-arrays.js";
 import { loadRuntime } from "./runtime.js";
@@ -27,7 +27,7 @@ export interface SessionAnswer extends SessionBuffers {
 }
 
 /** The thread of one session (thread-session.ts). */
-await serve<SessionBuffers, OpenedSession>(async () => {
+await serve(async (): Promise<ThreadServer<SessionBuffers>> => {
   const { model, threads } = workerData as SessionOrder;
   const runtime = await loadRuntime();
   const session = await openHere(runtime, model, threads);
@@ -40,7 +40,7 @@ await serve<SessionBuffers, OpenedSession>(async () => {
   };
   const [feedsOf, fetchesOf] = [tensors(session.inputs), tensors(session.outputs)];
   return {
-    opened: { inputs: session.inputs, outputs: session.outputs },
+    opened: { inputs: session.inputs, outputs: session.outputs } satisfies OpenedSession,
     async obey({ feeds, fetches }) {
       const failure = await outcomeOf(() => session.run(feedsOf(feeds), fetchesOf(fetches)));
       return { answer: { feeds, fetches, failure } satisfies SessionAnswer, transfer: [feeds, fetches] };
