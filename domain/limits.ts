@@ -66,8 +66,8 @@ export const limits = {
   exchangeResendMs: 2_000,
   /** … and after this gives up, naming who is missing. */
   exchangeDeadlineMs: 60_000,
-  /** What a bus holds for a server that takes nothing; more is dropped and sent again later. The largest gradient that is shared (parametersForGrains) makes 32 MB, with its tree nodes and parts at most three times that. */
-  busPendingBytes: 128 * 1024 * 1024,
+  /** What a bus holds for a server that takes nothing; more is dropped and sent again later. The largest gradient that is shared (parametersForGrains) makes 64 MB, with its tree nodes and parts at most three times that. */
+  busPendingBytes: 256 * 1024 * 1024,
   /** A bus is reachable within this or not at all … */
   busConnectMs: 5_000,
   /** … is tried again after one to two times this, for as long as it takes … */

@@ -56,7 +56,7 @@ describe("chooseTrainers", () => {
     assert.deepEqual(
       [chooseTrainers({ ...oneGrain, parameters: 38_537_217 }), chooseTrainers(oneGrain)].map(({ trainers, reason }) => [trainers, reason]),
       [
-        [1, "more than 8,000,000 parameters are trained in one grain, so one trainer does all of it"],
+        [1, "more than 16,000,000 parameters are trained in one grain, so one trainer does all of it"],
         [1, "a batch is one grain, so one trainer does all of it"],
       ],
     );

@@ -112,12 +112,12 @@ test("too many parameters: narrower layers, smaller pictures", () => {
   const proposals = trainerProposals(question(spec, onnx), memory);
   assert.deepEqual(
     proposals.map(({ change }) => change),
-    ["at most 512 units in head.layers", "preprocessing.size: 96"],
+    ["at most 256 units in head.layers", "preprocessing.size: 64"],
   );
-  const narrower = { ...spec, head: { layers: [{ dense: { units: 512 } }, { dense: { units: 10 } }] } };
+  const narrower = { ...spec, head: { layers: [{ dense: { units: 256 } }, { dense: { units: 10 } }] } };
   assert.deepEqual(
     proposals.map(({ bytes }) => bytes),
-    [bytesWith(narrower, onnx), bytesWith({ ...spec, preprocessing: { size: 96 } }, onnx)],
+    [bytesWith(narrower, onnx), bytesWith({ ...spec, preprocessing: { size: 64 } }, onnx)],
   );
 });
 

@@ -100,7 +100,7 @@ describe("planJob", () => {
       "too much for a trainer",
       inputs({}, { network: featureCut([1280 * 4000]), pictures: 1250 }),
       "JOB_TOO_LARGE",
-      /the features need 24415 MiB, training\.featureMemoryMib is 4096, and streaming needs at least 8594 MiB; raise it/,
+      /the features need 24415 MiB, training\.featureMemoryMib is 4096, and streaming needs at least 7500 MiB; raise it/,
     ],
     [
       "too little memory",
@@ -145,8 +145,8 @@ describe("planJob", () => {
       'no validation pictures in class "daisy"',
       "no test pictures: the result has no test accuracy",
     ]);
-    assert.deepEqual(planJob(inputs({ head: { layers: [{ dense: { units: 8192 } }] } })).notes, [
-      "1 grain instead of 8: more than 8,000,000 parameters are trained",
+    assert.deepEqual(planJob(inputs({ head: { layers: [{ dense: { units: 16384 } }] } })).notes, [
+      "1 grain instead of 8: more than 16,000,000 parameters are trained",
     ]);
     assert.deepEqual(planJob(inputs({ training: { steps: 500 } }, { exact: false })).notes, ["500 steps are ≈ 48.0 epochs"]);
   });

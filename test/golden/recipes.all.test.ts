@@ -98,7 +98,7 @@ function planOf(recipe: Recipe, grains: number): { readonly cut: CutBackbone; re
   const counts = { train: classes.map(() => recipe.batch), validation: classes.map(() => 0), test: classes.map(() => 0) };
   const planned = planTraining(job, cut, { classes, counts });
   assert.equal(planned.grains, planned.layout.length > limits.parametersForGrains ? 1 : grains);
-  // Of ResNet-18, which has more parameters than graft divides into grains, what eight grains give is known all the same. No evaluation comes before the fourth step.
+  // Of a network with more parameters than graft divides into grains, what eight grains give is known all the same. No evaluation comes before the fourth step.
   const training = { ...planned, grains, grainRows: grainRowsMax(recipe.batch, grains), steps: 4, evaluateEverySteps: 4 };
   return { cut, training };
 }

@@ -12,9 +12,7 @@ import { blockedChannels, firstOf, isPicture, layoutOfOperands, nchwcDomain, pla
 /** Numbers for each channel: along the last axis where pictures lie in rows; in blocks, by convolutions of each channel alone. */
 export function channelEmitters(
   block: number,
-): Emitters<
-  "sumOverRows" | "dotOverRows" | "varianceOverRows" | "scaleChannels" | "addScaled" | "concat" | "channels" | "pad" | "crop"
-> {
+): Emitters<"sumOverRows" | "dotOverRows" | "varianceOverRows" | "scaleChannels" | "addScaled" | "concat" | "channels" | "pad" | "crop"> {
   return {
     sumOverRows(walk, operation) {
       const { operands: [x], result } = operation; // prettier-ignore

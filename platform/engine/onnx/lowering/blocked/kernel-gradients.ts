@@ -114,8 +114,7 @@ function ofFewChannels(walk: Walk, x: Value, dy: Value, { size, strides, padding
     for (let row = 0; row < walk.options.grainRows; row++)
       for (let h = 0; h < outHeight; h++)
         for (let w = 0; w < outWidth; w++)
-          for (let tap = 0; tap < taps; tap++)
-            numbers[next++] = (row * tall + h + Math.floor(tap / columns)) * wide + w + (tap % columns);
+          for (let tap = 0; tap < taps; tap++) numbers[next++] = (row * tall + h + Math.floor(tap / columns)) * wide + w + (tap % columns);
   });
   const left = graph.node("Reshape", [gathered, graph.integers([places, taps * depth])]);
   const upstream = graph.node("Reshape", [walk.part(dy, "plain", grain), graph.integers([places, filters])]);
