@@ -29,6 +29,8 @@ export const limits = {
    * whole MobileNetV2 in grains of 4 rows stays well below 2 GiB, its last block takes all 32 rows in one call.
    */
   activationBytesOfCall: 128 * 1024 * 1024,
+  /** … and of more than two calls that it runs beside each other, all together. */
+  activationBytesOfLanes: 256 * 1024 * 1024,
   /** Of one call of the onnx engine on the event loop's thread: about 5 ms, as long as a message may wait. Longer ones have a thread of their own. */
   multiplyAddsOfShortCall: 125_000_000,
   /** Pictures that an extractor reads and looks up together while the network runs on those before: one call to the coordinator … */

@@ -24,7 +24,7 @@ interface EngineMemory {
   readonly grainsAtOnce: (shape: TrainingShape, batchNorm: "FROZEN" | "BATCH") => number;
 }
 
-/** onnx holds the products of all grains but one of each pair, once as they are added up and once as its allocator keeps them; tensorflow one sum for each level of the tree. */
+/** onnx runs two calls beside each other, or more that hold no more together. It holds the products of all grains but one of each pair, once as they are added up and once as its allocator keeps them; tensorflow one sum for each level of the tree. */
 const engineMemory: Readonly<Record<EngineName, EngineMemory>> = {
   onnx: {
     processBytes: 225e6,

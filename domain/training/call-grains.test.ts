@@ -2,7 +2,7 @@ import { expect, test } from "vitest";
 import { buildTopology } from "../network/catalog/catalog.js";
 import { cutAt } from "../network/cut.js";
 import { INPUT, type Network } from "../network/network.js";
-import { grainsOfCall } from "./call-grains.js";
+import { grainsOfCall, lanesOfCall } from "./call-grains.js";
 
 const { network } = buildTopology("mobilenet_v2", { width: 1, size: 224, top: undefined });
 const { tail } = cutAt(network, "block_15_add");
@@ -25,4 +25,13 @@ test("all grains of a head or of a last block share a call, and those of a whole
 test("with statistics of the batch there is one grain a call, where there is batch norm", () => {
   expect(grainsOfCall(tail as Network, "BATCH", 4, 8)).toBe(1);
   expect(grainsOfCall(head, "BATCH", 32, 8)).toBe(8);
+});
+
+test("lanes: as many as threads and grains, a power of two, more than two while what they hold together is within bounds", () => {
+  expect([1, 2, 3, 4, 16].map((threads) => lanesOfCall(tail as Network, "FROZEN", 4, 8, threads))).toEqual([1, 2, 2, 4, 8]);
+  expect(lanesOfCall(tail as Network, "FROZEN", 32, 1, 16)).toBe(1);
+  expect(lanesOfCall(tail as Network, "FROZEN", 16, 2, 16)).toBe(2);
+  for (const batchNorm of ["FROZEN", "BATCH"] as const) {
+    expect([1, 2, 16].map((threads) => lanesOfCall(network, batchNorm, 4, 8, threads))).toEqual([1, 2, 2]);
+  }
 });

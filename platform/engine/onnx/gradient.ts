@@ -3,7 +3,7 @@ import type { GradientProgram } from "../../../domain/network/gradient/program.j
 import { differentiate } from "../../../domain/network/gradient/differentiate.js";
 import { elementCount, type Network } from "../../../domain/network/network.js";
 import { layerShapes } from "../../../domain/network/shapes.js";
-import { grainsOfCall } from "../../../domain/training/call-grains.js";
+import { grainsOfCall, lanesOfCall } from "../../../domain/training/call-grains.js";
 import { largeKernels } from "../../../domain/training/large-kernels.js";
 import { isLongCall } from "../../../domain/training/long-calls.js";
 import { parameterLayout, statisticsLayout } from "../../../domain/training/parameters.js";
@@ -80,7 +80,7 @@ export async function compileGradient(
 
   // Long calls are shared by lanes of fewer threads, each with its own grains: what an operator does on one thread then runs on all cores.
   const isLong = isLongCall(network, rows, "gradient");
-  const laneCount = isLong ? lanesFor(allThreads, grains) : 1;
+  const laneCount = isLong ? lanesOfCall(network, batchNorm, grainRows, grains, allThreads) : 1;
   const laneGrains = grains / laneCount;
   const { threads, productColumns } = threadsOf(program, network, Math.floor(allThreads / laneCount));
   const partGrains = grainsOfCall(network, batchNorm, grainRows, laneGrains);
@@ -157,8 +157,10 @@ export async function compileGradient(
 
   async function runLane(lane: GradientLane, index: number, input: GradientInput, gradient: Float32Array): Promise<CallOutput> {
     const laneInput = laneCount === 1 ? { ...input, targets: targets.data } : inputOfLane(index, input);
-    const counts = rowsOfParts(shape, laneInput.rowWeights).map(({ length }) => length);
-    await lane.ready(new Set(counts.filter((count) => count > 0)));
+    if (ofBatch) {
+      const counts = rowsOfParts(shape, laneInput.rowWeights).map(({ length }) => length);
+      await lane.ready(new Set(counts.filter((count) => count > 0)));
+    }
     return lane.run(laneInput, gradient);
   }
 
@@ -203,11 +205,4 @@ export async function compileGradient(
     dropouts.forEach((length, i) => expect(`dropout mask ${i}`, dropoutMasks[i]?.length ?? 0, rows * length));
     if (gradient !== undefined) expect("gradient", gradient.length, parametersLength);
   }
-}
-
-/** As many lanes as threads, and as grains: a power of two, so that each has an aligned sub-tree. */
-function lanesFor(threads: number, grains: number): number {
-  let lanes = 1;
-  while (2 * lanes <= Math.min(threads, grains)) lanes *= 2;
-  return lanes;
 }
