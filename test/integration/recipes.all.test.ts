@@ -96,7 +96,7 @@ const recipes: readonly PlannedRecipe[] = [
     file: "resnet18-hotdog-from-class",
     args: ["--dataset", twoClasses, "--backbone", "mobilenet_v2_top", "--from-class", "daisy"],
     needs: ["data"],
-    planned: [[224, 224, 3], "onnx", 2_226_434, 8],
+    planned: [[224, 224, 3], "onnx", 2_226_434, 1],
   },
 ];
 
