@@ -16,7 +16,7 @@ export function blockedLowering(block: number): Lowering {
     name: `blocked-${block}`,
     emitters: {
       ...commonEmitters,
-      ...activationEmitters,
+      ...activationEmitters(block),
       ...convolutionEmitters(block),
       ...kernelGradientEmitters(block),
       ...channelEmitters(block),

@@ -17,11 +17,13 @@ export interface BlockedConvolution {
   readonly activation?: Activation | undefined;
 }
 
-export type Activation = "relu" | "relu6";
+/** `isNegative`: 1 or 0, but for numbers of less than 1e-30. */
+export type Activation = "relu" | "relu6" | "isNegative";
 
 const activationAttributes: Readonly<Record<Activation, Record<string, Attribute>>> = {
   relu: { activation: { string: "Relu" } },
   relu6: { activation: { string: "Clip" }, activation_params: { floats: [0, 6] } },
+  isNegative: { activation: { string: "HardSigmoid" }, activation_params: { floats: [-1e30, 0] } },
 };
 
 export const point: Window = { size: [1, 1], strides: [1, 1], padding: { top: 0, bottom: 0, left: 0, right: 0 } };
@@ -55,7 +57,7 @@ export interface Joined {
  * Operations are joined where nobody else asks for the values between them. Additions only on the way to gradients: they round otherwise when joined, and an evaluation has the same bits
  * whether the activations of layers are asked for or not.
  */
-export function joined(walk: Walk, value: Value, activations: readonly Activation[] = ["relu", "relu6"]): Joined {
+export function joined(walk: Walk, value: Value, activations: readonly ("relu" | "relu6")[] = ["relu", "relu6"]): Joined {
   let result = value;
   let sum: string | undefined;
   const addition = onlyUse(walk, result);
