@@ -13,7 +13,7 @@ import { loadRuntime, type Runtime } from "../../runtime.js";
 import { chooseLowering } from "../choose-lowering.js";
 import { probeBlocked } from "./probe.js";
 
-const { around, batchNorm, chain, conv, dense, depthwise, globalAveragePool, graph, pool, relu, relu6, two } = layers;
+const { around, batchNorm, chain, conv, dense, depthwise, flatten, globalAveragePool, graph, pool, relu, relu6, two } = layers;
 const uneven = { top: 0, bottom: 1, left: 0, right: 1 };
 
 // The engines' suite has small networks for finite differences; here channels fill blocks and do not, and maps are large.
@@ -82,6 +82,21 @@ describe.each(trainables.map((trainable) => [nameOf(trainable), trainable] as co
     }
     expect(seen.size).toBe(1);
   });
+});
+
+test("a relu6 hands down what it gets above 0 and below 6, and nothing at the ends or beyond", async () => {
+  const values = [-1, 0, 1e-20, 1e-6, 3, 5.999, 5.999999, 6, 6.000001, 100];
+  const network = chain("edges", [1, 1, 3], [conv(values.length, [1, 1], { bias: true }), relu6, flatten, dense(2)]);
+  const trainable = trainableOf(network);
+  const shape = { grains: 1, grainRows: 2 };
+  const input = gradientInput(trainable, shape, 33);
+  const [bias, kernel] = parameterLayout(network).entries;
+  expect([kernel?.shape, bias?.shape]).toEqual([[1, 1, 3, values.length], [values.length]]);
+  input.parameters.fill(0, kernel!.offset, kernel!.offset + kernel!.length);
+  input.parameters.set(values, bias!.offset);
+  const { gradient } = await run(await openOnnxEngine({ threads: 1 }), trainable, input, shape);
+  const slopes = gradient.subarray(bias!.offset, bias!.offset + bias!.length);
+  expect([...slopes].map((slope) => slope !== 0)).toEqual(values.map((value) => value > 0 && value < 6));
 });
 
 describe("the probe", () => {
