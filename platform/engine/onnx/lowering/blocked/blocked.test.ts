@@ -97,6 +97,8 @@ test("a relu6 hands down what it gets above 0 and below 6, and nothing at the en
   const { gradient } = await run(await openOnnxEngine({ threads: 1 }), trainable, input, shape);
   const slopes = gradient.subarray(bias!.offset, bias!.offset + bias!.length);
   expect([...slopes].map((slope) => slope !== 0)).toEqual(values.map((value) => value > 0 && value < 6));
+  const expected = runOnGrain(differentiate(network, trainable), trainable, input, shape.grainRows).gradients;
+  expectClose(slopes, [...(expected.get(bias!.name) ?? [])], 1e-6, "slopes");
 });
 
 describe("the probe", () => {
