@@ -42,8 +42,22 @@ const { values, positionals } = parseArgs({
     peers: { type: "boolean", default: false },
     python: { type: "string" },
     out: { type: "string" },
+    help: { type: "boolean", short: "h", default: false },
   },
 });
+if (values.help) {
+  console.log(`npm run bench [-- ROW …] [--pictures DIR] [--rounds N] [--peers [--python FILE]] [--out FILE]
+
+Rows: ${Object.entries(rows)
+    .map(([name, { onRequest }]) => (onRequest ? `${name} (on request)` : name))
+    .join(", ")}
+
+  npm run bench                                 # start, training, extraction, whole
+  npm run bench -- networks --peers --rounds 3  # training steps beside PyTorch and Keras
+
+bench/README.md says what each row measures and how to read what is printed.`);
+  process.exit(0);
+}
 const unknown = positionals.filter((name) => !(name in rows));
 if (unknown.length > 0) {
   console.error(`bench: there is no row ${unknown.join(", ")}; there are ${Object.keys(rows).join(", ")}`);
