@@ -40,6 +40,11 @@ export function rowsOfParts(
   });
 }
 
+/** Of a graph for so many rows: a product of a single row takes a path on which threads show. */
+export function threadsOfPart(rows: number, threads: number): number {
+  return rows === 1 ? 1 : threads;
+}
+
 /** The name of a dropout layer's mask where arrays have names. */
 export function maskName(dropout: number): string {
   return `mask ${dropout}`;

@@ -1,5 +1,5 @@
 import type { CallInput, CallOutput, HeldFactors } from "./gradient-call.js";
-import { GradientLane, LaneCalls, type LaneShape } from "./gradient-lane.js";
+import { GradientLane, LaneCalls, type LaneShape, threadsOfPart } from "./gradient-lane.js";
 import type { GradientGraph } from "./lowering/lowered-graph.js";
 import type { Runtime } from "./runtime.js";
 import type { GraphSource, Sessions } from "./sessions.js";
@@ -29,8 +29,7 @@ export class LaneHere extends GradientLane {
   }
 
   protected async open(rows: number): Promise<void> {
-    // A product of a single row takes a path on which threads show.
-    const placement = { threads: rows === 1 ? 1 : this.#threads, inOwnThread: false };
+    const placement = { threads: threadsOfPart(rows, this.#threads), inOwnThread: false };
     this.#calls.add(rows, await this.#sessions.open(this.#graphOf(rows), placement));
   }
 

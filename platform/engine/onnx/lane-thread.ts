@@ -1,7 +1,7 @@
 import { workerData } from "node:worker_threads";
 import { type Failure, outcomeOf, serve, type ThreadServer } from "./engine-thread.js";
 import type { CallInput, CallOutput } from "./gradient-call.js";
-import { LaneCalls, type LaneShape, maskName } from "./gradient-lane.js";
+import { LaneCalls, type LaneShape, maskName, threadsOfPart } from "./gradient-lane.js";
 import { openHere } from "./graph-session.js";
 import type { GradientGraph } from "./lowering/lowered-graph.js";
 import { type ArrayInfo, PackedArrays } from "./packed-arrays.js";
@@ -31,7 +31,7 @@ export interface LaneAnswer extends LaneBuffers {
   readonly failure: Failure | undefined;
 }
 
-/** The thread of one lane (thread-lane.ts): it adds up its grains itself, so that parameters go over once a step, and the gradient back. */
+/** The thread of one lane (lane-in-thread.ts): it adds up its grains itself, so that parameters go over once a step, and the gradient back. */
 await serve(async (): Promise<ThreadServer<LaneRequest>> => {
   const { shape, threads, inputs, outputs } = workerData as LaneOrder;
   const runtime = await loadRuntime();
@@ -41,16 +41,15 @@ await serve(async (): Promise<ThreadServer<LaneRequest>> => {
     opened: undefined,
     async obey(order) {
       if (order.kind === "open") {
-        // A product of a single row takes a path on which threads show.
-        const threadsOfGraph = order.rows === 1 ? 1 : threads;
-        const { graph } = order;
-        const session = await openHere(runtime, graph.model, threadsOfGraph);
-        const preparation = graph.preparation && (await Preparation.open(runtime, graph.preparation, threadsOfGraph));
+        const { graph, rows } = order;
+        const ownThreads = threadsOfPart(rows, threads);
+        const session = await openHere(runtime, graph.model, ownThreads);
+        const preparation = graph.preparation && (await Preparation.open(runtime, graph.preparation, ownThreads));
         const release = async (): Promise<void> => {
           await session.release();
           await preparation?.release();
         };
-        calls.add(order.rows, { session, ...(preparation && { preparation }), graph, release });
+        calls.add(rows, { session, ...(preparation && { preparation }), graph, release });
         return { answer: undefined };
       }
       if (order.kind === "close") {
